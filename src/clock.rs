@@ -1,0 +1,49 @@
+//! The only file that asks the system for the time. What is stored and compared comes from here, so that tests can turn
+//! the hands; what is merely waited for is tokio's business.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+
+/// Tells the time. Wall-clock time: it may jump, also backwards.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock, cut to whole milliseconds, which is what the store keeps and the wire shows.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        whole_ms(Timestamp::try_from(SystemTime::now()).expect("the system clock is within the years 0 to 9999"))
+    }
+}
+
+/// A clock that stands still until told to move.
+pub struct FakeClock(Mutex<Timestamp>);
+
+impl FakeClock {
+    pub fn at(now: Timestamp) -> Self {
+        Self(Mutex::new(whole_ms(now)))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().expect("nobody panics while holding the hands");
+        *now = *now + by;
+    }
+
+    pub fn set(&self, now: Timestamp) {
+        *self.0.lock().expect("nobody panics while holding the hands") = whole_ms(now);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("nobody panics while holding the hands")
+    }
+}
+
+fn whole_ms(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).expect("a timestamp cut to milliseconds is still one")
+}

@@ -1,0 +1,115 @@
+//! Providers out: one folder per kind of cloud, all behind [`Driver`].
+//!
+//! A driver lists, gets and acts; it never remembers and never decides what is news. A provider's words stop at this
+//! room's door: what leaves it are our nouns, with the native word kept beside ours.
+//!
+//! Guarantees: a list is complete (every page of it) or an error, never short. `None` or an absent id means that the
+//! backend clearly said so. Nothing secret is in an error's text.
+//!
+//! Absent on purpose: retries (the next pass), caches (api and poll), budgets (poll).
+
+mod ec2;
+mod error;
+mod machine;
+mod mock;
+mod registry;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+pub use ec2::Settings as Ec2Settings;
+pub use error::{Error, Kind};
+pub use machine::{Machine, Transition};
+pub use mock::Settings as MockSettings;
+pub use registry::{Drivers, Settings};
+
+use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
+
+/// One kind of cloud. Every call is made with the caller's own [`Login`] and asks the backend anew.
+///
+/// All methods may fail with every [`Kind`] except where they say otherwise.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// What this kind of cloud can do. Static: no call, no credentials.
+    fn abilities(&self) -> &Abilities;
+
+    /// The canonical name of a provider, for keys and change bodies: the default filled in, case and spelling folded.
+    /// No network. [`Kind::Invalid`] when the text cannot name a provider of this driver.
+    fn provider(&self, given: Option<&str>) -> Result<String, Error>;
+
+    /// Asks the backend who these credentials belong to: an EC2 account number, a project id, a user name.
+    /// [`Kind::Denied`] when it refuses them.
+    async fn identify(&self, login: &Login) -> Result<String, Error>;
+
+    /// Lists every instance of the account, all pages of it, or fails. In the order of the ids' text.
+    /// A cloud that cannot be reached is an error, never an empty list.
+    async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error>;
+
+    /// A targeted look: those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
+    async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error>;
+
+    /// Lists every realm, or fails. In the order of the ids' text.
+    async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error>;
+
+    /// Lists the images the account may use, or fails.
+    async fn images(&self, login: &Login) -> Result<Vec<Image>, Error>;
+
+    /// One image; `None`: the backend clearly does not have it.
+    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error>;
+
+    /// All sizes, sorted by the defaults of cpu, then memory; those lacking either come last.
+    async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error>;
+
+    /// Creates `new.count` instances and answers with them as the backend first shows them.
+    /// [`Kind::Invalid`] when image, realm or profile make no sense to the backend.
+    async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error>;
+
+    /// Asks for an action and answers with the instance as read back at once; `None` when nothing is left to read.
+    /// [`Kind::NotFound`] for an unknown instance, [`Kind::Conflict`] when its state does not allow the action.
+    async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error>;
+
+    /// One instance; `None`: the backend clearly does not have it.
+    async fn instance(&self, login: &Login, id: &InstanceId) -> Result<Option<Instance>, Error> {
+        Ok(self.instances_by_id(login, &BTreeSet::from([id.clone()])).await?.pop())
+    }
+
+    /// One realm; `None`: the backend clearly does not have it.
+    async fn realm(&self, login: &Login, id: &str) -> Result<Option<Realm>, Error> {
+        Ok(self.realms(login).await?.into_iter().find(|realm| realm.id == id))
+    }
+}
+
+/// What a kind of cloud can do, declared rather than discovered by failing.
+#[derive(Clone, Debug)]
+pub struct Abilities {
+    /// `mock`, `ec2`.
+    pub id: &'static str,
+    /// Lower-cased it must equal the id: `Mock`, `EC2`.
+    pub name: &'static str,
+    /// Collections this driver offers besides `drivers` and `instance_states`, by their name in paths.
+    pub collections: &'static [&'static str],
+    /// Features from contract 1.2, with the collection they belong to.
+    pub features: &'static [(&'static str, Feature)],
+    pub machine: &'static Machine,
+    /// Providers known without asking anyone.
+    pub providers: &'static [Provider],
+    /// Its hardware profiles may be listed without credentials.
+    pub open_hardware_profiles: bool,
+}
+
+/// A feature, the operation it belongs to and the request parameters it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    pub name: &'static str,
+    /// `create` or `index`.
+    pub operation: &'static str,
+    pub params: &'static [&'static str],
+}
+
+/// A provider and its entry points as (kind, host): `("ec2", "ec2.eu-west-1.amazonaws.com")`.
+#[derive(Clone, Copy, Debug)]
+pub struct Provider {
+    pub id: &'static str,
+    pub entrypoints: &'static [(&'static str, &'static str)],
+}

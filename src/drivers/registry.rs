@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Driver, Ec2Settings, MockSettings, ec2, mock};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::model::DriverId;
+use crate::outbound::Outbound;
+
+/// `[drivers]` of the settings file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The driver of a request that names none.
+    pub default: String,
+    /// The provider of a request that names neither driver nor provider. Empty: the driver's own default.
+    pub default_provider: String,
+    pub mock: MockSettings,
+    pub ec2: Ec2Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default: "mock".to_owned(),
+            default_provider: String::new(),
+            mock: MockSettings::default(),
+            ec2: Ec2Settings::default(),
+        }
+    }
+}
+
+/// All drivers by id, in the order of their ids.
+#[derive(Clone)]
+pub struct Drivers(BTreeMap<DriverId, Arc<dyn Driver>>);
+
+impl Drivers {
+    /// Every driver that Tracker has. A new one is one more line here.
+    pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
+        Self::of([
+            // Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), chance)) as Arc<dyn Driver>,
+            // Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock)),
+        ])
+    }
+
+    /// Just these: for tests that bring their own.
+    pub fn of(drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
+        Self(drivers.into_iter().map(|driver| (DriverId::new(driver.abilities().id), driver)).collect())
+    }
+
+    pub fn get(&self, id: &DriverId) -> Option<&Arc<dyn Driver>> {
+        self.0.get(id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&DriverId, &Arc<dyn Driver>)> {
+        self.0.iter()
+    }
+}

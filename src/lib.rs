@@ -1,0 +1,38 @@
+//! Tracker watches clouds and tells people what changed. **An error is never a change, and no change is ever lost.**
+//!
+//! The rooms, in the order in which data flows:
+//!
+//! ```text
+//! client ──► api ──► track ──► store ◄── one commit: state, changes, deliveries ◄──┐
+//!                                │ who is due                                      │
+//! provider ◄── drivers ◄─────── poll ────────────────► diff ────────────────► changes
+//!                              store ──► deliver ──► hook             push
+//!                              store ──► api /changes ──► client      pull
+//! ```
+
+/// The nouns every room shares.
+pub mod model;
+// HTTP in: routes, authentication, negotiation, XML and JSON.
+// pub mod api;
+// Setting, replacing and removing hooks; taking the baseline.
+// pub mod track;
+// Who is due and what was seen: passes over accounts.
+// pub mod poll;
+// What counts as news. Pure.
+// pub mod diff;
+// What a change looks like, who is told, and how far a reader got. Pure.
+// pub mod changes;
+// What is owed is sent: signed, in order, retried.
+// pub mod deliver;
+/// Providers out: list, get, act.
+pub mod drivers;
+/// What is remembered, in one transaction per business step.
+pub mod store;
+/// HTTP out, bounded and guarded, for drivers and deliveries.
+pub mod outbound;
+/// Runs passes: on time, when woken, never two at once.
+pub mod tasks;
+/// The only file that asks the system for the time.
+pub mod clock;
+/// The only file that draws lots.
+pub mod chance;

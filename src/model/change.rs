@@ -1,0 +1,118 @@
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Collection, InstanceState, RealmState};
+
+/// A change's place in its account's log: 1, 2, 3 … without holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `chg_` and a UUIDv7 in hex: unique everywhere, the same on every attempt.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeId(pub String);
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One difference between what was known and what was seen. Immutable once recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: ChangeId,
+    /// When Tracker recorded it.
+    pub at: Timestamp,
+    pub subject: Subject,
+    pub observed: Observed,
+    pub news: News,
+}
+
+/// A change with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub seq: Seq,
+    pub change: Change,
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub collection: Collection,
+    pub id: String,
+    /// This resource's changes counted, this one included: the first is 1.
+    pub revision: u64,
+    pub name: Option<String>,
+    /// The realm of an instance; the realm itself for a realm.
+    pub realm: Option<String>,
+}
+
+/// The change happened after `before` and not later than `at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// When the old state was last seen; `None` when it was never seen.
+    pub before: Option<Timestamp>,
+    pub at: Timestamp,
+}
+
+/// One reason for a change, for a reader: a rule's id and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub rule: String,
+    pub text: String,
+}
+
+/// The parts of an instance whose change is news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub state: InstanceState,
+    pub native_state: String,
+    pub public_addresses: Vec<Address>,
+    pub private_addresses: Vec<Address>,
+}
+
+/// What is new. One variant for each type of change (`design/changes.md` lists what makes each).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum News {
+    #[serde(rename = "instance.state")]
+    InstanceState { from: Facts, to: Facts },
+    /// The state stayed, the addresses moved.
+    #[serde(rename = "instance.addresses")]
+    InstanceAddresses { from: Facts, to: Facts },
+    #[serde(rename = "instance.appeared")]
+    InstanceAppeared { to: Facts },
+    /// Seen, then truly absent: a complete list and a targeted look agree.
+    #[serde(rename = "instance.gone")]
+    InstanceGone { from: Facts },
+    #[serde(rename = "realm.state")]
+    RealmState { from: RealmState, from_native: String, to: RealmState, to_native: String, why: Vec<Reason> },
+    #[serde(rename = "realm.appeared")]
+    RealmAppeared { to: RealmState, to_native: String },
+    #[serde(rename = "realm.withdrawn")]
+    RealmWithdrawn { from: RealmState, from_native: String },
+}
+
+impl News {
+    /// The word on the wire: `instance.state`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::InstanceState { .. } => "instance.state",
+            Self::InstanceAddresses { .. } => "instance.addresses",
+            Self::InstanceAppeared { .. } => "instance.appeared",
+            Self::InstanceGone { .. } => "instance.gone",
+            Self::RealmState { .. } => "realm.state",
+            Self::RealmAppeared { .. } => "realm.appeared",
+            Self::RealmWithdrawn { .. } => "realm.withdrawn",
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{AccountId, Entry, HookId, Seq};
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeliveryState {
+    /// Owed. Of a hook and a resource only the oldest waiting one may be due.
+    Waiting,
+    /// The receiver said 2xx.
+    Delivered,
+    /// The subscriber read it in the feed.
+    Read,
+    /// No tries left: kept, listed, still in the feed as undelivered.
+    Exhausted,
+    /// Its hook was removed.
+    Dropped,
+}
+
+impl DeliveryState {
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Delivered, Self::Read, Self::Exhausted, Self::Dropped];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Exhausted => "exhausted",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// One change owed to one hook, claimed for an attempt.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub account: AccountId,
+    pub hook: HookId,
+    pub entry: Entry,
+    /// Attempts made before this claim.
+    pub attempts: u32,
+    /// Since when it is owed; the schedule's last day counts from here.
+    pub created_at: Timestamp,
+}
+
+/// One try, as the list of deliveries shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// 1 is the first.
+    pub number: u32,
+    pub at: Timestamp,
+    pub elapsed: Duration,
+    /// The HTTP status; `None` when there was no answer.
+    pub status: Option<u16>,
+    /// In one sentence without secrets; `None` when it went well.
+    pub error: Option<String>,
+    /// The beginning of the answer's body, at most 1 KiB, for the owner of the hook.
+    pub answer: String,
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// The receiver's failure: try again then.
+    Retry {
+        due_at: Timestamp,
+    },
+    /// Our own failure: the attempt is not counted against the receiver.
+    Postpone {
+        due_at: Timestamp,
+    },
+    Exhausted,
+    /// The receiver said that it is gone (410): the hook is disabled and gets nothing more; the change stays undelivered.
+    Disable {
+        reason: String,
+    },
+}
+
+/// An attempt and what follows from it, to be recorded in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub account: AccountId,
+    pub hook: HookId,
+    pub seq: Seq,
+    pub attempt: Attempt,
+    pub verdict: Verdict,
+}

@@ -1,0 +1,30 @@
+//! The nouns. Plain values that every other room shares: no I/O, no wire formats, no SQL.
+//!
+//! Instants end in `_at` and are [`jiff::Timestamp`]s, lengths of time are [`std::time::Duration`]s. Whatever a provider
+//! says in its own words is kept beside our word for it (`native_state`), so that nothing is lost in the mapping.
+
+mod account;
+mod change;
+mod delivery;
+mod hook;
+mod image;
+mod instance;
+mod profile;
+mod realm;
+mod resource;
+mod sample;
+
+pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+pub use change::{Change, ChangeId, Entry, Facts, News, Observed, Reason, Seq, Subject};
+pub use delivery::{Attempt, Delivery, DeliveryState, Outcome, Verdict};
+pub use hook::{Callback, Disabled, Hook, HookId, Scope, SigningKey, Subscriber};
+pub use image::Image;
+pub use instance::{
+    Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance,
+};
+pub use profile::{HardwareProfile, Property, PropertyKind};
+pub use realm::{Realm, RealmState};
+pub use resource::{Collection, Resource};
+pub use sample::{Known, KnownResource, Sample};
+
+pub use secrecy::{ExposeSecret, SecretString as Secret};

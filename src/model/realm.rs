@@ -1,0 +1,40 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a realm can be used, on Deltacloud's two-valued wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RealmState {
+    Available,
+    Unavailable,
+}
+
+impl RealmState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "AVAILABLE",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+impl fmt::Display for RealmState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A place where instances run, as its provider declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realm {
+    pub id: String,
+    pub name: String,
+    pub state: RealmState,
+    /// The provider's own word (`impaired`), as it came.
+    pub native_state: String,
+    /// `None`: unlimited. Otherwise free text.
+    pub limit: Option<String>,
+    /// What the provider says about the state, one sentence each; goes into the `why` of a change.
+    pub messages: Vec<String>,
+}

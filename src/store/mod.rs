@@ -1,0 +1,253 @@
+//! What is remembered. A method is one whole business step and one transaction.
+//!
+//! Guarantees: a sample's new state, its changes and the deliveries they owe become durable together or not at all;
+//! `seq` has no holes, because numbers are given inside the transaction that writes the changes; what is secret
+//! (credentials, callbacks, tokens, signing keys) is sealed before it reaches the database and is an error that names
+//! the record when it cannot be opened.
+//!
+//! "Not there" is `Option`, not an error. A row that makes no sense is [`Error::Corrupt`] and names table, column and
+//! key. Lists come in a fixed order.
+//!
+//! Absent on purpose: deciding. What is news, who is told and when to try again come in as arguments.
+
+mod error;
+mod keyring;
+mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+pub use error::Error;
+pub use keyring::KeyRing;
+
+use crate::model::{
+    Account, AccountId, AccountKey, Change, Collection, Delivery, Entry, Hook, HookId, Known, KnownResource, Login,
+    Outcome, Scope, Seq, Subscriber,
+};
+
+/// `[store]` of the settings file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite:PATH`: a file, made when missing. One Tracker at a time may have it open.
+    pub url: String,
+    /// The file with the keys that seal credentials and secrets. Made on first start with mode 0600.
+    pub key_ring: String,
+    /// Connections that only read. Each may hold a page of changes in memory.
+    pub readers: u32,
+    /// How long a writer waits for its turn before the call fails. Milliseconds.
+    pub busy_wait_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:tracker.db".to_owned(),
+            key_ring: "tracker.keys".to_owned(),
+            readers: 4,
+            busy_wait_ms: 10_000,
+        }
+    }
+}
+
+/// Opens the store named by `settings.url`, bringing its schema up to date.
+///
+/// # Errors
+/// [`Error::Newer`] when a newer Tracker wrote it, [`Error::KeyRing`] when the keys do not open it, [`Error::InUse`] when
+/// another process has it.
+pub async fn open(settings: &Settings, keys: KeyRing) -> Result<Arc<dyn Store>, Error> {
+    match settings.url.split_once(':') {
+        // Some(("sqlite", path)) => Ok(Arc::new(sqlite::Sqlite::open(path, settings, keys).await?)),
+        _ => Err(Error::Url(settings.url.clone())),
+    }
+}
+
+/// Everything at once; the rooms ask for the part that they need.
+pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed {}
+
+impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed> Store for T {}
+
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// The account with this key, if any hook was ever set in it.
+    async fn find_account(&self, key: &AccountKey) -> Result<Option<AccountId>, Error>;
+
+    /// The account whose stored credentials are exactly these, driver and canonical `provider` included. Compared by a
+    /// keyed digest, so it works while the backend is down. `None` also when no credentials are stored any more.
+    async fn account_by_login(&self, login: &Login, provider: &str) -> Result<Option<Account>, Error>;
+
+    /// With the credentials to poll with; `None` when unknown or when its last hook was removed and the credentials with it.
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, Error>;
+}
+
+#[async_trait]
+pub trait Hooks: Send + Sync {
+    async fn hook(&self, account: AccountId, subscriber: &Subscriber, scope: &Scope) -> Result<Option<Hook>, Error>;
+
+    async fn hook_by_id(&self, account: AccountId, id: &HookId) -> Result<Option<Hook>, Error>;
+
+    /// All hooks of the account, by id.
+    async fn hooks(&self, account: AccountId) -> Result<Vec<Hook>, Error>;
+
+    /// Sets or replaces the hook of this subscriber and scope (a replaced one should keep its id: pass it in), makes the
+    /// account when it is new, and replaces its stored credentials by `login`.
+    ///
+    /// `baseline` is put into what is known unless the resource is there already. What the hook is still owed goes to
+    /// the new callback, and at once if the old one was disabled. The account's units become due at `now`. The version
+    /// of the hook's collections rises, so that a sample decided without this hook is refused.
+    async fn save_hook(
+        &self,
+        key: &AccountKey,
+        login: &Login,
+        hook: &Hook,
+        baseline: Option<&KnownResource>,
+        now: Timestamp,
+    ) -> Result<AccountId, Error>;
+
+    /// Removes a hook; what it was still owed is dropped. With the account's last hook its credentials are erased.
+    /// `false`: there was none.
+    async fn remove_hook(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        scope: &Scope,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+}
+
+#[async_trait]
+pub trait Samples: Send + Sync {
+    /// What is known of a collection; empty with `observed_at: None` before the first sample.
+    async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error>;
+
+    /// Writes what a look found: new state, changes, deliveries, in one transaction. Answers with the changes as
+    /// numbered.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the collection was written since `commit.version`: load and decide again.
+    async fn commit_sample(&self, commit: &Commit) -> Result<Vec<Entry>, Error>;
+}
+
+/// What a look found, decided on `version` of the collection.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub account: AccountId,
+    pub collection: Collection,
+    pub version: i64,
+    /// When a complete sample was taken; `None` for a targeted look, which leaves the collection's time alone.
+    pub observed_at: Option<Timestamp>,
+    /// New and changed rows, whole. Rows not named keep their content; with `observed_at` set, those that are not
+    /// absent count as seen then.
+    pub upserts: Vec<KnownResource>,
+    /// Ids that are known no longer. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are
+    /// upserted begin again.
+    pub removed: Vec<String>,
+    pub changes: Vec<NewChange>,
+    pub now: Timestamp,
+}
+
+/// A change and who is told of it. The store adds `seq`.
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    pub change: Change,
+    pub told: Vec<HookId>,
+}
+
+/// When to look at what. A unit is a collection of an account.
+#[async_trait]
+pub trait Polls: Send + Sync {
+    /// Units due at `now`, longest overdue first, of accounts with a hook that has not ended before `ended_after`.
+    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<Vec<Unit>, Error>;
+
+    /// When the next unit of such an account falls due.
+    async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;
+
+    /// Sets when a unit is looked at next and how the last look went.
+    async fn plan_unit(&self, account: AccountId, collection: Collection, plan: &UnitPlan) -> Result<(), Error>;
+
+    /// The cadence: every unit of the collection that is healthy (`failures` 0) and due later than `at` becomes due between
+    /// `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
+    async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error>;
+}
+
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub account: Account,
+    pub collection: Collection,
+    pub plan: UnitPlan,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitPlan {
+    pub due_at: Timestamp,
+    /// Failed looks in a row.
+    pub failures: u32,
+    /// Why the last look failed, in one sentence without secrets.
+    pub error: Option<String>,
+}
+
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Takes up to `limit` deliveries that are due at `now`, longest overdue first, and holds them until `until`. Of a
+    /// hook and a resource only the oldest waiting one is ever taken. At most `per_receiver` of one receiver, and none
+    /// of those in `full`. Hooks that are disabled or read the feed only are never claimed.
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+        per_receiver: usize,
+        full: &[String],
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// Records attempts and their verdicts. A delivery that meanwhile stopped waiting (read in the feed, dropped) keeps
+    /// its state; the attempt is kept all the same. After a final verdict the next of the same hook and resource
+    /// becomes due at `now`.
+    async fn record(&self, outcomes: &[Outcome], now: Timestamp) -> Result<(), Error>;
+
+    /// Gives back what a dead process had claimed. Called once at the start, by the only process.
+    async fn release_claims(&self) -> Result<u64, Error>;
+
+    /// When the next unclaimed delivery falls due, or the next claim runs out.
+    async fn next_delivery_due_at(&self) -> Result<Option<Timestamp>, Error>;
+}
+
+#[async_trait]
+pub trait Feed: Send + Sync {
+    /// What the subscriber has not got yet (waiting or exhausted, of its hooks), oldest first, a change once, with the
+    /// hook that owes it (the one with the smallest id if several do).
+    async fn undelivered(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        limit: usize,
+    ) -> Result<Vec<(Entry, HookId)>, Error>;
+
+    /// Counts these as read by the subscriber: its waiting and exhausted deliveries of them are not sent any more.
+    async fn acknowledge(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        seqs: &[Seq],
+        now: Timestamp,
+    ) -> Result<u64, Error>;
+
+    /// As [`Feed::acknowledge`], of everything up to and including `seq`.
+    async fn acknowledge_through(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        seq: Seq,
+        now: Timestamp,
+    ) -> Result<u64, Error>;
+
+    /// The account's log after a place, oldest first, delivered or not.
+    async fn log_after(&self, account: AccountId, after: Seq, limit: usize) -> Result<Vec<Entry>, Error>;
+
+    /// The oldest change still kept, if any, and the last number given (0 before the first).
+    async fn log_bounds(&self, account: AccountId) -> Result<(Option<Seq>, Seq), Error>;
+}

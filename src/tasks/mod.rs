@@ -1,0 +1,31 @@
+//! Runs passes: on time, when woken, never two of the same at once. Owns waiting, waking, stopping and catching panics,
+//! once for all.
+
+mod run;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use run::{Settings, Tasks, Wake};
+
+/// One round of background work: do what is due at `now`, report, and be harmless when cut short or run again. What is
+/// due is read from the store, so a restart and a busy day run the same code. Retrying is the next pass.
+#[async_trait]
+pub trait Pass: Send {
+    /// A noun and a verb for logs and the status page: `deliver.pass`.
+    fn name(&self) -> &'static str;
+
+    async fn pass(&mut self, now: Timestamp) -> Result<Report, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What it found due.
+    pub due: usize,
+    pub done: usize,
+    pub failed: usize,
+    pub exhausted: usize,
+    /// When there is more to do; `None` when nothing is planned, and only a wake-up or the backstop brings the next pass.
+    pub next_due_at: Option<Timestamp>,
+}

@@ -1,0 +1,4 @@
+//! stub
+pub struct Settings;
+pub struct Tasks;
+pub struct Wake;
