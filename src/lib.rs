@@ -18,8 +18,8 @@ pub mod model;
 // pub mod track;
 // Who is due and what was seen: passes over accounts.
 // pub mod poll;
-// What counts as news. Pure.
-// pub mod diff;
+/// What counts as news. Pure.
+pub mod diff;
 // What a change looks like, who is told, and how far a reader got. Pure.
 // pub mod changes;
 // What is owed is sent: signed, in order, retried.
