@@ -166,8 +166,18 @@ pub trait Polls: Send + Sync {
     /// When the next unit of such an account falls due.
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;
 
-    /// Sets when a unit is looked at next and how the last look went.
-    async fn plan_unit(&self, account: AccountId, collection: Collection, plan: &UnitPlan) -> Result<(), Error>;
+    /// Sets when a unit is looked at next and how the last look went, unless its due time is no longer `was`: then
+    /// somebody wants a look meanwhile, and that stands.
+    async fn plan_unit(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        was: Timestamp,
+        plan: &UnitPlan,
+    ) -> Result<(), Error>;
+
+    /// Makes a unit due at `now`, whatever was planned. Somebody just touched what is in it.
+    async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error>;
 
     /// The cadence: every unit of the collection that is healthy (`failures` 0) and due later than `at` becomes due between
     /// `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
