@@ -93,7 +93,8 @@ impl Found {
         if same {
             return;
         }
-        let revision = before.map_or(0, |before| before.revision) + u64::from(news.is_some());
+        let former = || known.former.get(resource.id()).copied().unwrap_or_default();
+        let revision = before.map_or_else(former, |before| before.revision) + u64::from(news.is_some());
         if let Some(news) = news {
             // A resource that appeared was not there in the sample before; one that changed was last seen as it was.
             let last_seen = before.map(|before| before.observed_at).or(known.observed_at);

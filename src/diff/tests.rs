@@ -64,7 +64,13 @@ fn taken(second: i64, members: impl IntoIterator<Item = Resource>) -> Sample {
 }
 
 fn unknown() -> Known {
-    Known { collection: Collection::Instances, version: 0, observed_at: None, members: BTreeMap::new() }
+    Known {
+        collection: Collection::Instances,
+        version: 0,
+        observed_at: None,
+        members: BTreeMap::new(),
+        former: BTreeMap::new(),
+    }
 }
 
 /// What the store does with a found sample.
@@ -76,7 +82,9 @@ fn apply(known: &Known, found: &Found, observed_at: Option<Timestamp>) -> Known 
         next.members.insert(row.resource.id().to_owned(), row.clone());
     }
     for id in &found.removed {
-        next.members.remove(id);
+        let last = found.news.iter().find(|told| told.subject.id == *id).map(|told| told.subject.revision);
+        let row = next.members.remove(id).unwrap();
+        next.former.insert(id.clone(), last.unwrap_or(row.revision));
     }
     if let Some(observed_at) = observed_at {
         for row in next.members.values_mut().filter(|row| row.absent_since.is_none()) {
@@ -212,6 +220,15 @@ fn one_that_comes_back_was_never_gone() {
     let found = sample(&known, &taken(460, [instance("a", InstanceState::Running).into()]), &rules());
     assert_eq!(kinds(&found), []);
     assert_eq!(apply(&known, &found, Some(at(460))).members["a"].absent_since, None);
+}
+
+#[test]
+fn an_id_that_comes_back_after_its_end_counts_on() {
+    let mut known = known_since(0, []);
+    known.former.insert("a".to_owned(), 7);
+    let found = sample(&known, &taken(60, [instance("a", InstanceState::Running).into()]), &rules());
+    assert_eq!(kinds(&found), [("a", "instance.appeared")]);
+    assert_eq!(found.news[0].subject.revision, 8);
 }
 
 #[test]

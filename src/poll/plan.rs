@@ -201,6 +201,7 @@ mod tests {
             version: 1,
             observed_at: Some(at(0)),
             members: [("a".to_owned(), row)].into(),
+            former: Default::default(),
         }
     }
 

@@ -143,8 +143,8 @@ pub struct Commit {
     /// New and changed rows, whole. Rows not named keep their content; with `observed_at` set, those that are not
     /// absent count as seen then.
     pub upserts: Vec<KnownResource>,
-    /// Ids that are known no longer. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are
-    /// upserted begin again.
+    /// Ids that are known no longer; their last revision (that of their change in here, if there is one) stays as
+    /// [`Known::former`]. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are upserted begin again.
     pub removed: Vec<String>,
     pub changes: Vec<NewChange>,
     pub now: Timestamp,
