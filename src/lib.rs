@@ -22,8 +22,8 @@ pub mod model;
 // pub mod diff;
 // What a change looks like, who is told, and how far a reader got. Pure.
 // pub mod changes;
-// What is owed is sent: signed, in order, retried.
-// pub mod deliver;
+/// What is owed is sent: signed, in order, retried.
+pub mod deliver;
 /// Providers out: list, get, act.
 pub mod drivers;
 /// What is remembered, in one transaction per business step.
