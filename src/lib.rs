@@ -12,7 +12,7 @@
 
 /// The nouns every room shares.
 pub mod model;
-// HTTP in: routes, authentication, negotiation, XML and JSON.
+// /// HTTP in: routes, authentication, negotiation, XML and JSON.
 // pub mod api;
 /// Setting, replacing and removing hooks; taking the baseline.
 pub mod track;
@@ -20,10 +20,10 @@ pub mod track;
 pub mod poll;
 /// What counts as news. Pure.
 pub mod diff;
-/// What a change looks like, who is told, and how far a reader got. Pure.
+/// What a change looks like and who is told. Pure.
 pub mod changes;
-// What is owed is sent: signed, in order, retried.
-// pub mod deliver;
+/// What is owed is sent: signed, in order, retried.
+pub mod deliver;
 /// Providers out: list, get, act.
 pub mod drivers;
 /// What is remembered, in one transaction per business step.
@@ -36,3 +36,9 @@ pub mod tasks;
 pub mod clock;
 /// The only file that draws lots.
 pub mod chance;
+// /// One struct of settings, made of one per room.
+// pub mod settings;
+// /// The rooms put together; decides nothing.
+// pub mod service;
+// /// Everything in one process, to be looked at.
+// pub mod demo;
