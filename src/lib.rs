@@ -14,14 +14,14 @@
 pub mod model;
 // HTTP in: routes, authentication, negotiation, XML and JSON.
 // pub mod api;
-// Setting, replacing and removing hooks; taking the baseline.
-// pub mod track;
-// Who is due and what was seen: passes over accounts.
-// pub mod poll;
-// What counts as news. Pure.
-// pub mod diff;
-// What a change looks like, who is told, and how far a reader got. Pure.
-// pub mod changes;
+/// Setting, replacing and removing hooks; taking the baseline.
+pub mod track;
+/// Who is due and what was seen: passes over accounts.
+pub mod poll;
+/// What counts as news. Pure.
+pub mod diff;
+/// What a change looks like, who is told, and how far a reader got. Pure.
+pub mod changes;
 // What is owed is sent: signed, in order, retried.
 // pub mod deliver;
 /// Providers out: list, get, act.

@@ -116,3 +116,18 @@ impl News {
         }
     }
 }
+
+/// From what to what, for logs: `RUNNING -> STOPPED`.
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InstanceState { from, to } => write!(f, "{} -> {}", from.state, to.state),
+            Self::InstanceAddresses { .. } => f.write_str("has other addresses"),
+            Self::InstanceAppeared { to } => write!(f, "appeared, {}", to.state),
+            Self::InstanceGone { from } => write!(f, "{} -> gone", from.state),
+            Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
+            Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
+            Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
+        }
+    }
+}

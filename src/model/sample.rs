@@ -26,6 +26,8 @@ pub struct Known {
     /// When the newest complete sample was taken; `None` until the first, which is the baseline and makes no news.
     pub observed_at: Option<Timestamp>,
     pub members: BTreeMap<String, KnownResource>,
+    /// The last revision of those that were known once. An id that comes back counts on from there.
+    pub former: BTreeMap<String, u64>,
 }
 
 /// A resource as last known.

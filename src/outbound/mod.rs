@@ -1,40 +1,58 @@
 //! HTTP out: the only place where a client is made, for drivers and for deliveries.
 //!
 //! Guarantees: one deadline around connect, TLS, head *and* body; a bound on what is read; no redirects; no proxy from the
-//! environment; and the address is checked when connecting, after DNS, on every request, in every spelling.
+//! environment; no compression asked for; and the address is checked when connecting, after DNS, in every spelling.
+//!
+//! Accepted: a connection that is kept idle was checked when it was made, and is used again without looking the name up
+//! anew. It leads where it led.
+//!
+//! Absent on purpose: trying again. Only the caller knows whether a request may be sent twice.
 
+mod error;
 mod guard;
+mod resolve;
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, redirect, retry};
 use url::Url;
 
-pub use guard::{Guard, Refused};
+pub use error::{Error, SetupError};
+pub use guard::{Guard, Refused, TooWide};
+pub use resolve::{Lookup, NoAddress, SystemLookup};
+
+/// Idle connections are let go after this, which is less than most servers wait before they hang up: a request that
+/// meets a connection on its way down fails for no good reason.
+const IDLE_FOR: Duration = Duration::from_secs(20);
 
 /// How one room goes out.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Networks that may be dialled although they are private, loopback or otherwise special. `/0` is refused.
     pub allow_networks: Vec<IpNet>,
-    /// For the TCP and TLS handshakes, inside the deadline of the whole exchange.
+    /// For the TCP and TLS handshakes, inside the deadline of the whole exchange. A name must be resolved within half
+    /// of it.
     pub connect_timeout: Duration,
     /// Idle connections kept for each host.
     pub idle_per_host: usize,
     pub user_agent: String,
 }
 
-/// A client with bounds. Cheap to clone.
+/// A client with bounds. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Outbound {
     client: reqwest::Client,
     guard: Guard,
+    connect_timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+/// A request. A user part in the URL is sent as Basic credentials, not as part of the URL.
+#[derive(Clone)]
 pub struct Request {
     pub method: Method,
     pub url: Url,
@@ -48,35 +66,123 @@ pub struct Bounds {
     /// For the whole exchange, the answer's body included.
     pub deadline: Duration,
     pub body_bytes_max: usize,
-    /// What a longer body means: cut it and let the connection go, or fail with [`Error::TooLong`].
+    /// What it means when the head has come and the body is too long, too slow or broken. `true`: only the head matters,
+    /// so keep what was read and let the connection go. `false`: an answer that is not whole is an error.
     pub cut: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// Why there is no answer. Texts hold neither the URL's user part nor its query.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The guard said no: nothing was sent.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The name has no address. Whose fault that is cannot be told from here.
-    #[error("the name {0} could not be resolved")]
-    Resolve(String),
-    #[error("no connection: {0}")]
-    Connect(String),
-    #[error("no complete answer within {} ms", .0.as_millis())]
-    TimedOut(Duration),
-    #[error("the answer was longer than {0} bytes")]
-    TooLong(usize),
-    #[error("the exchange broke off: {0}")]
-    Broken(String),
-    /// No sockets, no descriptors: our own fault.
-    #[error("this machine cannot make connections now: {0}")]
-    Ours(String),
+/// Method and host: the rest may hold credentials.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url.origin().ascii_serialization())
+    }
+}
+
+/// Status and size: the rest may hold credentials.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} bytes", self.status, self.body.len())
+    }
+}
+
+impl Outbound {
+    /// A client that asks the machine's own resolver.
+    ///
+    /// # Errors
+    /// [`SetupError`] when `allow_networks` holds a `/0`, or the machine gives no certificate authorities.
+    pub fn new(settings: &Settings) -> Result<Self, SetupError> {
+        Self::with_lookup(settings, Arc::new(SystemLookup))
+    }
+
+    /// As [`Outbound::new`], with names resolved by `lookup`. The guard judges its answers all the same.
+    ///
+    /// # Errors
+    /// As [`Outbound::new`].
+    pub fn with_lookup(settings: &Settings, lookup: Arc<dyn Lookup>) -> Result<Self, SetupError> {
+        // Fails when a provider is set already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let guard = Guard::new(&settings.allow_networks)?;
+        let patience = settings.connect_timeout / 2;
+        let resolver = resolve::GuardedResolver { lookup, guard: guard.clone(), patience };
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that the lint points to")]
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .dns_resolver(Arc::new(resolver))
+            .connect_timeout(settings.connect_timeout)
+            .pool_max_idle_per_host(settings.idle_per_host)
+            .pool_idle_timeout(IDLE_FOR)
+            .user_agent(&settings.user_agent)
+            .build()
+            .map_err(|err| SetupError::Client(reason(&err)))?;
+        Ok(Self { client, guard, connect_timeout: settings.connect_timeout })
+    }
+
+    /// What can be refused of a URL without asking DNS, so that it can be said when the URL is given. A URL that passes
+    /// may still be refused when connecting.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn check(&self, url: &Url) -> Result<(), Refused> {
+        self.guard.check(url)
+    }
+
+    /// Sends a request and reads the answer, both within `bounds`.
+    ///
+    /// # Errors
+    /// [`Error`], sorted by whose fault it is. Any status is an answer, not an error.
+    pub async fn exchange(&self, request: Request, bounds: Bounds) -> Result<Answer, Error> {
+        // The connector asks our resolver for names only; an address in the URL would pass it by.
+        self.check(&request.url)?;
+        let late = |_| Error::TimedOut(bounds.deadline);
+        let deadline = tokio::time::Instant::now() + bounds.deadline;
+        let Request { method, url, headers, body } = request;
+        let sending = self.client.request(method, url).headers(headers).body(body).send();
+        let response =
+            tokio::time::timeout_at(deadline, sending).await.map_err(late)?.map_err(|err| self.sort(&err))?;
+
+        let status = response.status();
+        let headers = response.headers().clone();
+        let mut read = BytesMut::new();
+        let reading = self.read(response, bounds, &mut read);
+        match tokio::time::timeout_at(deadline, reading).await.map_err(late).flatten() {
+            Err(_) if bounds.cut => {}
+            whole => whole?,
+        }
+        Ok(Answer { status, headers, body: read.freeze() })
+    }
+
+    /// Collects the body, at most its bound of it. Dropping the response half read drops the connection.
+    async fn read(&self, mut response: reqwest::Response, bounds: Bounds, read: &mut BytesMut) -> Result<(), Error> {
+        while let Some(chunk) = response.chunk().await.map_err(|err| self.sort(&err))? {
+            let room = bounds.body_bytes_max - read.len();
+            read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Err(Error::TooLong(bounds.body_bytes_max));
+            }
+        }
+        Ok(())
+    }
+
+    fn sort(&self, err: &reqwest::Error) -> Error {
+        error::sort(err, self.connect_timeout)
+    }
+}
+
+/// The innermost cause, which is the one that tells something.
+fn reason(err: &dyn std::error::Error) -> String {
+    let mut innermost = err;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

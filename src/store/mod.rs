@@ -143,8 +143,8 @@ pub struct Commit {
     /// New and changed rows, whole. Rows not named keep their content; with `observed_at` set, those that are not
     /// absent count as seen then.
     pub upserts: Vec<KnownResource>,
-    /// Ids that are known no longer. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are
-    /// upserted begin again.
+    /// Ids that are known no longer; their last revision (that of their change in here, if there is one) stays as
+    /// [`Known::former`]. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are upserted begin again.
     pub removed: Vec<String>,
     pub changes: Vec<NewChange>,
     pub now: Timestamp,
@@ -166,8 +166,18 @@ pub trait Polls: Send + Sync {
     /// When the next unit of such an account falls due.
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;
 
-    /// Sets when a unit is looked at next and how the last look went.
-    async fn plan_unit(&self, account: AccountId, collection: Collection, plan: &UnitPlan) -> Result<(), Error>;
+    /// Sets when a unit is looked at next and how the last look went, unless its due time is no longer `was`: then
+    /// somebody wants a look meanwhile, and that stands.
+    async fn plan_unit(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        was: Timestamp,
+        plan: &UnitPlan,
+    ) -> Result<(), Error>;
+
+    /// Makes a unit due at `now`, whatever was planned. Somebody just touched what is in it.
+    async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error>;
 
     /// The cadence: every unit of the collection that is healthy (`failures` 0) and due later than `at` becomes due between
     /// `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.

@@ -1,12 +1,14 @@
 //! Runs passes: on time, when woken, never two of the same at once. Owns waiting, waking, stopping and catching panics,
 //! once for all.
 
+mod cron;
 mod run;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use run::{Settings, Tasks, Wake};
+pub use cron::{Cron, CronWork, check_cron};
+pub use run::{Settings, Status, Tasks, Wake};
 
 /// One round of background work: do what is due at `now`, report, and be harmless when cut short or run again. What is
 /// due is read from the store, so a restart and a busy day run the same code. Retrying is the next pass.

@@ -1,0 +1,218 @@
+//! The one JSON form of a change: the same bytes in a callback and in the feed.
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use crate::model::{AccountKey, Address, Entry, ExposeSecret, Facts, News, Reason, Secret};
+
+/// What may stand in a path as it is: ids made of these are their own encoding.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
+
+/// Who is told: what of the body differs between two hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Handed back unchanged; left out when the hook has none.
+    pub token: Option<&'a Secret>,
+    /// What the href begins with, up to and without the slash before the collection.
+    pub base: &'a str,
+}
+
+/// Writes the change as JSON, in a fixed order of fields.
+pub fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
+    let change = &entry.change;
+    let subject = &change.subject;
+    let (from, to, why) = sides(&change.news);
+    let body = Body {
+        id: &change.id.0,
+        kind: change.news.kind(),
+        timestamp: wire(change.at),
+        seq: entry.seq.0,
+        account: AccountBody { driver: account.driver.as_str(), provider: &account.provider, id: &account.identity },
+        resource: ResourceBody {
+            collection: subject.collection.as_str(),
+            id: &subject.id,
+            revision: subject.revision,
+            name: subject.name.as_deref(),
+            realm: subject.realm.as_deref(),
+            href: format!("{}/{}/{}", told.base, subject.collection, utf8_percent_encode(&subject.id, PATH)),
+        },
+        from,
+        to,
+        observed: ObservedBody { before: change.observed.before.map(wire), at: wire(change.observed.at) },
+        why,
+        token: told.token.map(ExposeSecret::expose_secret),
+    };
+    serde_json::to_vec(&body).expect("text, numbers and lists always have a JSON form")
+}
+
+/// Milliseconds always, so that texts sort like instants.
+fn wire(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: String,
+    seq: u64,
+    account: AccountBody<'a>,
+    resource: ResourceBody<'a>,
+    /// `null`: it was not there.
+    from: Option<Side<'a>>,
+    /// `null`: it is not there any more.
+    to: Option<Side<'a>>,
+    observed: ObservedBody,
+    why: &'a [Reason],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AccountBody<'a> {
+    driver: &'a str,
+    provider: &'a str,
+    id: &'a str,
+}
+
+#[derive(Serialize)]
+struct ResourceBody<'a> {
+    collection: &'static str,
+    id: &'a str,
+    revision: u64,
+    name: Option<&'a str>,
+    realm: Option<&'a str>,
+    href: String,
+}
+
+#[derive(Serialize)]
+struct Side<'a> {
+    state: &'static str,
+    native_state: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_addresses: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_addresses: Option<Vec<&'a str>>,
+}
+
+#[derive(Serialize)]
+struct ObservedBody {
+    before: Option<String>,
+    at: String,
+}
+
+fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
+    match news {
+        News::InstanceState { from, to } => (Some(state(from)), Some(facts(to)), &[]),
+        News::InstanceAddresses { from, to } => (Some(facts(from)), Some(facts(to)), &[]),
+        News::InstanceAppeared { to } => (None, Some(facts(to)), &[]),
+        News::InstanceGone { from } => (Some(facts(from)), None, &[]),
+        News::RealmState { from, from_native, to, to_native, why } => {
+            (Some(plain(from.as_str(), from_native)), Some(plain(to.as_str(), to_native)), why)
+        }
+        News::RealmAppeared { to, to_native } => (None, Some(plain(to.as_str(), to_native)), &[]),
+        News::RealmWithdrawn { from, from_native } => (Some(plain(from.as_str(), from_native)), None, &[]),
+    }
+}
+
+fn plain<'a>(state: &'static str, native_state: &'a str) -> Side<'a> {
+    Side { state, native_state, public_addresses: None, private_addresses: None }
+}
+
+fn state(facts: &Facts) -> Side<'_> {
+    plain(facts.state.as_str(), &facts.native_state)
+}
+
+fn facts(facts: &Facts) -> Side<'_> {
+    Side {
+        public_addresses: Some(facts.public_addresses.iter().map(|address| address.text.as_str()).collect()),
+        private_addresses: Some(facts.private_addresses.iter().map(|address| address.text.as_str()).collect()),
+        ..state(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        AddressKind, Change, ChangeId, Collection, DriverId, InstanceState, Observed, RealmState, Seq, Subject,
+    };
+
+    fn entry(collection: Collection, id: &str, news: News) -> Entry {
+        let at = |text: &str| text.parse().unwrap();
+        Entry {
+            seq: Seq(4711),
+            change: Change {
+                id: ChangeId("chg_01980f3b6e5b7c1f".to_owned()),
+                at: at("2026-11-21T10:15:02.120Z"),
+                subject: Subject {
+                    collection,
+                    id: id.to_owned(),
+                    revision: 9,
+                    name: Some("web".to_owned()),
+                    realm: Some("us-east-1a".to_owned()),
+                },
+                observed: Observed { before: Some(at("2026-11-21T10:14:57.02Z")), at: at("2026-11-21T10:15:02.020Z") },
+                news,
+            },
+        }
+    }
+
+    fn rendered(entry: &Entry, token: Option<&str>) -> String {
+        let account = AccountKey {
+            driver: DriverId::new("ec2"),
+            provider: "us-east-1".to_owned(),
+            identity: "123456789012".to_owned(),
+        };
+        let token = token.map(Secret::from);
+        let base = "https://tracker.example/api;driver=ec2;provider=us-east-1";
+        String::from_utf8(render(entry, &account, Told { token: token.as_ref(), base })).unwrap()
+    }
+
+    fn facts(state: InstanceState, native: &str) -> Facts {
+        Facts {
+            state,
+            native_state: native.to_owned(),
+            public_addresses: vec![],
+            private_addresses: vec![Address { kind: AddressKind::Ipv4, text: "10.0.0.7".to_owned() }],
+        }
+    }
+
+    #[test]
+    fn a_state_change_in_full() {
+        let news = News::InstanceState {
+            from: facts(InstanceState::Running, "running"),
+            to: facts(InstanceState::Stopping, "stopping"),
+        };
+        insta::assert_snapshot!(rendered(&entry(Collection::Instances, "i-7", news), Some("my \"token\"")));
+    }
+
+    #[test]
+    fn what_was_not_there_and_what_is_there_no_more_are_null() {
+        let gone = News::InstanceGone { from: facts(InstanceState::Running, "running") };
+        assert!(rendered(&entry(Collection::Instances, "i-7", gone), None).contains(r#""to":null"#));
+        let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        assert!(rendered(&entry(Collection::Instances, "i-7", appeared), None).contains(r#""from":null"#));
+    }
+
+    #[test]
+    fn a_realm_says_why() {
+        let news = News::RealmState {
+            from: RealmState::Available,
+            from_native: "available".to_owned(),
+            to: RealmState::Unavailable,
+            to_native: "unavailable".to_owned(),
+            why: vec![Reason { rule: "D1".to_owned(), text: "power failure".to_owned() }],
+        };
+        insta::assert_snapshot!(rendered(&entry(Collection::Realms, "us-east-1a", news), None));
+    }
+
+    #[test]
+    fn an_id_cannot_break_out_of_the_href() {
+        let news = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        let text = rendered(&entry(Collection::Instances, "a/../b?c d", news), None);
+        assert!(text.contains("/instances/a%2F..%2Fb%3Fc%20d\""), "{text}");
+    }
+}

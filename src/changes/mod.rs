@@ -1,0 +1,7 @@
+//! What a change looks like from outside and who is told of it. Pure.
+
+mod body;
+mod fan_out;
+
+pub use body::{Told, render};
+pub use fan_out::fan_out;

@@ -1,0 +1,164 @@
+//! What counts as news. Pure: what was known and what was seen come in, what to write and what to tell goes out.
+//!
+//! Guarantees: an equal sample makes no news; applying what comes out gives the sample; a resource that is missing from
+//! one complete list is only *absent*, and gone no earlier than a targeted look agrees.
+//!
+//! Absent on purpose: errors. A look that failed never gets here, so it cannot be mistaken for an empty cloud.
+
+mod absence;
+mod instance;
+mod realm;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+pub use absence::{Absence, Settings};
+
+use crate::model::{Known, KnownResource, News, Observed, Resource, Sample, Subject};
+
+/// A targeted look at some ids: what was there and what, by a clear answer, was not.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub asked_at: Timestamp,
+    pub answered_at: Timestamp,
+    pub found: BTreeMap<String, Resource>,
+    pub missing: BTreeSet<String>,
+}
+
+/// What a sample or a look comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Rows to write, whole.
+    pub upserts: Vec<KnownResource>,
+    /// Ids to forget.
+    pub removed: Vec<String>,
+    /// In the order of the ids.
+    pub news: Vec<Told>,
+}
+
+/// One piece of news, before it has a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub subject: Subject,
+    pub observed: Observed,
+    pub news: News,
+}
+
+/// What a complete list says. The first one of a collection is the baseline: it makes no news of what it finds new.
+pub fn sample(known: &Known, sample: &Sample, rules: &Absence) -> Found {
+    let mut found = Found::default();
+    for resource in sample.members.values() {
+        found.see(known, resource, sample.answered_at);
+    }
+    for (id, before) in &known.members {
+        if sample.members.contains_key(id) {
+            continue;
+        }
+        match before.absent_since {
+            None => found.upserts.push(KnownResource { absent_since: Some(sample.answered_at), ..before.clone() }),
+            Some(since) if rules.listed_out(&before.resource, since, sample.asked_at) => {
+                found.forget(before, sample.answered_at);
+            }
+            Some(_) => {}
+        }
+    }
+    found.in_order()
+}
+
+/// What a targeted look says. Only ids that a complete list missed before, long enough ago, can be gone.
+pub fn look(known: &Known, look: &Look, rules: &Absence) -> Found {
+    let mut found = Found::default();
+    for resource in look.found.values() {
+        found.see(known, resource, look.answered_at);
+    }
+    for id in &look.missing {
+        let Some(before) = known.members.get(id) else { continue };
+        if rules.confirm_at(before).is_some_and(|at| look.asked_at >= at) {
+            found.forget(before, look.answered_at);
+        }
+    }
+    found.in_order()
+}
+
+impl Found {
+    fn see(&mut self, known: &Known, resource: &Resource, at: Timestamp) {
+        let before = known.members.get(resource.id());
+        let news = match before {
+            Some(before) => changed(&before.resource, resource),
+            None if known.observed_at.is_some() => Some(appeared(resource)),
+            None => None,
+        };
+        let same = before.is_some_and(|before| before.resource == *resource && before.absent_since.is_none());
+        if same {
+            return;
+        }
+        let former = || known.former.get(resource.id()).copied().unwrap_or_default();
+        let revision = before.map_or_else(former, |before| before.revision) + u64::from(news.is_some());
+        if let Some(news) = news {
+            // A resource that appeared was not there in the sample before; one that changed was last seen as it was.
+            let last_seen = before.map(|before| before.observed_at).or(known.observed_at);
+            self.news.push(Told { subject: subject(resource, revision), observed: observed(last_seen, at), news });
+        }
+        self.upserts.push(KnownResource {
+            resource: resource.clone(),
+            revision,
+            first_seen_at: before.map_or(at, |before| before.first_seen_at),
+            observed_at: at,
+            absent_since: None,
+        });
+    }
+
+    fn forget(&mut self, before: &KnownResource, at: Timestamp) {
+        self.removed.push(before.resource.id().to_owned());
+        if let Some(news) = gone(&before.resource) {
+            let subject = subject(&before.resource, before.revision + 1);
+            self.news.push(Told { subject, observed: observed(Some(before.observed_at), at), news });
+        }
+    }
+
+    fn in_order(mut self) -> Self {
+        self.news.sort_by(|a, b| a.subject.id.cmp(&b.subject.id));
+        self
+    }
+}
+
+fn changed(before: &Resource, after: &Resource) -> Option<News> {
+    match (before, after) {
+        (Resource::Instance(before), Resource::Instance(after)) => instance::changed(before, after),
+        (Resource::Realm(before), Resource::Realm(after)) => realm::changed(before, after),
+        // One collection holds one kind; the store keeps them apart.
+        (Resource::Instance(_), Resource::Realm(_)) | (Resource::Realm(_), Resource::Instance(_)) => None,
+    }
+}
+
+fn appeared(resource: &Resource) -> News {
+    match resource {
+        Resource::Instance(instance) => instance::appeared(instance),
+        Resource::Realm(realm) => realm::appeared(realm),
+    }
+}
+
+/// `None`: it was known to have ended, so its leaving the list is not news.
+fn gone(resource: &Resource) -> Option<News> {
+    match resource {
+        Resource::Instance(instance) => instance::gone(instance),
+        Resource::Realm(realm) => Some(realm::withdrawn(realm)),
+    }
+}
+
+fn subject(resource: &Resource, revision: u64) -> Subject {
+    let (name, realm) = match resource {
+        Resource::Instance(instance) => (instance.name.clone(), instance.realm.clone()),
+        Resource::Realm(realm) => (Some(realm.name.clone()), Some(realm.id.clone())),
+    };
+    Subject { collection: resource.collection(), id: resource.id().to_owned(), revision, name, realm }
+}
+
+/// The wall clock may have jumped back between two looks; the bounds stay in order all the same.
+fn observed(before: Option<Timestamp>, at: Timestamp) -> Observed {
+    Observed { before: before.map(|before| before.min(at)), at }
+}
+
+#[cfg(test)]
+mod tests;

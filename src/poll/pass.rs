@@ -1,0 +1,166 @@
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, debug, debug_span, error, warn};
+
+use super::plan::{self, Settings};
+use super::{Error, Observer};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::drivers::{self, Drivers, Kind};
+use crate::model::{AccountId, Collection};
+use crate::store::{Store, Unit, UnitPlan};
+use crate::tasks::{Pass, Report, Wake};
+
+/// Looks at every unit that is due. A visit runs on its own, so that a provider that hangs keeps nobody waiting but
+/// itself; a pass starts what is due and reaps what has ended, and the end of a visit wakes the next pass.
+pub struct Poll {
+    visitor: Visitor,
+    settings: Settings,
+    wake: Wake,
+    running: JoinSet<(AccountId, Collection, bool)>,
+    /// Units being visited: never two visits of one at once.
+    busy: BTreeSet<(AccountId, Collection)>,
+}
+
+#[derive(Clone)]
+struct Visitor {
+    store: Arc<dyn Store>,
+    drivers: Drivers,
+    observer: Observer,
+    clock: Arc<dyn Clock>,
+    chance: Arc<Chance>,
+    settings: Settings,
+}
+
+impl Poll {
+    pub fn new(
+        store: Arc<dyn Store>,
+        drivers: Drivers,
+        observer: Observer,
+        clock: Arc<dyn Clock>,
+        chance: Arc<Chance>,
+        settings: Settings,
+        wake: Wake,
+    ) -> Self {
+        let visitor = Visitor { store, drivers, observer, clock, chance, settings: settings.clone() };
+        Self { visitor, settings, wake, running: JoinSet::new(), busy: BTreeSet::new() }
+    }
+
+    /// Waits until every visit under way has ended. Passes go on without it; a stop and a test do not.
+    pub async fn settle(&mut self) {
+        while let Some(ended) = self.running.join_next().await {
+            let (account, collection, _) = ended.expect("visits catch their panics and are not aborted");
+            self.busy.remove(&(account, collection));
+        }
+    }
+
+    fn reap(&mut self, report: &mut Report) {
+        while let Some(ended) = self.running.try_join_next() {
+            let (account, collection, well) = ended.expect("visits catch their panics and are not aborted");
+            self.busy.remove(&(account, collection));
+            if well {
+                report.done += 1;
+            } else {
+                report.failed += 1;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Pass for Poll {
+    fn name(&self) -> &'static str {
+        "poll.pass"
+    }
+
+    async fn pass(&mut self, now: Timestamp) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+        let mut report = Report::default();
+        self.reap(&mut report);
+        let store = &self.visitor.store;
+        let ended_after = now - Duration::from_millis(self.settings.linger_ms);
+        // Those under way may still read as due, so ask for as many more.
+        let units = store.due_units(now, ended_after, self.settings.units_at_once).await?;
+        for unit in units {
+            let key = (unit.account.id, unit.collection);
+            if self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
+                continue;
+            }
+            report.due += 1;
+            let visitor = self.visitor.clone();
+            let wake = self.wake.clone();
+            let span = debug_span!("poll.account", account.id = %key.0, collection = %key.1);
+            self.running.spawn(
+                async move {
+                    let well = visitor.visit(unit).await;
+                    wake.notify_one();
+                    (key.0, key.1, well)
+                }
+                .instrument(span),
+            );
+        }
+        report.next_due_at = store.next_unit_due_at(ended_after).await?;
+        if !self.busy.is_empty() {
+            // What is being visited still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
+            let soon = now + Duration::from_secs(1);
+            report.next_due_at = report.next_due_at.map(|at| at.max(soon));
+        }
+        Ok(report)
+    }
+}
+
+impl Visitor {
+    /// Looks at the unit and plans the next look. `true`: the look went well.
+    async fn visit(&self, unit: Unit) -> bool {
+        let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await.unwrap_or_else(|_| {
+            error!("a look panicked: this is a bug");
+            Err(Error::Driver(drivers::Error::new(Kind::Unavailable, "the look panicked: this is a bug in Tracker")))
+        });
+        let well = outcome.is_ok();
+        let plan = self.plan(&unit, outcome);
+        if let Err(err) = self.store.plan_unit(unit.account.id, unit.collection, unit.plan.due_at, &plan).await {
+            // It stays due: the next pass looks again.
+            warn!("the next look was not planned: {err}");
+        }
+        well
+    }
+
+    async fn look(&self, unit: &Unit) -> Result<Timestamp, Error> {
+        let Unit { account, collection, .. } = unit;
+        let driver = self.drivers.get(&account.key.driver).ok_or_else(|| {
+            drivers::Error::new(Kind::Unsupported, format!("this Tracker has no driver {}", account.key.driver))
+        })?;
+        self.observer.visit(account.id, &account.login, driver.as_ref(), *collection).await
+    }
+
+    fn plan(&self, unit: &Unit, outcome: Result<Timestamp, Error>) -> UnitPlan {
+        let now = self.clock.now();
+        let failures = unit.plan.failures + 1;
+        match outcome {
+            Ok(due_at) => {
+                if unit.plan.failures > 0 {
+                    warn!("{} answers again after {} failed looks", unit.account.key.provider, unit.plan.failures);
+                }
+                debug!("looked at, next look at {due_at}");
+                UnitPlan { due_at, failures: 0, error: None }
+            }
+            Err(Error::Driver(err)) => {
+                let due_at = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
+                warn!(failures, "nothing could be seen, next look at {due_at}: {err}");
+                UnitPlan { due_at, failures, error: Some(err.to_string()) }
+            }
+            // Not the provider's fault: no backing off from it.
+            Err(err @ (Error::Store(_) | Error::Contended)) => {
+                let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
+                warn!("what was seen could not be kept, next look at {due_at}: {err}");
+                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone() }
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What to ask, and when to look next. Pure.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::diff::{self, Absence};
+use crate::drivers::Kind;
+use crate::model::{Collection, Known, Resource};
+use crate::tasks;
+
+/// `[poll]` of the settings file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// When the instances of every account are listed. Cron with seconds, UTC: second minute hour day month weekday.
+    pub instances_cron: String,
+    /// When the realms of every account are listed. They change seldom.
+    pub realms_cron: String,
+    /// The accounts of one cron tick are spread over this long, each always at the same point. Milliseconds; keeps
+    /// thousands of accounts from calling in the same second.
+    pub spread_ms: u64,
+    /// How often instances are looked at that are about to change by themselves. Milliseconds.
+    pub settling_every_ms: u64,
+    /// While something settles, the targeted looks are joined by a complete list this often. Milliseconds.
+    pub list_every_ms: u64,
+    /// Ids in one targeted look; the rest waits for the next. EC2 takes 200 in a filter.
+    pub look_ids_max: usize,
+    /// Units (a collection of an account) looked at at once, in all.
+    pub units_at_once: usize,
+    /// The first wait after a failed look; it doubles with each further one. Milliseconds.
+    pub failed_wait_ms: u64,
+    /// The longest wait after failures. Milliseconds.
+    pub failed_wait_max_ms: u64,
+    /// The wait after refused credentials, which only their owner can mend. Milliseconds. A client that sets a hook with
+    /// good ones ends it at once.
+    pub denied_wait_ms: u64,
+    /// When a unit is looked at although no cron tick came. Milliseconds; the backstop behind a cron that died.
+    pub idle_wait_max_ms: u64,
+    /// How long an account is still watched after the last resource with a hook in it ended. Milliseconds.
+    pub linger_ms: u64,
+    pub absence: diff::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            instances_cron: "0 * * * * *".to_owned(),
+            realms_cron: "30 */5 * * * *".to_owned(),
+            spread_ms: 20_000,
+            settling_every_ms: 5_000,
+            list_every_ms: 30_000,
+            look_ids_max: 200,
+            units_at_once: 64,
+            failed_wait_ms: 5_000,
+            failed_wait_max_ms: 600_000,
+            denied_wait_ms: 900_000,
+            idle_wait_max_ms: 900_000,
+            linger_ms: 3_600_000,
+            absence: diff::Settings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        tasks::check_cron(&self.instances_cron).map_err(|text| format!("poll.instances_cron: {text}"))?;
+        tasks::check_cron(&self.realms_cron).map_err(|text| format!("poll.realms_cron: {text}"))?;
+        for (name, value) in [
+            ("settling_every_ms", self.settling_every_ms),
+            ("failed_wait_ms", self.failed_wait_ms),
+            ("look_ids_max", self.look_ids_max as u64),
+            ("units_at_once", self.units_at_once as u64),
+            ("idle_wait_max_ms", self.idle_wait_max_ms),
+        ] {
+            if value == 0 {
+                return Err(format!("poll.{name} is 0: it must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn cron(&self, collection: Collection) -> &str {
+        match collection {
+            Collection::Instances => &self.instances_cron,
+            Collection::Realms => &self.realms_cron,
+        }
+    }
+}
+
+/// What a look asks the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// The complete collection.
+    List,
+    /// These only.
+    Look(BTreeSet<String>),
+}
+
+/// What to ask of a unit that is due at `now`. A targeted look serves what settles and what may be gone, as long as the
+/// last complete list is fresh; otherwise a list is due, which serves all.
+pub(super) fn ask(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> Ask {
+    let list_every = Duration::from_millis(settings.list_every_ms);
+    // A clock that jumped back makes the last list lie ahead: list again rather than trust it.
+    let fresh = known.observed_at.is_some_and(|at| at <= now && now < at + list_every);
+    let wanted = wanted(known, now, rules, settings);
+    if fresh && !wanted.is_empty() { Ask::Look(wanted) } else { Ask::List }
+}
+
+/// What a targeted look at `now` should name: first what may be gone, then what settles.
+fn wanted(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> BTreeSet<String> {
+    let (ripe, _) = rules.to_confirm(known, now);
+    ripe.into_iter().chain(settling(known)).take(settings.look_ids_max).collect()
+}
+
+fn settling(known: &Known) -> impl Iterator<Item = String> + '_ {
+    let moves = |resource: &Resource| match resource {
+        Resource::Instance(instance) => instance.settling,
+        Resource::Realm(_) => false,
+    };
+    let moving = known.members.iter().filter(move |(_, row)| row.absent_since.is_none() && moves(&row.resource));
+    moving.map(|(id, _)| id.clone())
+}
+
+/// When to look again after a look that went well and left this known.
+pub(super) fn after_success(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> Timestamp {
+    let idle = now + Duration::from_millis(settings.idle_wait_max_ms);
+    let (ripe, ripe_at) = rules.to_confirm(known, now);
+    let soon = now + Duration::from_millis(settings.settling_every_ms);
+    let moving = (settling(known).next().is_some() || !ripe.is_empty()).then_some(soon);
+    [Some(idle), ripe_at, moving].into_iter().flatten().min().unwrap_or(idle)
+}
+
+/// When to look again after the `failures`th failed look in a row. `roll`, 0 to 1, spreads the waits by a fifth.
+pub(super) fn after_failure(kind: Kind, failures: u32, now: Timestamp, roll: f64, settings: &Settings) -> Timestamp {
+    let doubled = 1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    let grown = settings.failed_wait_ms.saturating_mul(doubled).min(settings.failed_wait_max_ms);
+    let wait = match kind {
+        Kind::Denied | Kind::Forbidden => Duration::from_millis(settings.denied_wait_ms),
+        // The provider's own word lengthens the wait, never shortens it, and cannot put us to sleep for a day.
+        Kind::Throttled { after } => {
+            let longest = Duration::from_millis(settings.denied_wait_ms);
+            Duration::from_millis(grown).max(after.unwrap_or_default().min(longest))
+        }
+        _ => Duration::from_millis(grown),
+    };
+    now + wait.mul_f64(1.0 + 0.2 * roll)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Instance, InstanceId, InstanceState, KnownResource};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn rules() -> Absence {
+        Absence::new(&Settings::default().absence)
+    }
+
+    /// A collection last listed at 0 with one instance seen long before.
+    fn known(settling: bool, absent_since: Option<i64>) -> Known {
+        let instance = Instance {
+            id: InstanceId::from("a"),
+            name: None,
+            owner: None,
+            image: None,
+            realm: None,
+            state: InstanceState::Pending,
+            native_state: "pending".to_owned(),
+            settling,
+            hardware_profile: None,
+            hardware_properties: vec![],
+            actions: vec![],
+            can_create_image: false,
+            launch_time: None,
+            public_addresses: vec![],
+            private_addresses: vec![],
+            firewalls: None,
+            storage_volumes: vec![],
+            login: None,
+            network_interfaces: None,
+        };
+        let row = KnownResource {
+            resource: instance.into(),
+            revision: 0,
+            first_seen_at: at(-10_000),
+            observed_at: at(0),
+            absent_since: absent_since.map(at),
+        };
+        Known {
+            collection: Collection::Instances,
+            version: 1,
+            observed_at: Some(at(0)),
+            members: [("a".to_owned(), row)].into(),
+            former: Default::default(),
+        }
+    }
+
+    #[test]
+    fn what_to_ask() {
+        let check = |known: &Known, now: i64, expected: &str| {
+            let asked = match ask(known, at(now), &rules(), &Settings::default()) {
+                Ask::List => "list".to_owned(),
+                Ask::Look(ids) => format!("look at {}", ids.into_iter().collect::<Vec<_>>().join(" ")),
+            };
+            assert_eq!(asked, expected);
+        };
+        let never = Known { observed_at: None, ..known(true, None) };
+        check(&never, 5, "list");
+        check(&known(false, None), 5, "list");
+        check(&known(true, None), 5, "look at a");
+        check(&known(true, None), 30, "list");
+        check(&known(false, Some(0)), 5, "list");
+        check(&known(false, Some(0)), 10, "look at a");
+        check(&known(true, None), -100, "list");
+    }
+
+    #[test]
+    fn when_to_look_next() {
+        let check = |known: &Known, now: i64, expected: i64| {
+            assert_eq!(after_success(known, at(now), &rules(), &Settings::default()), at(expected));
+        };
+        check(&known(false, None), 0, 900);
+        check(&known(true, None), 0, 5);
+        check(&known(false, Some(0)), 0, 10);
+        check(&known(false, Some(0)), 10, 15);
+    }
+
+    #[test]
+    fn how_long_a_failure_waits() {
+        let check = |kind: Kind, failures: u32, expected: i64| {
+            assert_eq!(after_failure(kind, failures, at(0), 0.0, &Settings::default()), at(expected));
+        };
+        check(Kind::Unavailable, 1, 5);
+        check(Kind::Unavailable, 4, 40);
+        check(Kind::TimedOut, 100, 600);
+        check(Kind::Denied, 1, 900);
+        check(Kind::Throttled { after: None }, 1, 5);
+        check(Kind::Throttled { after: Some(Duration::from_secs(60)) }, 1, 60);
+        check(Kind::Throttled { after: Some(Duration::from_secs(1_000_000)) }, 1, 900);
+    }
+
+    #[test]
+    fn settings_are_checked_with_their_names() {
+        let check = |edit: fn(&mut Settings), expected: &str| {
+            let mut settings = Settings::default();
+            edit(&mut settings);
+            let text = settings.check().unwrap_err();
+            assert!(text.starts_with(expected), "{text}");
+        };
+        assert_eq!(Settings::default().check(), Ok(()));
+        check(|settings| settings.instances_cron = "often".to_owned(), "poll.instances_cron: `often` is no cron");
+        check(|settings| settings.units_at_once = 0, "poll.units_at_once is 0");
+    }
+
+    proptest! {
+        #[test]
+        fn no_look_falls_before_its_failure_and_every_wait_ends(failures in 0u32..200, roll in 0.0f64..1.0) {
+            let next = after_failure(Kind::Unavailable, failures, at(0), roll, &Settings::default());
+            prop_assert!(next > at(0));
+            prop_assert!(next <= at(720));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The rooms put together into a running Tracker. Decides nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::{self, Api};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::deliver::Deliver;
+use crate::drivers::Drivers;
+use crate::model::Collection;
+use crate::outbound::{self, Outbound};
+use crate::poll::{Observer, Poll};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::tasks::{Cron, CronWork, Tasks, Wake};
+use crate::track::Tracking;
+
+/// How Tracker names itself to providers and receivers.
+pub const USER_AGENT: &str = concat!("Tracker/", env!("CARGO_PKG_VERSION"));
+
+/// The rooms, wired but not yet moving: a test turns them by hand, [`Service`] lets them run.
+pub struct Parts {
+    pub api: Arc<Api>,
+    pub poll: Poll,
+    pub deliver: Deliver,
+    pub poll_wake: Wake,
+    pub deliver_wake: Wake,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// # Errors
+    /// When no HTTP client can be made of the settings.
+    pub fn new(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        drivers: Drivers,
+        clock: Arc<dyn Clock>,
+        chance: Arc<Chance>,
+    ) -> anyhow::Result<Self> {
+        let outbound = deliver_outbound(settings).context("deliver")?;
+        let (poll_wake, deliver_wake) = (Wake::default(), Wake::default());
+        let observer = Observer::new(
+            store.clone(),
+            clock.clone(),
+            chance.clone(),
+            settings.poll.clone(),
+            deliver_wake.clone(),
+        );
+        let tracking = Tracking::new(
+            store.clone(),
+            observer.clone(),
+            outbound.clone(),
+            clock.clone(),
+            chance.clone(),
+            settings.track.clone(),
+            poll_wake.clone(),
+            deliver_wake.clone(),
+        );
+        let poll = Poll::new(
+            store.clone(),
+            drivers.clone(),
+            observer,
+            clock.clone(),
+            chance.clone(),
+            settings.poll.clone(),
+            poll_wake.clone(),
+        );
+        let deliver = Deliver::new(
+            store.clone(),
+            outbound,
+            settings.deliver.clone(),
+            clock.clone(),
+            chance.clone(),
+            deliver_wake.clone(),
+        );
+        let api = Arc::new(Api::new(settings, drivers, store.clone(), tracking, clock.clone(), chance));
+        Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
+    }
+}
+
+/// The client that drivers call providers with.
+///
+/// # Errors
+/// When the settings allow too much, or no client can be made.
+pub fn drivers_outbound(settings: &Settings) -> Result<Outbound, outbound::SetupError> {
+    Outbound::new(&outbound::Settings {
+        allow_networks: settings.drivers.allow_networks.clone(),
+        connect_timeout: Duration::from_millis(settings.drivers.connect_timeout_ms),
+        idle_per_host: settings.drivers.idle_per_host,
+        user_agent: USER_AGENT.to_owned(),
+    })
+}
+
+fn deliver_outbound(settings: &Settings) -> Result<Outbound, outbound::SetupError> {
+    Outbound::new(&settings.deliver.outbound(USER_AGENT))
+}
+
+/// A running Tracker.
+pub struct Service {
+    pub address: SocketAddr,
+    tasks: Tasks,
+    cron: Cron,
+    server: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Serves on `listener` and lets the tasks run.
+    ///
+    /// # Errors
+    /// When the store fails, or a cron expression is none.
+    pub async fn start(settings: &Settings, parts: Parts, listener: TcpListener) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let released = parts.store.release_claims().await?;
+        if released > 0 {
+            info!("{released} deliveries were under way when Tracker ended; they are sent again");
+        }
+        let cron = Cron::start(cadences(settings, &parts)).await.map_err(anyhow::Error::msg)?;
+        let tasks = Tasks::new(settings.tasks.clone(), parts.clock.clone());
+        tasks.run(parts.poll, parts.poll_wake);
+        tasks.run(parts.deliver, parts.deliver_wake);
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(api::serve(listener, parts.api, stop.clone()));
+        Ok(Self { address, tasks, cron, server, stop })
+    }
+
+    /// Stops taking requests, lets what is under way end within its grace, then stops.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.cron.stop().await;
+        self.tasks.stop().await;
+        if let Err(err) = self.server.await {
+            warn!("the server did not stop cleanly: {err}");
+        }
+    }
+}
+
+/// Each tick marks the units of a collection as due and wakes the poller; what that means is decided there.
+fn cadences(settings: &Settings, parts: &Parts) -> Vec<(String, CronWork)> {
+    let spread = Duration::from_millis(settings.poll.spread_ms);
+    let cadence = |collection: Collection| {
+        let (store, clock, wake) = (parts.store.clone(), parts.clock.clone(), parts.poll_wake.clone());
+        let work: CronWork = Arc::new(move || {
+            let (store, clock, wake) = (store.clone(), clock.clone(), wake.clone());
+            Box::pin(async move {
+                if let Err(err) = store.bring_forward(collection, clock.now(), spread).await {
+                    warn!("the cadence of {collection} missed a beat: {err}");
+                }
+                wake.notify_one();
+            })
+        });
+        (settings.poll.cron(collection).to_owned(), work)
+    };
+    Collection::ALL.map(cadence).into()
+}

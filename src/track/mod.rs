@@ -1,0 +1,297 @@
+//! Setting, replacing and removing hooks; taking the baseline.
+//!
+//! Guarantees: nothing is stored before the backend has accepted the caller's credentials and shown the resource with
+//! them; the state shown in the answer is the one from which changes are told; what others are owed because of that look
+//! is recorded like any other change; a secret made here is handed out once.
+//!
+//! Accepted: two clients that set the same hook at the same moment; the later one wins whole.
+
+mod secret;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use tracing::info;
+
+pub use secret::Wish;
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::drivers::{self, Driver};
+use crate::model::{
+    AccountId, AccountKey, Callback, Collection, Hook, HookId, InstanceId, KnownResource, Login, Resource, Scope,
+    Secret, Subscriber,
+};
+use crate::outbound::{Outbound, Refused};
+use crate::poll::{self, Observer};
+use crate::store::{self, Store};
+use crate::tasks::Wake;
+
+/// `[track]` of the settings file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long a replaced secret goes on signing beside the new one. Milliseconds; receivers need time to learn it.
+    pub secret_overlap_ms: u64,
+    /// Secrets that sign at once, the current one included. More would make the signature header long.
+    pub secrets_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { secret_overlap_ms: 24 * 3_600_000, secrets_max: 3 }
+    }
+}
+
+/// A client that the backend has accepted, and the account that makes it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub login: Login,
+    pub key: AccountKey,
+}
+
+/// What a client wants of a hook.
+#[derive(Clone, Debug)]
+pub struct SetHook {
+    pub subscriber: Subscriber,
+    /// A member or a collection.
+    pub scope: Scope,
+    pub callback: Callback,
+    pub token: Option<Secret>,
+    pub secret: Wish,
+    /// See [`Hook::base`].
+    pub base: String,
+}
+
+/// A hook that was set, and what it was set on.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// The member, or all of the collection, as just seen: the baseline.
+    pub resources: Vec<Resource>,
+    pub hook: Hook,
+    /// The signing secret, if one was made for this request: shown now and never again.
+    pub new_secret: Option<Secret>,
+    pub observed_at: Timestamp,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The backend, answering well, has no such resource.
+    #[error("there is no {0} in {1}")]
+    NotFound(String, Collection),
+    #[error("track_hook: {0}")]
+    Refused(#[from] Refused),
+    #[error("track_secret: {0}")]
+    Secret(String),
+    /// Tracking this is not possible.
+    #[error("{0} cannot be tracked")]
+    NotTrackable(&'static str),
+    #[error(transparent)]
+    Driver(#[from] drivers::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Others kept writing; the same request may well succeed now.
+    #[error("{0}")]
+    Busy(String),
+}
+
+impl From<poll::Error> for Error {
+    fn from(err: poll::Error) -> Self {
+        match err {
+            poll::Error::Driver(err) => Self::Driver(err),
+            poll::Error::Store(err) => Self::Store(err),
+            poll::Error::Contended => Self::Busy(err.to_string()),
+        }
+    }
+}
+
+/// Sets and removes hooks.
+#[derive(Clone)]
+pub struct Tracking {
+    store: Arc<dyn Store>,
+    observer: Observer,
+    /// Knows where callbacks may go.
+    outbound: Outbound,
+    clock: Arc<dyn Clock>,
+    chance: Arc<Chance>,
+    settings: Settings,
+    poll: Wake,
+    deliver: Wake,
+}
+
+impl Tracking {
+    #[expect(clippy::too_many_arguments, reason = "called once, where Tracker is put together")]
+    pub fn new(
+        store: Arc<dyn Store>,
+        observer: Observer,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        chance: Arc<Chance>,
+        settings: Settings,
+        poll: Wake,
+        deliver: Wake,
+    ) -> Self {
+        Self { store, observer, outbound, clock, chance, settings, poll, deliver }
+    }
+
+    /// Sets or replaces the subscriber's hook on a member or a collection.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] before anything is asked of the backend; nothing is stored on any error.
+    pub async fn set(&self, caller: &Caller, driver: &dyn Driver, wanted: SetHook) -> Result<Tracked, Error> {
+        if let Callback::Post(url) = &wanted.callback {
+            self.outbound.check(url)?;
+        }
+        secret::check(&wanted.secret).map_err(Error::Secret)?;
+        let account = self.store.find_account(&caller.key).await?;
+        let (resources, observed_at) = self.see(caller, account, driver, &wanted.scope).await?;
+        let before = match account {
+            Some(account) => self.store.hook(account, &wanted.subscriber, &wanted.scope).await?,
+            None => None,
+        };
+        let now = self.clock.now();
+        let baseline = baseline(&wanted.scope, &resources, observed_at);
+        let (hook, new_secret) = self.hook(wanted, before, now);
+        let account = self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await?;
+        info!(
+            account.id = %account, hook.id = %hook.id, subscriber = %hook.subscriber,
+            "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
+        );
+        self.poll.notify_one();
+        self.deliver.notify_one();
+        Ok(Tracked { resources, hook, new_secret, observed_at })
+    }
+
+    /// Removes the subscriber's hook and answers with the resource as it is now; fine when there was none.
+    ///
+    /// # Errors
+    /// As [`Tracking::set`]: the caller must own what it stops tracking.
+    pub async fn remove(
+        &self,
+        caller: &Caller,
+        driver: &dyn Driver,
+        subscriber: &Subscriber,
+        scope: &Scope,
+    ) -> Result<Vec<Resource>, Error> {
+        let account = self.store.find_account(&caller.key).await?;
+        let (resources, _) = self.see(caller, account, driver, scope).await?;
+        if let Some(account) = account
+            && self.store.remove_hook(account, subscriber, scope, self.clock.now()).await?
+        {
+            info!(account.id = %account, subscriber = %subscriber, "Hook on {scope:?} removed");
+        }
+        Ok(resources)
+    }
+
+    /// The subscriber's hook on this, for the resource's representation.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn shown(
+        &self,
+        key: &AccountKey,
+        subscriber: &Subscriber,
+        scope: &Scope,
+    ) -> Result<Option<Hook>, store::Error> {
+        match self.store.find_account(key).await? {
+            Some(account) => self.store.hook(account, subscriber, scope).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Says that something in the account was just touched, so that the next look comes at once. An account that nobody
+    /// tracks stays unlooked at.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn touched(&self, key: &AccountKey, collection: Collection) -> Result<(), store::Error> {
+        if let Some(account) = self.store.find_account(key).await? {
+            self.store.look_now(account, collection, self.clock.now()).await?;
+            self.poll.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Fetches what is to be tracked with the caller's own credentials. In an account that is known already the look is
+    /// compared and committed like every other, so that nobody misses what it finds.
+    async fn see(
+        &self,
+        caller: &Caller,
+        account: Option<AccountId>,
+        driver: &dyn Driver,
+        scope: &Scope,
+    ) -> Result<(Vec<Resource>, Timestamp), Error> {
+        let login = &caller.login;
+        let (collection, id) = match scope {
+            Scope::Account => return Err(Error::NotTrackable("the account itself")),
+            Scope::Collection(collection) => (*collection, None),
+            Scope::Member(collection, id) => (*collection, Some(id)),
+        };
+        let seen = match (account, id) {
+            (Some(account), None) => {
+                let seen = self.observer.list(account, login, driver, collection).await?;
+                (seen.members.into_values().collect(), seen.answered_at)
+            }
+            (Some(account), Some(id)) => {
+                let ids = BTreeSet::from([id.clone()]);
+                let seen = self.observer.look(account, login, driver, collection, &ids).await?;
+                (seen.members.into_values().collect(), seen.answered_at)
+            }
+            (None, id) => (fetch(driver, login, collection, id).await?, self.clock.now()),
+        };
+        match id {
+            Some(id) if seen.0.is_empty() => Err(Error::NotFound(id.clone(), collection)),
+            _ => Ok(seen),
+        }
+    }
+
+    fn hook(&self, wanted: SetHook, before: Option<Hook>, now: Timestamp) -> (Hook, Option<Secret>) {
+        let SetHook { subscriber, scope, callback, token, secret, base } = wanted;
+        let overlap = Duration::from_millis(self.settings.secret_overlap_ms);
+        let (id, created_at, old_keys) = match before {
+            Some(before) => (before.id, before.created_at, before.keys),
+            None => (HookId(self.chance.id("hook", now)), now, Vec::new()),
+        };
+        let (keys, new_secret) = match callback {
+            // Nothing is signed, but a subscriber that goes back to callbacks finds its secret again.
+            Callback::Feed => (old_keys, None),
+            Callback::Post(_) => {
+                secret::keys(secret, old_keys, now, overlap, self.settings.secrets_max, || self.chance.bytes())
+            }
+        };
+        let hook =
+            Hook { id, subscriber, scope, callback, token, keys, base, created_at, disabled: None, ended_at: None };
+        (hook, new_secret)
+    }
+}
+
+async fn fetch(
+    driver: &dyn Driver,
+    login: &Login,
+    collection: Collection,
+    id: Option<&String>,
+) -> Result<Vec<Resource>, drivers::Error> {
+    Ok(match (collection, id) {
+        (Collection::Instances, Some(id)) => {
+            driver.instance(login, &InstanceId::from(id.as_str())).await?.into_iter().map(Resource::from).collect()
+        }
+        (Collection::Instances, None) => driver.instances(login).await?.into_iter().map(Resource::from).collect(),
+        (Collection::Realms, Some(id)) => driver.realm(login, id).await?.into_iter().map(Resource::from).collect(),
+        (Collection::Realms, None) => driver.realms(login).await?.into_iter().map(Resource::from).collect(),
+    })
+}
+
+/// A member's state as just seen. A collection takes its baseline with the first complete sample.
+fn baseline(scope: &Scope, resources: &[Resource], observed_at: Timestamp) -> Option<KnownResource> {
+    let Scope::Member(..) = scope else { return None };
+    Some(KnownResource {
+        resource: resources.first()?.clone(),
+        revision: 0,
+        first_seen_at: observed_at,
+        observed_at,
+        absent_since: None,
+    })
+}
