@@ -51,13 +51,7 @@ impl Target {
         Self::new(provider, settings, url, "sts", "2011-06-15")
     }
 
-    fn new(
-        provider: &Provider,
-        settings: &Settings,
-        url: Url,
-        service: &'static str,
-        version: &'static str,
-    ) -> Self {
+    fn new(provider: &Provider, settings: &Settings, url: Url, service: &'static str, version: &'static str) -> Self {
         let region = region(provider, settings).to_owned();
         Self { provider: provider.canonical(), url, region, service, version }
     }
@@ -122,13 +116,15 @@ impl Client {
         params: Params,
     ) -> Result<T, Error> {
         let at = format!("{action} at {}", target.url.authority());
-        let body = Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
+        let body =
+            Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
         let signed = signed(target, &body, credentials, self.clock.now())
             .ok_or_else(|| Error::new(Kind::Denied, format!("{at}: no access key looks like this one")))?;
         let request =
             Request { method: Method::POST, url: target.url.clone(), headers: signed.headers, body: body.into() };
 
-        let answer = self.outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
+        let answer =
+            self.outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
 
         if answer.status.is_success() {
             return parse::reply(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{at}: {error}")));
@@ -192,9 +188,13 @@ fn signed(target: &Target, body: &str, credentials: &Credentials, now: Timestamp
         .expect("all that is required is given")
         .into();
     let content_type = [(CONTENT_TYPE.as_str(), FORM)];
-    let request =
-        SignableRequest::new("POST", target.url.as_str(), content_type.into_iter(), SignableBody::Bytes(body.as_bytes()))
-            .expect("a URL is a URI");
+    let request = SignableRequest::new(
+        "POST",
+        target.url.as_str(),
+        content_type.into_iter(),
+        SignableBody::Bytes(body.as_bytes()),
+    )
+    .expect("a URL is a URI");
     let (instructions, signature) = sign(request, &params).expect("a plain form can be signed").into_parts();
 
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(FORM))]);

@@ -44,7 +44,11 @@ fn by_code(status: StatusCode, fault: &Fault) -> Kind {
         | "ExpiredTokenException"
         | "MissingAuthenticationToken"
         | "IncompleteSignature" => Kind::Denied,
-        "UnauthorizedOperation" | "OptInRequired" | "AccessDenied" | "AccessDeniedException" | "Blocked"
+        "UnauthorizedOperation"
+        | "OptInRequired"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "Blocked"
         | "PendingVerification" => Kind::Forbidden,
         "RequestLimitExceeded" | "EC2ThrottledException" | "SlowDown" | "TooManyRequestsException" => {
             Kind::Throttled { after: None }

@@ -51,9 +51,7 @@ fn actions(state: InstanceState, native: &str, on_ebs: bool) -> Vec<Action> {
     actions
 }
 
-pub(super) fn instances(
-    reservations: impl IntoIterator<Item = parse::Reservation>,
-) -> impl Iterator<Item = Instance> {
+pub(super) fn instances(reservations: impl IntoIterator<Item = parse::Reservation>) -> impl Iterator<Item = Instance> {
     reservations.into_iter().flat_map(|reservation| {
         let owner = filled(reservation.owner_id);
         reservation.instances_set.items.into_iter().map(move |item| instance(item, owner.clone()))
@@ -83,7 +81,11 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         public_addresses: addresses(item.dns_name, item.ip_address),
         private_addresses: addresses(item.private_dns_name, item.private_ip_address),
         firewalls: Some(
-            item.group_set.items.into_iter().filter_map(|group| filled(group.group_id).or(filled(group.group_name))).collect(),
+            item.group_set
+                .items
+                .into_iter()
+                .filter_map(|group| filled(group.group_id).or(filled(group.group_name)))
+                .collect(),
         ),
         storage_volumes: item.block_device_mapping.items.into_iter().filter_map(attachment).collect(),
         login: Some(LoginKind::Key(filled(item.key_name))),
@@ -341,8 +343,10 @@ mod tests {
     fn images_have_a_name_and_a_description_from_somewhere() {
         let images: parse::Images = read(include_str!("replies/DescribeImages.xml"));
         let images: Vec<Image> = images.images.items.into_iter().map(image).collect();
-        let seen: Vec<_> =
-            images.iter().map(|image| (image.name.as_str(), image.description.as_str(), image.root_type.as_str())).collect();
+        let seen: Vec<_> = images
+            .iter()
+            .map(|image| (image.name.as_str(), image.description.as_str(), image.root_type.as_str()))
+            .collect();
         assert_eq!(
             seen,
             [

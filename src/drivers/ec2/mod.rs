@@ -325,7 +325,8 @@ mod tests {
         let endpoint = read("endpoint = 'http://10.0.0.1:8773/services/compute'").expect("a URL").endpoint;
         assert_eq!(endpoint.expect("given").path(), "/services/compute");
 
-        for bad in ["endpoint = '10.0.0.1:8773'", "endpoint = 'ftp://h/'", "endpoint = 'http://u:p@h/'", "pagesize = 1"] {
+        for bad in ["endpoint = '10.0.0.1:8773'", "endpoint = 'ftp://h/'", "endpoint = 'http://u:p@h/'", "pagesize = 1"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn root(text: &str) -> Option<String> {
     loop {
         match reader.read_event().ok()? {
             Event::Start(start) | Event::Empty(start) => {
-                return String::from_utf8(start.local_name().as_ref().to_vec()).ok();
+                return Some(start.local_name().as_ref().to_owned());
             }
             Event::Eof => return None,
             _ => {}
@@ -419,7 +419,10 @@ mod tests {
         ] {
             assert!(reply::<Instances>(body.as_bytes()).is_err(), "{body}");
         }
-        assert!(reply::<Instances>(b"<DescribeInstancesResponse>\xff<reservationSet/></DescribeInstancesResponse>").is_err());
+        assert!(
+            reply::<Instances>(b"<DescribeInstancesResponse>\xff<reservationSet/></DescribeInstancesResponse>")
+                .is_err()
+        );
         let empty = b"<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>";
         assert_eq!(reply::<Instances>(empty).expect("an honest empty list").into_parts().0.len(), 0);
     }

@@ -83,7 +83,8 @@ pub(super) fn parse(given: Option<&str>) -> Result<Provider, Error> {
 /// A host with a dot or a port, and nothing else: a mere word is more likely a misspelled region.
 fn host(text: &str) -> Option<Url> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-    if !plain || text.len() > 253 || !text.contains(['.', ':']) {
+    let gaps = text.starts_with('.') || text.ends_with('.') || text.contains("..");
+    if !plain || gaps || text.len() > 253 || !text.contains(['.', ':']) {
         return None;
     }
     Url::parse(&format!("https://{text}/")).ok().filter(Url::has_host)
@@ -98,7 +99,7 @@ fn is_region(text: &str) -> bool {
         && (2..=4).contains(&first.len())
         && letters(first)
         && (1..=3).contains(&middle.len())
-        && middle.iter().all(|word| letters(word))
+        && middle.iter().all(letters)
         && (1..=2).contains(&last.len())
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -139,9 +140,25 @@ mod tests {
     #[test]
     fn what_cannot_be_a_provider_is_refused_with_what_could() {
         for bad in [
-            "narnia", "us-east", "us-east-", "us-east-1a", "us--1", "east-1", "https://ec2.example", "user@ec2.example",
-            "ec2.example/path", "ec2.example?x", "ec2.example#", "ec2=h:1;s3=h:2", "a b.c", "ec2.example:99999", ":80",
-            "[::1", "..", "us-east-1\n.example", &"a.".repeat(200),
+            "narnia",
+            "us-east",
+            "us-east-",
+            "us-east-1a",
+            "us--1",
+            "east-1",
+            "https://ec2.example",
+            "user@ec2.example",
+            "ec2.example/path",
+            "ec2.example?x",
+            "ec2.example#",
+            "ec2=h:1;s3=h:2",
+            "a b.c",
+            "ec2.example:99999",
+            ":80",
+            "[::1",
+            "..",
+            "us-east-1\n.example",
+            &"a.".repeat(200),
         ] {
             let error = parse(Some(bad)).expect_err(bad);
             assert_eq!(error.kind, Kind::Invalid, "{bad}");
