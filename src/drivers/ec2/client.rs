@@ -130,8 +130,7 @@ impl Client {
             return parse::reply(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{at}: {error}")));
         }
         let fault = parse::fault(&answer.body);
-        let retry_after = fault::retry_after(&answer.headers, self.clock.now());
-        let kind = fault::kind(answer.status, fault.as_ref(), retry_after);
+        let kind = fault::kind(answer.status, fault.as_ref(), &answer.headers, self.clock.now());
         let status = answer.status.as_u16();
         let text = fault.map_or_else(
             || format!("{at}: status {status}, and not in EC2's words"),

@@ -4,17 +4,27 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::parse::Fault;
 use crate::drivers::Kind;
 
 /// `fault`: what the body says, if it is EC2's at all.
-pub(super) fn kind(status: StatusCode, fault: Option<&Fault>, retry_after: Option<Duration>) -> Kind {
+pub(super) fn kind(status: StatusCode, fault: Option<&Fault>, headers: &HeaderMap, now: Timestamp) -> Kind {
     match fault.map_or_else(|| by_status(status), |fault| by_code(status, fault)) {
-        Kind::Throttled { .. } => Kind::Throttled { after: retry_after },
+        Kind::Throttled { .. } => Kind::Throttled { after: retry_after(headers, now) },
+        // EC2 answers a signature from a wrong clock like one from a wrong key. Every account would seem refused.
+        Kind::Denied if skew(headers, now).is_some_and(|skew| skew > SKEW_MAX) => Kind::Unavailable,
         kind => kind,
     }
+}
+
+/// How old a signature may be for EC2; other services of AWS take a quarter of an hour.
+const SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How far our clock and the server's are apart, if it said the time.
+fn skew(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    date(headers.get(DATE)?.to_str().ok()?).map(|theirs| theirs.duration_since(now).unsigned_abs())
 }
 
 /// Not EC2's words: a proxy, a portal, a server that is falling over. It says nothing about us, save for 401 and 429.
@@ -31,13 +41,14 @@ fn by_code(status: StatusCode, fault: &Fault) -> Kind {
     let code = fault.code.trim().trim_start_matches("Server.").trim_start_matches("Client.");
     match code {
         // Our own clock is wrong: asking for other credentials would not help.
-        "RequestExpired" | "RequestTimeTooSkewed" | "InvalidSignatureException" => Kind::Unavailable,
-        "SignatureDoesNotMatch" if is_skew(&fault.message) => Kind::Unavailable,
+        "RequestExpired" | "RequestTimeTooSkewed" => Kind::Unavailable,
+        "SignatureDoesNotMatch" | "InvalidSignatureException" if is_skew(&fault.message) => Kind::Unavailable,
         // Somebody else's image, asked for with good credentials.
         "AuthFailure" if fault.message.starts_with("Not authorized") => Kind::Forbidden,
         "AuthFailure"
         | "InvalidClientTokenId"
         | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
         | "UnrecognizedClientException"
         | "InvalidAccessKeyId"
         | "ExpiredToken"
@@ -76,13 +87,16 @@ fn is_skew(message: &str) -> bool {
 }
 
 /// Seconds or a date; `None` when it is absent, over, or neither.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    at.duration_since(now).try_into().ok()
+    date(text)?.duration_since(now).try_into().ok()
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())
 }
 
 /// What AWS said, fit to be shown: without our secrets should it echo them, in one line of bounded length.
@@ -105,7 +119,7 @@ const SHOWN_CHARS_MAX: usize = 400;
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -113,11 +127,19 @@ mod tests {
         Fault { code: code.to_owned(), message: message.to_owned() }
     }
 
+    fn now() -> Timestamp {
+        "2026-11-21T03:17:00Z".parse().expect("a time")
+    }
+
+    fn headers(name: HeaderName, text: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(text).expect("a header"))])
+    }
+
     #[test]
     fn a_code_says_what_the_caller_can_do() {
         let check = |status: u16, code: &str, expected: Kind| {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(kind(status, Some(&fault(code, "some words")), None), expected, "{code}");
+            assert_eq!(kind(status, Some(&fault(code, "some words")), &HeaderMap::new(), now()), expected, "{code}");
         };
         check(401, "AuthFailure", Kind::Denied);
         check(403, "InvalidClientTokenId", Kind::Denied);
@@ -153,7 +175,8 @@ mod tests {
     #[test]
     fn a_wrong_clock_is_not_a_wrong_key_and_a_foreign_image_neither() {
         let check = |code: &str, message: &str, expected: Kind| {
-            assert_eq!(kind(StatusCode::FORBIDDEN, Some(&fault(code, message)), None), expected, "{message}");
+            let kind = kind(StatusCode::FORBIDDEN, Some(&fault(code, message)), &HeaderMap::new(), now());
+            assert_eq!(kind, expected, "{message}");
         };
         check("SignatureDoesNotMatch", "Signature expired: 20261121T0310Z is now earlier than", Kind::Unavailable);
         check("SignatureDoesNotMatch", "Signature not yet current: 20261121T0310Z is later", Kind::Unavailable);
@@ -163,10 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_not_believed_while_the_clocks_differ() {
+        let check = |theirs: &str, expected: Kind| {
+            let fault = fault("AuthFailure", "AWS was not able to validate the provided access credentials");
+            let kind = kind(StatusCode::UNAUTHORIZED, Some(&fault), &headers(DATE, theirs), now());
+            assert_eq!(kind, expected, "{theirs}");
+        };
+        check("Sat, 21 Nov 2026 03:17:01 GMT", Kind::Denied);
+        check("Sat, 21 Nov 2026 03:22:00 GMT", Kind::Denied);
+        check("Sat, 21 Nov 2026 03:22:01 GMT", Kind::Unavailable);
+        check("Sat, 21 Nov 2026 03:11:59 GMT", Kind::Unavailable);
+        check("today", Kind::Denied);
+    }
+
+    #[test]
     fn a_strangers_page_says_little() {
         let check = |status: u16, expected: Kind| {
-            let after = Some(Duration::from_secs(7));
-            assert_eq!(kind(StatusCode::from_u16(status).expect("a status"), None, after), expected, "{status}");
+            let headers = headers(RETRY_AFTER, "7");
+            assert_eq!(
+                kind(StatusCode::from_u16(status).expect("a status"), None, &headers, now()),
+                expected,
+                "{status}"
+            );
         };
         check(401, Kind::Denied);
         check(429, Kind::Throttled { after: Some(Duration::from_secs(7)) });
@@ -177,10 +218,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_read_in_both_forms() {
-        let now: Timestamp = "2026-11-21T03:17:00Z".parse().expect("a time");
         let check = |text: &str, seconds: Option<u64>| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).expect("a header"))]);
-            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text}");
+            assert_eq!(retry_after(&headers(RETRY_AFTER, text), now()), seconds.map(Duration::from_secs), "{text}");
         };
         check("120", Some(120));
         check(" 0 ", Some(0));
@@ -188,7 +227,7 @@ mod tests {
         check("Sat, 21 Nov 2026 03:16:22 GMT", None);
         check("soon", None);
         check("-5", None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now()), None);
     }
 
     #[test]
