@@ -1,0 +1,178 @@
+//! An error is never a change, and gone is more than missing.
+
+use std::time::Duration;
+
+use tracker::drivers::Kind;
+
+use crate::support::world::{World, minutes, seconds};
+
+async fn tracked(world: &mut World, ids: &[&str]) {
+    for id in ids {
+        world.provider.add_instance(id, "RUNNING");
+        world.track(id).await;
+    }
+    world.poll().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_in_any_way_for_an_hour_makes_no_change() {
+    let failures = [
+        Kind::Unavailable,
+        Kind::TimedOut,
+        Kind::Denied,
+        Kind::Forbidden,
+        Kind::Throttled { after: None },
+        Kind::Throttled { after: Some(Duration::from_secs(7)) },
+        Kind::Invalid,
+        Kind::NotFound,
+    ];
+    for kind in failures {
+        let mut world = World::new().await;
+        tracked(&mut world, &["web1", "web2", "web3"]).await;
+        world.provider.fail_all(Some(kind));
+        world.live(minutes(60)).await;
+        assert_eq!(world.feed_of_the_store().await, Vec::<String>::new(), "{kind:?}");
+        world.provider.fail_all(None);
+        world.provider.set_state("web2", "STOPPED");
+        world.live(minutes(20)).await;
+        assert_eq!(world.accepted(), ["web2 RUNNING -> STOPPED"], "{kind:?}");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn while_it_fails_the_provider_is_asked_less_and_less() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    world.provider.fail_all(Some(Kind::Unavailable));
+    let before = world.provider.calls();
+    world.live(minutes(60)).await;
+    let asked = world.provider.calls() - before;
+    assert!((5..=40).contains(&asked), "{asked} calls in an hour, on two units");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn refused_credentials_are_tried_again_when_a_client_comes_with_them() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    world.provider.fail_all(Some(Kind::Denied));
+    world.live(minutes(2)).await;
+    world.provider.fail_all(None);
+    world.provider.set_state("web1", "STOPPED");
+    world.live(minutes(2)).await;
+    assert_eq!(world.accepted(), Vec::<String>::new(), "still waiting");
+    world.track("web1").await;
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn gone_takes_a_complete_list_and_a_targeted_look() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1", "web2"]).await;
+    world.provider.remove("web1");
+    world.clock.advance(seconds(60));
+    world.tick().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), Vec::<String>::new(), "one list is not enough");
+    world.clock.advance(seconds(10));
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing"]);
+    world.live(minutes(30)).await;
+    assert_eq!(world.accepted().len(), 1, "gone once");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn one_that_is_missing_from_a_list_for_a_moment_is_no_news() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    world.provider.hide("web1", true);
+    world.clock.advance(seconds(60));
+    world.tick().await;
+    world.provider.hide("web1", false);
+    world.live(minutes(10)).await;
+    assert_eq!(world.accepted(), Vec::<String>::new());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_look_that_fails_confirms_nothing() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    world.provider.remove("web1");
+    world.clock.advance(seconds(60));
+    world.tick().await;
+    world.provider.fail_all(Some(Kind::Unavailable));
+    world.live(minutes(5)).await;
+    assert_eq!(world.accepted(), Vec::<String>::new());
+    world.provider.fail_all(None);
+    world.live(minutes(5)).await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_terminated_instance_ends_once() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    world.provider.set_state("web1", "FINISH");
+    world.live(minutes(60)).await;
+    world.provider.remove("web1");
+    world.live(minutes(60)).await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> FINISH"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_settles_is_looked_at_every_five_seconds() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "PENDING");
+    world.track("web1").await;
+    world.poll().await;
+    world.clock.advance(seconds(5));
+    world.provider.set_state("web1", "RUNNING");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 PENDING -> RUNNING"]);
+    // Now that it is settled the cadence is enough.
+    let before = world.provider.calls();
+    world.clock.advance(seconds(50));
+    world.poll().await;
+    assert_eq!(world.provider.calls(), before);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_id_that_comes_back_counts_on_and_its_hook_hears_of_it() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1", "web2"]).await;
+    world.provider.remove("web1");
+    world.live(minutes(3)).await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.live(minutes(3)).await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing", "web1 nothing -> RUNNING"]);
+    assert_eq!(world.revisions()["web1"], [1, 2]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_stops_nothing() {
+    let mut world = World::new().await;
+    tracked(&mut world, &["web1"]).await;
+    let then = world.clock_now();
+    for jump in [Duration::from_secs(10 * 24 * 3_600), Duration::ZERO] {
+        // A leap ahead, and then all the way back.
+        world.clock.set(then + jump);
+        for state in ["STOPPED", "RUNNING"] {
+            world.provider.set_state("web1", state);
+            world.live(minutes(2)).await;
+        }
+    }
+    assert_eq!(world.revisions()["web1"], [1, 2, 3, 4]);
+    world.end().await;
+}

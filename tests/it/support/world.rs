@@ -1,0 +1,291 @@
+//! A Tracker whose time, provider and receiver are in the test's hands. The API is reached over real HTTP and the store is
+//! a real file; the poller and the deliverer run when the test says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracker::api;
+use tracker::chance::Chance;
+use tracker::clock::{Clock as _, FakeClock};
+use tracker::drivers::{Drivers, MockCloud};
+use tracker::model::{AccountKey, DriverId, Seq};
+use tracker::service::Parts;
+use tracker::settings::Settings;
+use tracker::store::{self, KeyRing};
+use tracker::tasks::{Pass as _, Report};
+
+use super::receiver::Receiver;
+
+pub const USER: &str = "mockuser";
+pub const PASSWORD: &str = "mockpassword";
+
+/// The signing secret that [`World::track`] sets.
+pub const SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiBvdXIgdGVzdHMhISE=";
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+pub struct World {
+    pub clock: Arc<FakeClock>,
+    pub provider: Arc<MockCloud>,
+    pub receiver: Receiver,
+    pub settings: Settings,
+    pub folder: TempDir,
+    running: Option<Running>,
+    turns: u64,
+}
+
+struct Running {
+    parts: Rooms,
+    base: String,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+/// What is left of [`Parts`] when the API has been handed to the server.
+struct Rooms {
+    poll: tracker::poll::Poll,
+    deliver: tracker::deliver::Deliver,
+    store: Arc<dyn store::Store>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|err| panic!("{err}: {}", self.text))
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With settings of one's own.
+    pub async fn with(edit: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.store.url = format!("sqlite:{}", folder.path().join("tracker.db").display());
+        settings.store.key_ring = folder.path().join("tracker.keys").display().to_string();
+        settings.deliver.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.poll.absence.young_for_ms = 0;
+        edit(&mut settings);
+        let clock = Arc::new(FakeClock::at("2026-11-21T10:00:00Z".parse().unwrap()));
+        let mut world = Self {
+            clock,
+            provider: Arc::new(MockCloud::empty(USER, PASSWORD)),
+            receiver: Receiver::start().await,
+            settings,
+            folder,
+            running: None,
+            turns: 0,
+        };
+        world.start().await;
+        world
+    }
+
+    /// Starts Tracker on the world's store.
+    pub async fn start(&mut self) {
+        self.turns += 1;
+        let chance = Arc::new(Chance::seeded(self.turns));
+        let keys = KeyRing::load_or_create(&self.settings.store, chance.clone()).unwrap();
+        let store = store::open(&self.settings.store, keys).await.unwrap();
+        store.release_claims().await.unwrap();
+        let drivers = Drivers::of([self.provider.driver(self.clock.clone())]);
+        let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
+        let Parts { api, poll, deliver, store, .. } = parts;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/api", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(api::serve(listener, api, stop.clone()));
+        self.running = Some(Running { parts: Rooms { poll, deliver, store }, base, stop, server });
+    }
+
+    /// Ends Tracker without a word, as a power failure would: nothing that was under way is brought to its end.
+    pub async fn crash(&mut self) {
+        let Running { parts, server, .. } = self.running.take().expect("Tracker runs");
+        server.abort();
+        let _ = server.await;
+        drop(parts);
+    }
+
+    /// Ends the world; fails when something went wrong that no assertion looked at.
+    pub async fn end(mut self) {
+        if let Some(Running { stop, server, parts, .. }) = self.running.take() {
+            stop.cancel();
+            drop(parts);
+            server.await.expect("the server did not panic");
+        }
+        self.receiver.end().await;
+    }
+
+    pub fn base(&self) -> &str {
+        &self.running.as_ref().expect("Tracker runs").base
+    }
+
+    pub fn store(&self) -> &dyn store::Store {
+        self.running.as_ref().expect("Tracker runs").parts.store.as_ref()
+    }
+
+    /// Looks at all that is due, to the end.
+    pub async fn poll(&mut self) -> Report {
+        let now = self.clock.now();
+        let poll = &mut self.running.as_mut().expect("Tracker runs").parts.poll;
+        let report = poll.pass(now).await.unwrap();
+        poll.settle().await;
+        report
+    }
+
+    /// Polls as the cron tick would: everything healthy is due, at once.
+    pub async fn tick(&mut self) {
+        for collection in tracker::model::Collection::ALL {
+            self.store().bring_forward(collection, self.clock.now(), Duration::ZERO).await.unwrap();
+        }
+        self.poll().await;
+    }
+
+    /// Sends all that is due, to the end.
+    pub async fn deliver(&mut self) -> Report {
+        let now = self.clock.now();
+        self.running.as_mut().expect("Tracker runs").parts.deliver.pass(now).await.unwrap()
+    }
+
+    /// Starts to send what is due and stops in the middle when `until` is ready.
+    pub async fn deliver_until(&mut self, until: impl Future<Output = ()>) {
+        let now = self.clock.now();
+        tokio::select! {
+            biased;
+            report = self.running.as_mut().expect("Tracker runs").parts.deliver.pass(now) => {
+                panic!("the pass came to its end: {report:?}");
+            }
+            () = until => {}
+        }
+    }
+
+    /// Lets this much time pass, polling and delivering every minute.
+    pub async fn live(&mut self, time: Duration) {
+        let end: Timestamp = self.clock.now() + time;
+        while self.clock.now() < end {
+            self.clock.advance(minutes(1));
+            self.tick().await;
+            self.deliver().await;
+        }
+    }
+
+    /// Lets this many days pass, only delivering, every ten minutes.
+    pub async fn days_of_delivery(&mut self, days: u64) {
+        for _ in 0..days * 24 * 6 {
+            self.clock.advance(minutes(10));
+            self.deliver().await;
+        }
+    }
+
+    pub fn clock_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub async fn request(&self, method: Method, path: &str) -> Answer {
+        self.request_as(method, path, USER, PASSWORD).await
+    }
+
+    pub async fn request_as(&self, method: Method, path: &str, user: &str, password: &str) -> Answer {
+        let url = format!("{}{path}", self.base());
+        let request = client().request(method, &url).basic_auth(user, Some(password));
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Answer { status, headers, text: answer.text().await.unwrap() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path).await
+    }
+
+    /// Sets a hook on an instance, to the receiver, signed with [`SECRET`].
+    pub async fn track(&self, id: &str) -> Answer {
+        let answer = self.put_hook(&format!("instances/{id}"), self.receiver.url(), &[]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer
+    }
+
+    /// `PUT` with a hook and further parameters.
+    pub async fn put_hook(&self, path: &str, hook: &str, more: &[(&str, &str)]) -> Answer {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("track_hook", hook);
+        if !more.iter().any(|(name, _)| *name == "track_secret") && hook.starts_with("http") {
+            query.append_pair("track_secret", SECRET);
+        }
+        for (name, value) in more {
+            query.append_pair(name, value);
+        }
+        self.request(Method::PUT, &format!("/{path}?{}", query.finish())).await
+    }
+
+    /// The feed as (seq, what), `inst1 RUNNING -> STOPPED`.
+    pub async fn feed(&self, query: &str) -> Vec<(u64, String)> {
+        let answer = self.get(&format!("/changes{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.json().as_array().unwrap().iter().map(told).collect()
+    }
+
+    /// All changes of the account in the store, whatever the provider says.
+    pub async fn feed_of_the_store(&self) -> Vec<String> {
+        let key = AccountKey {
+            driver: DriverId::new("mock"),
+            provider: "default".to_owned(),
+            identity: USER.to_owned(),
+        };
+        let account = self.store().find_account(&key).await.unwrap().expect("something was tracked");
+        let log = self.store().log_after(account, Seq(0), 1_000).await.unwrap();
+        log.iter().map(|entry| format!("{} {}", entry.change.subject.id, entry.change.news)).collect()
+    }
+
+    /// What the receiver accepted, `inst1 RUNNING -> STOPPED`, in order of arrival.
+    pub fn accepted(&self) -> Vec<String> {
+        self.receiver.accepted().iter().map(|request| told(&request.json()).1).collect()
+    }
+
+    /// For each resource the revisions the receiver accepted, in order of arrival.
+    pub fn revisions(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut revisions = BTreeMap::<String, Vec<u64>>::new();
+        for request in self.receiver.accepted() {
+            let body = request.json();
+            let id = body["resource"]["id"].as_str().unwrap().to_owned();
+            revisions.entry(id).or_default().push(body["resource"]["revision"].as_u64().unwrap());
+        }
+        revisions
+    }
+}
+
+/// A change in short.
+pub fn told(change: &Value) -> (u64, String) {
+    let side = |side: &Value| side["state"].as_str().unwrap_or("nothing").to_owned();
+    let id = change["resource"]["id"].as_str().unwrap();
+    (change["seq"].as_u64().unwrap(), format!("{id} {} -> {}", side(&change["from"]), side(&change["to"])))
+}
+
+/// A client of the tests' own: no guard, as it only talks to this machine.
+#[expect(clippy::disallowed_methods, reason = "tests talk to this machine, which the guard would refuse")]
+pub fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}

@@ -1,0 +1,306 @@
+//! A client registers a callback on a resource; the resource changes; the signed callback arrives.
+
+use reqwest::{Method, StatusCode};
+use tracker::drivers::Kind;
+
+use crate::support::receiver::Reply::Status;
+use crate::support::world::{SECRET, World, minutes, seconds};
+
+#[tokio::test]
+async fn a_hook_is_called_when_its_instance_stops() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    world.poll().await;
+
+    world.clock.advance(seconds(60));
+    world.provider.set_state("web1", "STOPPED");
+    world.tick().await;
+    world.deliver().await;
+
+    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    let request = &world.receiver.accepted()[0];
+    request.verify(SECRET, &*world.clock).unwrap();
+    let body = request.json();
+    assert_eq!(body["type"], "instance.state");
+    assert_eq!(body["seq"], 1);
+    assert_eq!(body["resource"]["revision"], 1);
+    assert_eq!(body["observed"]["before"], "2026-11-21T10:00:00.000Z");
+    assert_eq!(body["observed"]["at"], "2026-11-21T10:01:00.000Z");
+    assert_eq!(request.header("webhook-id"), body["id"].as_str().unwrap());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_state_in_the_answer_to_the_put_is_the_one_that_changes_are_told_from() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    // No sample was ever taken when it stops.
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_a_put_sees_is_told_to_those_who_were_there_before() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    world.poll().await;
+    world.provider.set_state("web1", "STOPPED");
+    // Another subscriber's PUT is the first to see it.
+    let answer = world.put_hook("instances/web1", "feed", &[("subscriber", "other")]).await;
+    assert!(answer.text.contains("<state>STOPPED</state>"), "{}", answer.text);
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    assert_eq!(world.feed("?subscriber=other").await, []);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_token_comes_back_unchanged_and_is_shown_nowhere_else() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let token = "a token / with \"everything\" & ünïcode";
+    let url = world.receiver.url().to_owned();
+    let answer = world.put_hook("instances/web1", &url, &[("track_token", token)]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(!answer.text.contains("everything"), "{}", answer.text);
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.receiver.accepted()[0].json()["token"], token);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_tracker_makes_is_shown_once() {
+    let world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let url = format!("/instances/web1?track_hook={}", world.receiver.url());
+    let first = world.request(Method::PUT, &url).await;
+    assert!(first.text.contains("secret='whsec_") || first.text.contains("secret=\"whsec_"), "{}", first.text);
+    let again = world.request(Method::PUT, &url).await;
+    assert_eq!(again.status, StatusCode::OK);
+    assert!(!again.text.contains("whsec_"), "{}", again.text);
+    let rotated = world.request(Method::PUT, &format!("{url}&track_secret=rotate")).await;
+    assert!(rotated.text.contains("whsec_"), "{}", rotated.text);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn after_a_rotation_the_old_secret_still_verifies_and_so_does_the_new_one() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    let new = "whsec_YW5vdGhlciBzZWNyZXQgb2Ygb3VyIHRlc3Rz";
+    let url = world.receiver.url().to_owned();
+    world.put_hook("instances/web1", &url, &[("track_secret", new)]).await;
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    let request = &world.receiver.accepted()[0];
+    request.verify(SECRET, &*world.clock).unwrap();
+    request.verify(new, &*world.clock).unwrap();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn none_removes_and_what_was_owed_is_dropped() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    for _ in 0..2 {
+        let answer = world.put_hook("instances/web1", "none", &[]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(!answer.text.contains("<tracking"), "{}", answer.text);
+    }
+    world.deliver().await;
+    assert_eq!(world.accepted(), Vec::<String>::new());
+    // Nobody tracks anything here any more, so nobody is asked.
+    let before = world.provider.calls();
+    world.live(minutes(10)).await;
+    assert_eq!(world.provider.calls(), before);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_on_a_realm_says_why() {
+    let mut world = World::new().await;
+    world.provider.add_realm("us", "AVAILABLE", None);
+    let url = world.receiver.url().to_owned();
+    world.put_hook("realms/us", &url, &[]).await;
+    world.poll().await;
+    world.provider.set_realm("us", "UNAVAILABLE", Some("power failure"));
+    world.clock.advance(minutes(5));
+    world.tick().await;
+    world.deliver().await;
+    let body = world.receiver.accepted()[0].json();
+    assert_eq!((body["type"].as_str(), body["to"]["state"].as_str()), (Some("realm.state"), Some("UNAVAILABLE")));
+    assert!(body["why"].to_string().contains("power failure"), "{body}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_on_a_collection_hears_of_every_member_present_and_future() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let url = world.receiver.url().to_owned();
+    let answer = world.put_hook("instances", &url, &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    world.poll().await;
+    world.provider.add_instance("web2", "PENDING");
+    world.provider.set_state("web1", "STOPPED");
+    world.clock.advance(seconds(60));
+    world.tick().await;
+    world.deliver().await;
+    let mut accepted = world.accepted();
+    accepted.sort();
+    assert_eq!(accepted, ["web1 RUNNING -> STOPPED", "web2 nothing -> PENDING"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
+    let mut world = World::new().await;
+    let hook = world.receiver.url().replace(':', "%3A").replace('/', "%2F");
+    let path = format!("/instances?image_id=img1&track_hook={hook}&track_token=t1");
+    let answer = world.request(Method::POST, &path).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    let location = answer.headers["location"].to_str().unwrap();
+    let id = location.rsplit('/').next().unwrap().to_owned();
+    world.provider.set_state(&id, "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), [format!("{id} RUNNING -> STOPPED")]);
+    assert_eq!(world.receiver.accepted()[0].json()["token"], "t1");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_create_with_a_bad_hook_creates_nothing() {
+    let world = World::new().await;
+    for hook in ["nonsense", "ftp%3A%2F%2Fx", "http%3A%2F%2F169.254.169.254%2F", ""] {
+        let answer = world.request(Method::POST, &format!("/instances?image_id=img1&track_hook={hook}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{hook}: {}", answer.text);
+    }
+    assert!(!world.get("/instances").await.text.contains("<instance "));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_through_tracker_is_told_without_waiting_for_the_cadence() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.track("web1").await;
+    world.poll().await;
+    let answer = world.request(Method::POST, "/instances/web1/stop").await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn bad_hooks_are_refused_with_a_reason_and_nothing_is_stored() {
+    let world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let long = format!("http://example.com/{}", "x".repeat(2_048));
+    let check = async |hook: &str, more: &[(&str, &str)], status: u16, reason: &str| {
+        let answer = world.put_hook("instances/web1", hook, more).await;
+        assert_eq!(answer.status.as_u16(), status, "{hook}: {}", answer.text);
+        assert!(answer.text.contains(reason), "{hook}: {}", answer.text);
+        assert!(answer.text.contains("<error"), "{hook}: {}", answer.text);
+    };
+    check("", &[], 400, "track_hook").await;
+    check("not a url", &[], 400, "track_hook").await;
+    check("/relative", &[], 400, "track_hook").await;
+    check("ftp://example.com/", &[], 400, "http").await;
+    check("mailto:me@example.com", &[], 400, "http").await;
+    check(&long, &[], 400, "2048").await;
+    check("http://10.0.0.1/", &[], 400, "may not be called").await;
+    check("http://169.254.169.254/latest", &[], 400, "may not be called").await;
+    check("http://[::ffff:10.0.0.1]/", &[], 400, "may not be called").await;
+    check("http://0x0a.1/", &[], 400, "may not be called").await;
+    check("http://example.com/", &[("track_secret", "hunter2")], 400, "whsec_").await;
+    check("http://example.com/", &[("subscriber", "no spaces")], 400, "subscriber").await;
+    let key = tracker::model::AccountKey {
+        driver: tracker::model::DriverId::new("mock"),
+        provider: "default".to_owned(),
+        identity: "mockuser".to_owned(),
+    };
+    assert_eq!(world.store().find_account(&key).await.unwrap(), None);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn only_who_holds_the_credentials_can_set_a_hook() {
+    let world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let path = format!("/instances/web1?track_hook={}", world.receiver.url());
+    let answer = world.request_as(Method::PUT, &path, "mockuser", "guessed").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.headers.contains_key("www-authenticate"));
+    let url = world.receiver.url().to_owned();
+    let answer = world.put_hook("instances/web2", &url, &[]).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let answer = world.put_hook("images/img1", &url, &[]).await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_while_a_hook_is_set_leaves_nothing_behind() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.provider.fail_all(Some(Kind::Unavailable));
+    let url = world.receiver.url().to_owned();
+    let answer = world.put_hook("instances/web1", &url, &[]).await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    world.provider.fail_all(None);
+    world.provider.set_state("web1", "STOPPED");
+    world.tick().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), Vec::<String>::new());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_url_with_credentials_is_shown_masked_and_used_whole() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    let url = world.receiver.url().replace("http://", "http://alice:s3cret@") + "?key=abc123";
+    let answer = world.put_hook("instances/web1", &url, &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    for secret in ["alice", "s3cret", "abc123"] {
+        assert!(!answer.text.contains(secret), "{}", answer.text);
+    }
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    let request = &world.receiver.accepted()[0];
+    assert_eq!(request.header("authorization"), "Basic YWxpY2U6czNjcmV0");
+    assert!(request.target.ends_with("?key=abc123"), "{}", request.target);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_says_nothing_bad_is_asked_once() {
+    let mut world = World::new().await;
+    world.provider.add_instance("web1", "RUNNING");
+    world.receiver.answers([Status(204)]);
+    world.track("web1").await;
+    world.provider.set_state("web1", "STOPPED");
+    world.poll().await;
+    world.deliver().await;
+    world.live(minutes(30)).await;
+    assert_eq!(world.receiver.accepted().len(), 1);
+    world.end().await;
+}
