@@ -1,0 +1,60 @@
+"""What a user of boto3 does to instances, so that Tracker sees changes that it did not make itself.
+
+    instance.py ENDPOINT REGION run [COUNT]          prints the new ids, one a line, each of its own reservation
+    instance.py ENDPOINT REGION stop|start|terminate ID...
+    instance.py ENDPOINT REGION image ID NAME        makes an image of an instance, prints its id
+    instance.py ENDPOINT REGION name ID NAME         sets the Name tag
+    instance.py ENDPOINT REGION list                 prints "ID STATE", one a line, in the order of the ids
+"""
+
+import sys
+
+import boto3
+
+
+def run(ec2, count="1"):
+    image = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"][0]["ImageId"]
+    for _ in range(int(count)):
+        launched = ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)
+        print(launched["Instances"][0]["InstanceId"])
+
+
+def stop(ec2, *ids):
+    ec2.stop_instances(InstanceIds=list(ids))
+
+
+def start(ec2, *ids):
+    ec2.start_instances(InstanceIds=list(ids))
+
+
+def terminate(ec2, *ids):
+    ec2.terminate_instances(InstanceIds=list(ids))
+
+
+def image(ec2, instance, name):
+    print(ec2.create_image(InstanceId=instance, Name=name)["ImageId"])
+
+
+def name(ec2, instance, name):
+    ec2.create_tags(Resources=[instance], Tags=[{"Key": "Name", "Value": name}])
+
+
+def list_all(ec2):
+    pages = ec2.get_paginator("describe_instances").paginate()
+    found = [i for page in pages for reservation in page["Reservations"] for i in reservation["Instances"]]
+    for one in sorted(found, key=lambda one: one["InstanceId"]):
+        print(one["InstanceId"], one["State"]["Name"])
+
+
+DOES = {"run": run, "stop": stop, "start": start, "terminate": terminate, "image": image, "name": name, "list": list_all}
+
+if __name__ == "__main__":
+    endpoint, region, what, *rest = sys.argv[1:]
+    client = boto3.client(
+        "ec2",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    )
+    DOES[what](client, *rest)
