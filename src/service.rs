@@ -102,7 +102,7 @@ pub fn drivers_outbound(settings: &Settings) -> Result<Outbound, outbound::Setup
 }
 
 fn deliver_outbound(settings: &Settings) -> Result<Outbound, outbound::SetupError> {
-    Outbound::new(&settings.deliver.outbound(USER_AGENT))
+    Outbound::new(&settings.deliver.outbound())
 }
 
 /// A running Tracker.

@@ -14,6 +14,7 @@ use super::send::{Message, Sender};
 use super::settings::Settings;
 use super::slots::Slots;
 use crate::chance::Chance;
+use crate::changes::{Told, render};
 use crate::clock::Clock;
 use crate::model::{
     AccountId, AccountKey, Attempt, Callback, Delivery, Entry, Hook, HookId, Outcome, Secret, Seq, Verdict,
@@ -21,9 +22,6 @@ use crate::model::{
 use crate::outbound::Outbound;
 use crate::store::{self, Store};
 use crate::tasks::{Pass, Report};
-
-/// Writes the body that is posted: the change, its account, the hook's token, and what hrefs begin with.
-pub type Render = fn(&Entry, &AccountKey, Option<&Secret>, &str) -> Vec<u8>;
 
 /// `deliver.pass`: sends what is due until nothing is due and nothing under way.
 ///
@@ -38,7 +36,6 @@ pub struct Deliver {
     clock: Arc<dyn Clock>,
     chance: Arc<Chance>,
     woken: Arc<Notify>,
-    render: Render,
     /// Accounts' keys, which never change.
     accounts: HashMap<AccountId, AccountKey>,
     /// Hooks that cannot be read and were complained of.
@@ -71,7 +68,6 @@ const REMEMBERED_MAX: usize = 10_000;
 impl Deliver {
     /// `settings` are checked. `woken` is notified when something new may be due; without it, a pass under way finds
     /// out at its next recheck.
-    #[expect(clippy::too_many_arguments, reason = "the seams of a room, given once in main")]
     pub fn new(
         store: Arc<dyn Store>,
         outbound: Outbound,
@@ -79,7 +75,6 @@ impl Deliver {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         woken: Arc<Notify>,
-        render: Render,
     ) -> Self {
         Self {
             store,
@@ -89,7 +84,6 @@ impl Deliver {
             clock,
             chance,
             woken,
-            render,
             accounts: HashMap::new(),
             unreadable: HashSet::new(),
             unrecorded: vec![],
@@ -218,9 +212,10 @@ impl Deliver {
         let Callback::Post(url) = hook.callback.clone() else { return Ok(()) };
         let receiver = hook.receiver().unwrap_or_default();
         let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %entry.seq, attempt = number);
-        let (sender, render, at) = (self.sender.clone(), self.render, self.clock.now());
+        let (sender, at) = (self.sender.clone(), self.clock.now());
         let attempt = async move {
-            let body = render(&entry, &key, hook.token.as_ref(), &hook.base).into();
+            let told = Told { token: hook.token.as_ref(), base: &hook.base };
+            let body = render(&entry, &key, told).into();
             let (keys, token) = (hook.keys.clone(), hook.token.clone());
             sender.send(Message { url, id: entry.change.id, keys, token, body }, number, at).await
         };

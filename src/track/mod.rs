@@ -20,6 +20,7 @@ pub use secret::Wish;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
     AccountId, AccountKey, Callback, Collection, Hook, HookId, InstanceId, KnownResource, Login, Resource, Scope,
@@ -84,8 +85,8 @@ pub enum Error {
     NotFound(String, Collection),
     #[error("track_hook: {0}")]
     Refused(#[from] Refused),
-    #[error("track_secret: {0}")]
-    Secret(String),
+    #[error("track_secret: {0}; or write `rotate` to have one made")]
+    Secret(#[from] BadKey),
     /// Tracking this is not possible.
     #[error("{0} cannot be tracked")]
     NotTrackable(&'static str),
@@ -145,7 +146,7 @@ impl Tracking {
         if let Callback::Post(url) = &wanted.callback {
             self.outbound.check(url)?;
         }
-        secret::check(&wanted.secret).map_err(Error::Secret)?;
+        secret::check(&wanted.secret)?;
         let account = self.store.find_account(&caller.key).await?;
         let (resources, observed_at) = self.see(caller, account, driver, &wanted.scope).await?;
         let before = match account {
