@@ -69,6 +69,18 @@ impl Tracker {
         }
     }
 
+    /// How long the log is by now.
+    pub fn mark(&self) -> usize {
+        self.lines.borrow().len()
+    }
+
+    /// Waits for a line that fits and comes after the mark.
+    pub async fn line_after(&mut self, from: usize, fits: impl Fn(&str) -> bool) {
+        let found = self.lines.wait_for(|lines| lines[from..].iter().any(|line| fits(line)));
+        let found = matches!(tokio::time::timeout(PATIENCE, found).await, Ok(Ok(_)));
+        assert!(found, "no such line in the log:\n{}", self.log());
+    }
+
     /// Waits until the log has this many more lines than now: a moment in the middle of whatever it does.
     pub async fn more_lines(&mut self, more: usize) {
         let goal = self.lines.borrow().len() + more;
