@@ -54,16 +54,15 @@ impl Default for Settings {
     }
 }
 
-/// Opens the store named by `settings.url`, bringing its schema up to date.
+/// Opens the store named by `settings.url`, bringing its schema up to date. The keys come from
+/// [`KeyRing::load_or_create`], which has to run first: it makes new ones only while there is no store.
 ///
 /// # Errors
 /// [`Error::Newer`] when a newer Tracker wrote it, [`Error::KeyRing`] when the keys do not open it, [`Error::InUse`] when
 /// another process has it.
 pub async fn open(settings: &Settings, keys: KeyRing) -> Result<Arc<dyn Store>, Error> {
-    match settings.url.split_once(':') {
-        // Some(("sqlite", path)) => Ok(Arc::new(sqlite::Sqlite::open(path, settings, keys).await?)),
-        _ => Err(Error::Url(settings.url.clone())),
-    }
+    let path = sqlite::path(&settings.url)?;
+    Ok(Arc::new(sqlite::Sqlite::open(path, settings, keys).await?))
 }
 
 /// Everything at once; the rooms ask for the part that they need.

@@ -1,0 +1,374 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::rows::{Cell, Doing as _, int, json, resource_body, row};
+use super::{Sqlite, accounts, deliveries};
+use crate::model::{
+    AccountId, AccountKey, Callback, Collection, Disabled, ExposeSecret as _, Hook, HookId, KnownResource, Login,
+    Scope, Secret, SigningKey, Subscriber,
+};
+use crate::store::keyring::{KeyRing, Place};
+use crate::store::{Error, Hooks};
+
+row! {
+    struct HookRow {
+        hook_id: String,
+        subscriber: String,
+        scope: String,
+        collection: String,
+        resource: String,
+        sealed: Vec<u8>,
+        base: String,
+        created_at: i64,
+        disabled_at: Option<i64>,
+        disabled_reason: Option<String>,
+        ended_at: Option<i64>,
+    }
+}
+
+/// The sealed part.
+#[derive(Serialize, Deserialize)]
+struct HookBody<Text> {
+    /// `None` reads the feed.
+    callback: Option<Text>,
+    token: Option<Text>,
+    keys: Vec<KeyBody<Text>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyBody<Text> {
+    secret: Text,
+    until_ms: Option<i64>,
+}
+
+row! {
+    /// What was there before a hook is set.
+    struct OldHook {
+        hook_id: String,
+        /// It was posted to.
+        active: bool,
+    }
+}
+
+impl HookRow {
+    fn hook(self, account: AccountId, keys: &KeyRing) -> Result<Hook, Error> {
+        let id = HookId(self.hook_id);
+        let cell = Cell { table: "hooks", column: "sealed", account, key: &id };
+        let plain = keys.open(place(account, &id), &self.sealed).map_err(|fault| cell.corrupt(fault))?;
+        // The fault's own text could quote what was sealed.
+        let body: HookBody<String> =
+            serde_json::from_slice(&plain).map_err(|_| cell.corrupt("what was sealed is not a hook"))?;
+        let callback = match body.callback {
+            Some(url) => {
+                Callback::Post(Url::parse(&url).map_err(|_| cell.corrupt("what was sealed as callback is no URL"))?)
+            }
+            None => Callback::Feed,
+        };
+        let mut signing = Vec::with_capacity(body.keys.len());
+        for key in body.keys {
+            let until = key.until_ms.map(|ms| cell.instant(ms)).transpose()?;
+            signing.push(SigningKey { secret: Secret::from(key.secret), until });
+        }
+        let subscriber = Subscriber::parse(&self.subscriber).ok_or_else(|| {
+            cell.column("subscriber").corrupt(format_args!("`{}` is no subscriber's name", self.subscriber))
+        })?;
+        let cell_collection = cell.column("collection");
+        let scope = match self.scope.as_str() {
+            "account" => Scope::Account,
+            "collection" => Scope::Collection(cell_collection.collection(&self.collection)?),
+            "member" => Scope::Member(cell_collection.collection(&self.collection)?, self.resource),
+            other => return Err(cell.column("scope").corrupt(format_args!("there is no scope `{other}`"))),
+        };
+        let disabled = match (self.disabled_at, self.disabled_reason) {
+            (Some(at), Some(reason)) => Some(Disabled { at: cell.column("disabled_at").instant(at)?, reason }),
+            _ => None,
+        };
+        let created_at = cell.column("created_at").instant(self.created_at)?;
+        let ended_at = self.ended_at.map(|ms| cell.column("ended_at").instant(ms)).transpose()?;
+        let token = body.token.map(Secret::from);
+        let base = self.base;
+        Ok(Hook {
+            id: id.clone(),
+            subscriber,
+            scope,
+            callback,
+            token,
+            keys: signing,
+            base,
+            created_at,
+            disabled,
+            ended_at,
+        })
+    }
+}
+
+/// The columns scope, collection and resource.
+fn scope_columns(scope: &Scope) -> (&'static str, &'static str, &str) {
+    match scope {
+        Scope::Account => ("account", "", ""),
+        Scope::Collection(collection) => ("collection", collection.as_str(), ""),
+        Scope::Member(collection, id) => ("member", collection.as_str(), id),
+    }
+}
+
+/// The collections whose news a hook may hear of.
+fn concerns(scope: &Scope, collection: Collection) -> bool {
+    match scope {
+        Scope::Account => true,
+        Scope::Collection(own) | Scope::Member(own, _) => *own == collection,
+    }
+}
+
+fn place<'a>(account: AccountId, id: &'a HookId) -> Place<'a> {
+    Place { account, table: "hooks", column: "sealed", record: &id.0 }
+}
+
+fn sealed(keys: &KeyRing, account: AccountId, hook: &Hook) -> Vec<u8> {
+    let callback = match &hook.callback {
+        Callback::Post(url) => Some(url.as_str()),
+        Callback::Feed => None,
+    };
+    let token = hook.token.as_ref().map(|token| token.expose_secret());
+    let signing = hook
+        .keys
+        .iter()
+        .map(|key| KeyBody { secret: key.secret.expose_secret(), until_ms: key.until.map(Timestamp::as_millisecond) });
+    let plain = Zeroizing::new(json(&HookBody { callback, token, keys: signing.collect() }));
+    keys.seal(place(account, &hook.id), plain.as_bytes())
+}
+
+#[async_trait]
+impl Hooks for Sqlite {
+    async fn hook(&self, account: AccountId, subscriber: &Subscriber, scope: &Scope) -> Result<Option<Hook>, Error> {
+        let (scope, collection, resource) = scope_columns(scope);
+        let row: Option<HookRow> = sqlx::query_as(
+            "SELECT * FROM hooks
+             WHERE account_id = $1 AND subscriber = $2 AND scope = $3 AND collection = $4 AND resource = $5",
+        )
+        .bind(account.0)
+        .bind(subscriber.as_str())
+        .bind(scope)
+        .bind(collection)
+        .bind(resource)
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading a hook")?;
+        row.map(|row| row.hook(account, &self.keys)).transpose()
+    }
+
+    async fn hook_by_id(&self, account: AccountId, id: &HookId) -> Result<Option<Hook>, Error> {
+        let row: Option<HookRow> = sqlx::query_as("SELECT * FROM hooks WHERE account_id = $1 AND hook_id = $2")
+            .bind(account.0)
+            .bind(&id.0)
+            .fetch_optional(&self.readers)
+            .await
+            .doing("reading a hook")?;
+        row.map(|row| row.hook(account, &self.keys)).transpose()
+    }
+
+    async fn hooks(&self, account: AccountId) -> Result<Vec<Hook>, Error> {
+        let rows: Vec<HookRow> = sqlx::query_as("SELECT * FROM hooks WHERE account_id = $1 ORDER BY hook_id")
+            .bind(account.0)
+            .fetch_all(&self.readers)
+            .await
+            .doing("reading the hooks of an account")?;
+        rows.into_iter().map(|row| row.hook(account, &self.keys)).collect()
+    }
+
+    async fn save_hook(
+        &self,
+        key: &AccountKey,
+        login: &Login,
+        hook: &Hook,
+        baseline: Option<&KnownResource>,
+        now: Timestamp,
+    ) -> Result<AccountId, Error> {
+        const ACTION: &str = "saving a hook";
+        let now_ms = now.as_millisecond();
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let account = accounts::save(&mut tx, &self.keys, key, login, now_ms).await.doing(ACTION)?;
+        let old = put(&mut tx, &self.keys, account, hook, now_ms).await.doing(ACTION)?;
+        if let Some(old) = &old {
+            hand_over(&mut tx, account, old, hook, now_ms).await.doing(ACTION)?;
+        }
+        make_units_due(&mut tx, account, &hook.scope, now_ms).await.doing(ACTION)?;
+        if let Some(baseline) = baseline {
+            put_baseline(&mut tx, account, baseline).await.doing(ACTION)?;
+        }
+        tx.commit().await.doing(ACTION)?;
+        Ok(account)
+    }
+
+    async fn remove_hook(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        scope: &Scope,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        const ACTION: &str = "removing a hook";
+        let (scope, collection, resource) = scope_columns(scope);
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let removed: Option<String> = sqlx::query_scalar(
+            "DELETE FROM hooks
+             WHERE account_id = $1 AND subscriber = $2 AND scope = $3 AND collection = $4 AND resource = $5
+             RETURNING hook_id",
+        )
+        .bind(account.0)
+        .bind(subscriber.as_str())
+        .bind(scope)
+        .bind(collection)
+        .bind(resource)
+        .fetch_optional(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        let Some(id) = removed else { return Ok(false) };
+        sqlx::query(
+            "UPDATE deliveries
+             SET state = 'dropped', settled_at = $3, receiver = NULL, next_at = NULL, claimed_at = NULL
+             WHERE account_id = $1 AND hook_id = $2 AND state IN ('waiting', 'exhausted')",
+        )
+        .bind(account.0)
+        .bind(&id)
+        .bind(now.as_millisecond())
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        accounts::forget_if_unused(&mut tx, account).await.doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(true)
+    }
+}
+
+/// Writes the hook over the one of the same subscriber and scope, if there is one, and answers with that.
+async fn put(
+    tx: &mut SqliteConnection,
+    keys: &KeyRing,
+    account: AccountId,
+    hook: &Hook,
+    now_ms: i64,
+) -> Result<Option<OldHook>, sqlx::Error> {
+    let (scope, collection, resource) = scope_columns(&hook.scope);
+    let old: Option<OldHook> = sqlx::query_as(
+        "SELECT hook_id, receiver IS NOT NULL AND disabled_at IS NULL AS active FROM hooks
+         WHERE account_id = $1 AND subscriber = $2 AND scope = $3 AND collection = $4 AND resource = $5",
+    )
+    .bind(account.0)
+    .bind(hook.subscriber.as_str())
+    .bind(scope)
+    .bind(collection)
+    .bind(resource)
+    .fetch_optional(&mut *tx)
+    .await?;
+    // An id that belongs to another hook of the account is the caller's bug: the key refuses it.
+    sqlx::query(
+        "INSERT INTO hooks (account_id, hook_id, subscriber, scope, collection, resource, receiver, sealed, base,
+                            created_at, set_at, disabled_at, disabled_reason, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         ON CONFLICT (account_id, subscriber, scope, collection, resource) DO UPDATE SET
+             hook_id = excluded.hook_id, receiver = excluded.receiver, sealed = excluded.sealed, base = excluded.base,
+             created_at = excluded.created_at, set_at = excluded.set_at, disabled_at = excluded.disabled_at,
+             disabled_reason = excluded.disabled_reason, ended_at = excluded.ended_at",
+    )
+    .bind(account.0)
+    .bind(&hook.id.0)
+    .bind(hook.subscriber.as_str())
+    .bind(scope)
+    .bind(collection)
+    .bind(resource)
+    .bind(hook.receiver())
+    .bind(sealed(keys, account, hook))
+    .bind(&hook.base)
+    .bind(hook.created_at.as_millisecond())
+    .bind(now_ms)
+    .bind(hook.disabled.as_ref().map(|disabled| disabled.at.as_millisecond()))
+    .bind(hook.disabled.as_ref().map(|disabled| disabled.reason.as_str()))
+    .bind(hook.ended_at.map(Timestamp::as_millisecond))
+    .execute(&mut *tx)
+    .await?;
+    Ok(old)
+}
+
+/// What the old hook is owed goes to the new one.
+async fn hand_over(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    old: &OldHook,
+    hook: &Hook,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    if old.hook_id != hook.id.0 {
+        // Attempts follow by their foreign key.
+        sqlx::query("UPDATE deliveries SET hook_id = $3 WHERE account_id = $1 AND hook_id = $2")
+            .bind(account.0)
+            .bind(&old.hook_id)
+            .bind(&hook.id.0)
+            .execute(&mut *tx)
+            .await?;
+    }
+    match hook.receiver().filter(|_| hook.disabled.is_none()) {
+        None => deliveries::park(tx, account, &hook.id.0).await,
+        Some(receiver) if old.active => deliveries::redirect(tx, account, &hook.id.0, &receiver).await,
+        Some(receiver) => deliveries::make_ready(tx, account, &hook.id.0, &receiver, now_ms).await,
+    }
+}
+
+#[derive(Serialize)]
+struct UnitStep {
+    collection: &'static str,
+    /// By how much its version rises.
+    step: u8,
+}
+
+async fn make_units_due(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    scope: &Scope,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    let steps = Collection::ALL
+        .map(|collection| UnitStep { collection: collection.as_str(), step: concerns(scope, collection).into() });
+    // One that was due before keeps its place in the queue.
+    sqlx::query(
+        "INSERT INTO units (account_id, collection, version, due_at)
+         SELECT $1, value ->> 'collection', value ->> 'step', $3 FROM json_each($2) WHERE true
+         ON CONFLICT (account_id, collection) DO UPDATE SET
+             version = version + excluded.version, due_at = min(coalesce(due_at, excluded.due_at), excluded.due_at)",
+    )
+    .bind(account.0)
+    .bind(json(&steps))
+    .bind(now_ms)
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}
+
+async fn put_baseline(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    baseline: &KnownResource,
+) -> Result<(), sqlx::Error> {
+    let KnownResource { resource, revision, first_seen_at, observed_at, absent_since } = baseline;
+    sqlx::query(
+        "INSERT INTO resources (account_id, collection, resource, revision, first_seen_at, observed_at, absent_since, body)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(account.0)
+    .bind(resource.collection().as_str())
+    .bind(resource.id())
+    .bind(int(*revision))
+    .bind(first_seen_at.as_millisecond())
+    .bind(observed_at.as_millisecond())
+    .bind(absent_since.map(Timestamp::as_millisecond))
+    .bind(resource_body(resource))
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}

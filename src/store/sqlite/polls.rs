@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::Sqlite;
+use super::accounts::AccountRow;
+use super::rows::{Cell, Doing as _, int, row};
+use crate::model::{AccountId, Collection};
+use crate::store::{Error, Polls, Unit, UnitPlan};
+
+/// As far as a cadence may be spread, in milliseconds: 24 days.
+const SPREAD_MS_MAX: i64 = i32::MAX as i64;
+
+row! {
+    struct UnitRow {
+        collection: String,
+        due_at: i64,
+        failures: i64,
+        error: Option<String>,
+        ..
+        account: AccountRow,
+    }
+}
+
+#[async_trait]
+impl Polls for Sqlite {
+    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<Vec<Unit>, Error> {
+        let rows: Vec<UnitRow> = sqlx::query_as(
+            "SELECT u.collection, u.due_at, u.failures, u.error, a.account_id, a.driver, a.provider, a.identity, a.sealed
+             FROM units u INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
+             WHERE u.due_at <= $1 AND EXISTS (
+                 SELECT 1 FROM hooks h
+                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2))
+             ORDER BY u.due_at, u.account_id, u.collection
+             LIMIT $3",
+        )
+        .bind(now.as_millisecond())
+        .bind(ended_after.as_millisecond())
+        .bind(int(limit))
+        .fetch_all(&self.readers)
+        .await
+        .doing("reading what is due to be looked at")?;
+
+        rows.into_iter()
+            .map(|row| {
+                let account = AccountId(row.account.account_id);
+                let cell = Cell { table: "units", column: "collection", account, key: &row.collection };
+                let collection = cell.collection(&row.collection)?;
+                let plan = UnitPlan {
+                    due_at: cell.column("due_at").instant(row.due_at)?,
+                    failures: cell.column("failures").unsigned(row.failures)?,
+                    error: row.error,
+                };
+                let erased = Cell { table: "accounts", column: "sealed", account, key: &"" };
+                let account = row.account.account(&self.keys)?;
+                let account = account.ok_or_else(|| erased.corrupt("it has a hook, but no credentials"))?;
+                Ok(Unit { account, collection, plan })
+            })
+            .collect()
+    }
+
+    async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let next: Option<i64> = sqlx::query_scalar(
+            "SELECT u.due_at FROM units u INDEXED BY units_due
+             WHERE u.due_at IS NOT NULL AND EXISTS (
+                 SELECT 1 FROM hooks h
+                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $1))
+             ORDER BY u.due_at LIMIT 1",
+        )
+        .bind(ended_after.as_millisecond())
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading when to look next")?;
+        let cell = Cell { table: "units", column: "due_at", account: AccountId(0), key: &"(the earliest)" };
+        next.map(|ms| cell.instant(ms)).transpose()
+    }
+
+    async fn plan_unit(&self, account: AccountId, collection: Collection, plan: &UnitPlan) -> Result<(), Error> {
+        const ACTION: &str = "planning a look";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        sqlx::query(
+            "UPDATE units SET due_at = $3, failures = $4, error = $5 WHERE account_id = $1 AND collection = $2",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .bind(plan.due_at.as_millisecond())
+        .bind(plan.failures)
+        .bind(&plan.error)
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)
+    }
+
+    async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error> {
+        const ACTION: &str = "bringing looks forward";
+        let spread_ms = int(spread.as_millis()).min(SPREAD_MS_MAX);
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        // Multiplied by a large prime, neighbouring accounts land far apart; the low 32 bits are the point, as a fraction of
+        // the spread. Earlier than that is left as it is: nothing is ever put off here.
+        let brought = sqlx::query(
+            "UPDATE units
+             SET due_at = min(due_at, $2 + (((account_id & 4294967295) * 2147483629 & 4294967295) * $3 >> 32))
+             WHERE collection = $1 AND failures = 0 AND due_at > $2",
+        )
+        .bind(collection.as_str())
+        .bind(at.as_millisecond())
+        .bind(spread_ms)
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(brought.rows_affected())
+    }
+}

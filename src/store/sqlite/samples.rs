@@ -1,0 +1,307 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::Sqlite;
+use super::rows::{Cell, Doing as _, change_body, int, json, resource_body, row};
+use crate::model::{AccountId, Collection, Entry, HookId, Known, KnownResource, Seq};
+use crate::store::{Commit, Error, NewChange, Samples};
+
+row! {
+    /// A unit, and beside it one of its resources or none.
+    struct KnownRow {
+        version: i64,
+        unit_observed_at: Option<i64>,
+        resource: Option<String>,
+        revision: i64,
+        first_seen_at: i64,
+        observed_at: i64,
+        absent_since: Option<i64>,
+        body: String,
+    }
+}
+
+#[derive(Serialize)]
+struct ResourceJson<'a> {
+    resource: &'a str,
+    revision: i64,
+    first_seen_at: i64,
+    observed_at: i64,
+    absent_since: Option<i64>,
+    body: String,
+}
+
+#[derive(Serialize)]
+struct ChangeJson<'a> {
+    seq: u64,
+    change_id: &'a str,
+    at: i64,
+    collection: &'static str,
+    resource: &'a str,
+    kind: &'static str,
+    body: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct OwedJson<'a> {
+    hook: &'a str,
+    seq: u64,
+    collection: &'static str,
+    resource: &'a str,
+    /// No other of this commit goes to the same hook about the same resource before it.
+    first: bool,
+}
+
+#[async_trait]
+impl Samples for Sqlite {
+    async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error> {
+        // One statement, so that version and members are of one moment.
+        let rows: Vec<KnownRow> = sqlx::query_as(
+            "SELECT u.version, u.observed_at AS unit_observed_at, r.resource, coalesce(r.revision, 0) AS revision,
+                    coalesce(r.first_seen_at, 0) AS first_seen_at, coalesce(r.observed_at, 0) AS observed_at,
+                    r.absent_since, coalesce(r.body, '') AS body
+             FROM units u
+             LEFT JOIN resources r ON r.account_id = u.account_id AND r.collection = u.collection
+             WHERE u.account_id = $1 AND u.collection = $2
+             ORDER BY r.resource",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .doing("reading what is known")?;
+
+        let mut known = Known { collection, version: 0, observed_at: None, members: BTreeMap::new() };
+        if let Some(KnownRow { version, unit_observed_at, .. }) = rows.first() {
+            let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
+            known.version = *version;
+            known.observed_at = unit_observed_at.map(|ms| cell.instant(ms)).transpose()?;
+        }
+        for mut row in rows {
+            let Some(id) = row.resource.take() else { continue };
+            let resource = row.known(account, collection, &id, known.observed_at)?;
+            known.members.insert(id, resource);
+        }
+        Ok(known)
+    }
+
+    async fn commit_sample(&self, commit: &Commit) -> Result<Vec<Entry>, Error> {
+        const ACTION: &str = "recording a sample";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        if !raise_version(&mut tx, commit).await.doing(ACTION)? {
+            return Err(Error::Conflict);
+        }
+        put_resources(&mut tx, commit).await.doing(ACTION)?;
+        let entries = if commit.changes.is_empty() {
+            Vec::new()
+        } else {
+            let entries = put_changes(&mut tx, commit).await.doing(ACTION)?;
+            put_deliveries(&mut tx, commit, &entries).await.doing(ACTION)?;
+            entries
+        };
+        tx.commit().await.doing(ACTION)?;
+        Ok(entries)
+    }
+}
+
+impl KnownRow {
+    /// A sample without news of a resource says when it was seen in the unit's row only.
+    fn known(
+        self,
+        account: AccountId,
+        collection: Collection,
+        id: &str,
+        sampled_at: Option<Timestamp>,
+    ) -> Result<KnownResource, Error> {
+        let key = format!("{collection}/{id}");
+        let cell = Cell { table: "resources", column: "body", account, key: &key };
+        let resource = cell.resource(collection, &self.body)?;
+        if resource.id() != id {
+            return Err(cell.corrupt(format_args!("it is the body of `{}`", resource.id())));
+        }
+        let seen_at = cell.column("observed_at").instant(self.observed_at)?;
+        let absent_since = self.absent_since.map(|ms| cell.column("absent_since").instant(ms)).transpose()?;
+        Ok(KnownResource {
+            resource,
+            revision: cell.column("revision").unsigned(self.revision)?,
+            first_seen_at: cell.column("first_seen_at").instant(self.first_seen_at)?,
+            observed_at: if absent_since.is_some() {
+                seen_at
+            } else {
+                sampled_at.map_or(seen_at, |at| at.max(seen_at))
+            },
+            absent_since,
+        })
+    }
+}
+
+/// `false`: the version is another by now.
+async fn raise_version(tx: &mut SqliteConnection, commit: &Commit) -> Result<bool, sqlx::Error> {
+    let raised = sqlx::query(
+        "UPDATE units SET version = version + 1,
+                          observed_at = coalesce(max(coalesce(observed_at, $4), $4), observed_at)
+         WHERE account_id = $1 AND collection = $2 AND version = $3",
+    )
+    .bind(commit.account.0)
+    .bind(commit.collection.as_str())
+    .bind(commit.version)
+    .bind(commit.observed_at.map(Timestamp::as_millisecond))
+    .execute(&mut *tx)
+    .await?;
+    Ok(raised.rows_affected() == 1)
+}
+
+async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
+    let ids: Vec<&str> = commit.upserts.iter().map(|known| known.resource.id()).collect();
+    if !commit.upserts.is_empty() {
+        let rows: Vec<ResourceJson<'_>> = commit.upserts.iter().map(resource_json).collect();
+        sqlx::query(
+            "INSERT INTO resources (account_id, collection, resource, revision, first_seen_at, observed_at, absent_since, body)
+             SELECT $1, $2, value ->> 'resource', value ->> 'revision', value ->> 'first_seen_at',
+                    value ->> 'observed_at', value ->> 'absent_since', value ->> 'body'
+             FROM json_each($3) WHERE true
+             ON CONFLICT (account_id, collection, resource) DO UPDATE SET
+                 revision = excluded.revision, first_seen_at = excluded.first_seen_at,
+                 observed_at = excluded.observed_at, absent_since = excluded.absent_since, body = excluded.body",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(json(&rows))
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE hooks SET ended_at = NULL
+             WHERE account_id = $1 AND scope = 'member' AND collection = $2
+                   AND resource IN (SELECT value FROM json_each($3)) AND ended_at IS NOT NULL",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(json(&ids))
+        .execute(&mut *tx)
+        .await?;
+    }
+    if !commit.removed.is_empty() {
+        let removed = json(&commit.removed);
+        sqlx::query(
+            "DELETE FROM resources
+             WHERE account_id = $1 AND collection = $2 AND resource IN (SELECT value FROM json_each($3))",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(&removed)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE hooks SET ended_at = $4
+             WHERE account_id = $1 AND scope = 'member' AND collection = $2
+                   AND resource IN (SELECT value FROM json_each($3)) AND ended_at IS NULL",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(&removed)
+        .bind(commit.now.as_millisecond())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+fn resource_json(known: &KnownResource) -> ResourceJson<'_> {
+    let KnownResource { resource, revision, first_seen_at, observed_at, absent_since } = known;
+    ResourceJson {
+        resource: resource.id(),
+        revision: int(*revision),
+        first_seen_at: first_seen_at.as_millisecond(),
+        observed_at: observed_at.as_millisecond(),
+        absent_since: absent_since.map(Timestamp::as_millisecond),
+        body: resource_body(resource),
+    }
+}
+
+/// Numbers the changes and writes them. The account's row is locked until the commit, so no other can take a number
+/// that comes before, and a number taken is a change written.
+async fn put_changes(tx: &mut SqliteConnection, commit: &Commit) -> Result<Vec<Entry>, sqlx::Error> {
+    let count = commit.changes.len() as u64;
+    let last: i64 =
+        sqlx::query_scalar("UPDATE accounts SET last_seq = last_seq + $2 WHERE account_id = $1 RETURNING last_seq")
+            .bind(commit.account.0)
+            .bind(int(count))
+            .fetch_one(&mut *tx)
+            .await?;
+    let first = last.cast_unsigned() + 1 - count;
+    let entries: Vec<Entry> =
+        (first..).zip(&commit.changes).map(|(seq, new)| Entry { seq: Seq(seq), change: new.change.clone() }).collect();
+    let rows: Vec<ChangeJson<'_>> = entries.iter().map(change_json).collect();
+    sqlx::query(
+        "INSERT INTO changes (account_id, seq, change_id, at, collection, resource, kind, body)
+         SELECT $1, value ->> 'seq', value ->> 'change_id', value ->> 'at', value ->> 'collection',
+                value ->> 'resource', value ->> 'kind', value ->> 'body'
+         FROM json_each($2)",
+    )
+    .bind(commit.account.0)
+    .bind(json(&rows))
+    .execute(&mut *tx)
+    .await?;
+    Ok(entries)
+}
+
+fn change_json(entry: &Entry) -> ChangeJson<'_> {
+    let change = &entry.change;
+    ChangeJson {
+        seq: entry.seq.0,
+        change_id: &change.id.0,
+        at: change.at.as_millisecond(),
+        collection: change.subject.collection.as_str(),
+        resource: &change.subject.id,
+        kind: change.news.kind(),
+        body: change_body(change),
+    }
+}
+
+/// Writes what is owed. A hook that was removed since the caller looked is owed nothing.
+async fn put_deliveries(tx: &mut SqliteConnection, commit: &Commit, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let owed = owed(&commit.changes, entries);
+    if owed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO deliveries (account_id, hook_id, seq, subscriber, collection, resource, state, created_at, due_at,
+                                 receiver, next_at)
+         SELECT $1, hook_id, seq, subscriber, collection, resource, 'waiting', $3, $3,
+                iif(ready, receiver, NULL), iif(ready, $3, NULL)
+         FROM (SELECT h.hook_id, h.subscriber, h.receiver, value ->> 'seq' AS seq,
+                      value ->> 'collection' AS collection, value ->> 'resource' AS resource,
+                      value ->> 'first' AND h.receiver IS NOT NULL AND h.disabled_at IS NULL AND NOT EXISTS (
+                          SELECT 1 FROM deliveries elder
+                          WHERE elder.account_id = $1 AND elder.hook_id = h.hook_id AND elder.state = 'waiting'
+                                AND elder.collection = value ->> 'collection' AND elder.resource = value ->> 'resource'
+                      ) AS ready
+               FROM json_each($2) CROSS JOIN hooks h
+               WHERE h.account_id = $1 AND h.hook_id = value ->> 'hook')",
+    )
+    .bind(commit.account.0)
+    .bind(json(&owed))
+    .bind(commit.now.as_millisecond())
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}
+
+/// Each hook that is told of each change, once.
+fn owed<'a>(changes: &'a [NewChange], entries: &'a [Entry]) -> Vec<OwedJson<'a>> {
+    let mut begun = BTreeSet::new();
+    let mut owed = Vec::new();
+    for (new, entry) in changes.iter().zip(entries) {
+        let subject = &entry.change.subject;
+        for HookId(hook) in new.told.iter().collect::<BTreeSet<_>>() {
+            let collection = subject.collection.as_str();
+            let first = begun.insert((hook, collection, &subject.id));
+            owed.push(OwedJson { hook, seq: entry.seq.0, collection, resource: &subject.id, first });
+        }
+    }
+    owed
+}
