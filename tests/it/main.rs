@@ -1,0 +1,5 @@
+//! The running parts, over sockets.
+
+mod outbound;
+mod sending;
+mod support;
