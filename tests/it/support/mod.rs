@@ -1,3 +1,7 @@
-//! What several files of tests need.
+//! What the tests stand on.
 
+// pub(crate) mod child;
 pub(crate) mod moto;
+pub(crate) mod owed;
+pub(crate) mod receiver;
+// pub(crate) mod world;
