@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::api::{self, Api};
 use crate::chance::Chance;
+use crate::changes;
 use crate::clock::Clock;
 use crate::deliver::Deliver;
 use crate::drivers::Drivers;
@@ -82,6 +83,7 @@ impl Parts {
             clock.clone(),
             chance.clone(),
             deliver_wake.clone(),
+            changes::render,
         );
         let api = Arc::new(Api::new(settings, drivers, store.clone(), tracking, clock.clone(), chance));
         Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })

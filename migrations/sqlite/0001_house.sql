@@ -82,6 +82,16 @@ CREATE TABLE resources (
     PRIMARY KEY (account_id, collection, resource)
 ) STRICT;
 
+-- What was known once: an id that comes back goes on counting its changes.
+CREATE TABLE former_resources (
+    account_id INTEGER NOT NULL REFERENCES accounts,
+    collection TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (account_id, collection, resource)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE changes (
     account_id INTEGER NOT NULL REFERENCES accounts,
     seq INTEGER NOT NULL,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{AccountKey, Address, Entry, ExposeSecret, Facts, News, Reason, Secret};
+use crate::model::{AccountKey, Entry, ExposeSecret, Facts, News, Reason, Secret};
 
 /// What may stand in a path as it is: ids made of these are their own encoding.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');

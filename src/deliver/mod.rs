@@ -7,7 +7,7 @@
 //! Accepted: a delivery that was sent but not recorded (we died, or the store failed) is sent again, with the same
 //! `webhook-id`. One that is read in the feed while it is being sent arrives by both ways.
 //!
-//! Absent on purpose: knowing what a change looks like. The body is rendered by `changes`.
+//! Absent on purpose: knowing what a change looks like. The body is rendered by `changes`, and comes in as a function.
 
 mod pass;
 mod schedule;
@@ -16,7 +16,7 @@ mod settings;
 mod sign;
 mod slots;
 
-pub use pass::Deliver;
+pub use pass::{Deliver, Render};
 pub use schedule::{Reply, Schedule, Standing, retry_after};
 pub use send::{Message, Sender};
 pub use settings::Settings;

@@ -14,14 +14,15 @@ use super::send::{Message, Sender};
 use super::settings::Settings;
 use super::slots::Slots;
 use crate::chance::Chance;
-use crate::changes::{Told, render};
+use crate::changes::Told;
 use crate::clock::Clock;
-use crate::model::{
-    AccountId, AccountKey, Attempt, Callback, Delivery, Entry, Hook, HookId, Outcome, Secret, Seq, Verdict,
-};
+use crate::model::{AccountId, AccountKey, Attempt, Callback, Delivery, Entry, Hook, HookId, Outcome, Seq, Verdict};
 use crate::outbound::Outbound;
 use crate::store::{self, Store};
 use crate::tasks::{Pass, Report};
+
+/// Writes the body that is posted: the change, its account, and what of it is this hook's own.
+pub type Render = fn(&Entry, &AccountKey, Told<'_>) -> Vec<u8>;
 
 /// `deliver.pass`: sends what is due until nothing is due and nothing under way.
 ///
@@ -36,6 +37,7 @@ pub struct Deliver {
     clock: Arc<dyn Clock>,
     chance: Arc<Chance>,
     woken: Arc<Notify>,
+    render: Render,
     /// Accounts' keys, which never change.
     accounts: HashMap<AccountId, AccountKey>,
     /// Hooks that cannot be read and were complained of.
@@ -75,6 +77,7 @@ impl Deliver {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         woken: Arc<Notify>,
+        render: Render,
     ) -> Self {
         Self {
             store,
@@ -84,6 +87,7 @@ impl Deliver {
             clock,
             chance,
             woken,
+            render,
             accounts: HashMap::new(),
             unreadable: HashSet::new(),
             unrecorded: vec![],
@@ -212,7 +216,7 @@ impl Deliver {
         let Callback::Post(url) = hook.callback.clone() else { return Ok(()) };
         let receiver = hook.receiver().unwrap_or_default();
         let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %entry.seq, attempt = number);
-        let (sender, at) = (self.sender.clone(), self.clock.now());
+        let (sender, render, at) = (self.sender.clone(), self.render, self.clock.now());
         let attempt = async move {
             let told = Told { token: hook.token.as_ref(), base: &hook.base };
             let body = render(&entry, &key, told).into();

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracker::chance::Chance;
+use tracker::changes::Told;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::deliver::{self, Deliver, Key, Message, Reply as Came, Sender, Settings, new_key};
 use tracker::model::{
@@ -178,7 +179,8 @@ mod one_try {
 }
 
 /// Enough of a body to tell changes apart.
-fn render(entry: &Entry, account: &AccountKey, token: Option<&Secret>, base: &str) -> Vec<u8> {
+fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
+    let Told { token, base } = told;
     let subject = &entry.change.subject;
     assert_ne!(subject.id, "cursed", "a bug that one change brings out");
     let News::InstanceState { from, to } = &entry.change.news else { unreachable!("only these are owed here") };

@@ -76,21 +76,43 @@ impl Polls for Sqlite {
         next.map(|ms| cell.instant(ms)).transpose()
     }
 
-    async fn plan_unit(&self, account: AccountId, collection: Collection, plan: &UnitPlan) -> Result<(), Error> {
+    async fn plan_unit(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        was: Timestamp,
+        plan: &UnitPlan,
+    ) -> Result<(), Error> {
         const ACTION: &str = "planning a look";
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         sqlx::query(
-            "UPDATE units SET due_at = $3, failures = $4, error = $5 WHERE account_id = $1 AND collection = $2",
+            "UPDATE units SET due_at = iif(due_at = $6, $3, due_at), failures = $4, error = $5
+             WHERE account_id = $1 AND collection = $2",
         )
         .bind(account.0)
         .bind(collection.as_str())
         .bind(plan.due_at.as_millisecond())
         .bind(plan.failures)
         .bind(&plan.error)
+        .bind(was.as_millisecond())
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)
+    }
+
+    async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error> {
+        const ACTION: &str = "making a look due";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        sqlx::query("UPDATE units SET due_at = $3 WHERE account_id = $1 AND collection = $2 AND due_at IS NOT NULL")
+            .bind(account.0)
+            .bind(collection.as_str())
+            .bind(now.as_millisecond())
+            .execute(&mut *tx)
+            .await
+            .doing(ACTION)?;
         tx.commit().await.doing(ACTION)
     }
 

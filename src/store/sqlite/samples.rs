@@ -74,7 +74,22 @@ impl Samples for Sqlite {
         .await
         .doing("reading what is known")?;
 
-        let mut known = Known { collection, version: 0, observed_at: None, members: BTreeMap::new() };
+        // Read apart: were it of another moment, so would be the version, and a commit decided on it is refused.
+        let former: Vec<(String, i64)> =
+            sqlx::query_as("SELECT resource, revision FROM former_resources WHERE account_id = $1 AND collection = $2")
+                .bind(account.0)
+                .bind(collection.as_str())
+                .fetch_all(&self.readers)
+                .await
+                .doing("reading what was known once")?;
+
+        let mut known =
+            Known { collection, version: 0, observed_at: None, members: BTreeMap::new(), former: BTreeMap::new() };
+        for (id, revision) in former {
+            let cell = Cell { table: "former_resources", column: "revision", account, key: &id };
+            let revision = cell.unsigned(revision)?;
+            known.former.insert(id, revision);
+        }
         if let Some(KnownRow { version, unit_observed_at, .. }) = rows.first() {
             let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
             known.version = *version;
@@ -174,6 +189,15 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
         .execute(&mut *tx)
         .await?;
         sqlx::query(
+            "DELETE FROM former_resources
+             WHERE account_id = $1 AND collection = $2 AND resource IN (SELECT value FROM json_each($3))",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(json(&ids))
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
             "UPDATE hooks SET ended_at = NULL
              WHERE account_id = $1 AND scope = 'member' AND collection = $2
                    AND resource IN (SELECT value FROM json_each($3)) AND ended_at IS NOT NULL",
@@ -186,6 +210,21 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
     }
     if !commit.removed.is_empty() {
         let removed = json(&commit.removed);
+        let told: BTreeMap<&str, u64> =
+            commit.changes.iter().map(|new| (new.change.subject.id.as_str(), new.change.subject.revision)).collect();
+        sqlx::query(
+            "INSERT OR REPLACE INTO former_resources (account_id, collection, resource, revision, ended_at)
+             SELECT account_id, collection, resource, coalesce(told.value, revision), $5
+             FROM resources LEFT JOIN json_each($4) told ON told.key = resource
+             WHERE account_id = $1 AND collection = $2 AND resource IN (SELECT value FROM json_each($3))",
+        )
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(&removed)
+        .bind(json(&told))
+        .bind(commit.now.as_millisecond())
+        .execute(&mut *tx)
+        .await?;
         sqlx::query(
             "DELETE FROM resources
              WHERE account_id = $1 AND collection = $2 AND resource IN (SELECT value FROM json_each($3))",

@@ -283,7 +283,11 @@ impl Polls for Owed {
         unreachable!("{BEYOND}")
     }
 
-    async fn plan_unit(&self, _: AccountId, _: Collection, _: &UnitPlan) -> Result<(), Error> {
+    async fn plan_unit(&self, _: AccountId, _: Collection, _: Timestamp, _: &UnitPlan) -> Result<(), Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn look_now(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<(), Error> {
         unreachable!("{BEYOND}")
     }
 
