@@ -40,7 +40,7 @@ impl Drivers {
     /// Every driver that Tracker has. A new one is one more line here.
     pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
         Self::of([
-            // Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), chance)) as Arc<dyn Driver>,
+            Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), &chance)) as Arc<dyn Driver>,
             // Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock)),
         ])
     }
