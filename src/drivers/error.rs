@@ -15,6 +15,8 @@ pub enum Kind {
     Unavailable,
     /// As `Unavailable`, because time ran out.
     TimedOut,
+    /// It was reached, and broke: its own fault or ours, and trying again is not known to help.
+    Failed,
     /// This kind of cloud cannot do that.
     Unsupported,
     /// The request makes no sense: change it.

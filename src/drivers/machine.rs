@@ -14,6 +14,18 @@ pub struct Transition {
     pub to: &'static str,
 }
 
+impl Transition {
+    /// A client asks for it.
+    pub const fn on(from: &'static str, action: &'static str, to: &'static str) -> Self {
+        Self { from, action: Some(action), to }
+    }
+
+    /// It happens by itself.
+    pub const fn auto(from: &'static str, to: &'static str) -> Self {
+        Self { from, action: None, to }
+    }
+}
+
 impl Machine {
     /// The states in order of first mention.
     pub fn states(&self) -> Vec<&'static str> {
@@ -28,22 +40,97 @@ impl Machine {
         states
     }
 
-    /// What a client may ask of an instance in this state. A state without a row allows nothing.
+    /// What a client may ask of an instance in this state, each action once. A state without a row allows nothing.
     pub fn actions(&self, state: InstanceState) -> Vec<Action> {
-        let name = state.as_str().to_ascii_lowercase();
-        let mut actions: Vec<Action> = self
-            .0
-            .iter()
-            .filter(|transition| transition.from == name)
-            .filter_map(|transition| match transition.action? {
-                "start" => Some(Action::Start),
-                "stop" => Some(Action::Stop),
-                "reboot" => Some(Action::Reboot),
-                "destroy" => Some(Action::Destroy),
-                _ => None,
-            })
-            .collect();
-        actions.dedup();
+        let mut actions = Vec::new();
+        for action in self.of(state).filter_map(|transition| action_named(transition.action?)) {
+            if !actions.contains(&action) {
+                actions.push(action);
+            }
+        }
         actions
+    }
+
+    /// Where an action leads first; `None`: the state does not allow it.
+    pub fn target(&self, state: InstanceState, action: Action) -> Option<InstanceState> {
+        let row = self.of(state).find(|transition| transition.action == Some(action.as_str()))?;
+        state_named(row.to)
+    }
+
+    /// Some transition, asked for or by itself, goes from one state straight to the other.
+    pub fn connects(&self, from: InstanceState, to: InstanceState) -> bool {
+        self.of(from).any(|transition| state_named(transition.to) == Some(to))
+    }
+
+    fn of(&self, state: InstanceState) -> impl Iterator<Item = &'static Transition> {
+        self.0.iter().filter(move |transition| state_named(transition.from) == Some(state))
+    }
+}
+
+/// `None` for `create`, which has no instance to be asked of.
+fn action_named(name: &str) -> Option<Action> {
+    [Action::Start, Action::Stop, Action::Reboot, Action::Destroy].into_iter().find(|action| action.as_str() == name)
+}
+
+/// `None` for `start`, the state before there is an instance.
+fn state_named(name: &str) -> Option<InstanceState> {
+    use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping};
+    [Pending, Running, Stopping, Stopped, Finish, Error]
+        .into_iter()
+        .find(|state| state.as_str().eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static MACHINE: Machine = Machine(&[
+        Transition::on("start", "create", "pending"),
+        Transition::auto("pending", "running"),
+        Transition::on("running", "reboot", "running"),
+        Transition::on("running", "stop", "stopping"),
+        Transition::auto("stopping", "stopped"),
+        Transition::on("stopping", "stop", "stopped"),
+        Transition::on("stopped", "start", "pending"),
+        Transition::on("stopped", "destroy", "finish"),
+        Transition::on("stopped", "start", "running"),
+    ]);
+
+    #[test]
+    fn states_come_in_order_of_first_mention() {
+        assert_eq!(MACHINE.states(), ["start", "pending", "running", "stopping", "stopped", "finish"]);
+    }
+
+    #[test]
+    fn a_state_allows_what_leads_out_of_it_by_request() {
+        let check = |state, actions: &[Action]| assert_eq!(MACHINE.actions(state), actions, "{state}");
+        check(InstanceState::Pending, &[]);
+        check(InstanceState::Running, &[Action::Reboot, Action::Stop]);
+        check(InstanceState::Stopping, &[Action::Stop]);
+        // Two rows start a stopped one, and something stands between them: still one action.
+        check(InstanceState::Stopped, &[Action::Start, Action::Destroy]);
+        check(InstanceState::Finish, &[]);
+        check(InstanceState::Error, &[]);
+        check(InstanceState::Unknown, &[]);
+    }
+
+    #[test]
+    fn an_action_leads_where_its_first_row_says() {
+        let check = |state, action, target| assert_eq!(MACHINE.target(state, action), target, "{state} {action:?}");
+        check(InstanceState::Running, Action::Reboot, Some(InstanceState::Running));
+        check(InstanceState::Running, Action::Stop, Some(InstanceState::Stopping));
+        check(InstanceState::Running, Action::Destroy, None);
+        check(InstanceState::Stopped, Action::Start, Some(InstanceState::Pending));
+        check(InstanceState::Stopped, Action::Stop, None);
+        check(InstanceState::Unknown, Action::Stop, None);
+    }
+
+    #[test]
+    fn states_connect_by_request_and_by_themselves_but_not_backwards() {
+        let check = |from, to, connected| assert_eq!(MACHINE.connects(from, to), connected, "{from} {to}");
+        check(InstanceState::Pending, InstanceState::Running, true);
+        check(InstanceState::Stopped, InstanceState::Finish, true);
+        check(InstanceState::Running, InstanceState::Pending, false);
+        check(InstanceState::Running, InstanceState::Stopped, false);
     }
 }

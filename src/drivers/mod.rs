@@ -21,7 +21,10 @@ use async_trait::async_trait;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
 pub use machine::{Machine, Transition};
-pub use mock::Settings as MockSettings;
+pub use mock::{
+    CallKind as MockCall, Called as MockCalled, Cloud as MockCloud, Fault as MockFault, Life as MockLife, Mock,
+    Rate as MockRate, Settings as MockSettings, Span as MockSpan, Times as MockTimes, Trouble as MockTrouble,
+};
 pub use registry::{Drivers, Settings};
 
 use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};

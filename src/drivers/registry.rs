@@ -42,7 +42,7 @@ impl Drivers {
         Self::of([
             Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone()))
                 as Arc<dyn Driver>,
-            // Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), chance)) as Arc<dyn Driver>,
+            Arc::new(mock::Mock::new(settings.mock.clone(), clock, &chance)),
         ])
     }
 

@@ -1,20 +1,154 @@
-//! Stub: the mock driver is being written.
+//! A cloud in memory: for trying Tracker out, for the suites of Deltacloud's clients, and for tests.
+//!
+//! As the reference (the default) it has the reference's data and behaviour: everything asked is done at once, nothing moves by
+//! itself. Lively, it moves by itself as clouds do: delays, late addresses, instances that stop, appear and disappear,
+//! launches that fail, realms that cannot be used for a while. Either way it fails on purpose, as often as it is told.
+//!
+//! Guarantees: it is driven by the clock, its seed and what it is asked, and by nothing else (see [`world`]); accounts,
+//! instances and the log of calls have bounds. Every provider and user has a world of his own; the instances of the
+//! reference are in that of the user of the settings.
+//!
+//! Accepted: tests panic inside a hand that names an instance which is not there, which leaves the cloud unusable.
+//!
+//! Absent on purpose: state on disk (a restart is a new cloud), user data (taken, and shown to nobody), checks of image and
+//! realm on create (the reference has none).
 
+mod cloud;
+mod faults;
+mod fixture;
+mod settings;
+mod world;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
+use async_trait::async_trait;
 
+pub use cloud::{Called, Cloud};
+pub use faults::{CallKind, Fault, Times, Trouble};
+pub use settings::{Life, Rate, Settings, Span};
+
+use self::cloud::PROVIDER;
+use super::{Abilities, Driver, Error, Kind};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {}
+/// Providers with longer names are refused. Bytes.
+const PROVIDER_LEN_MAX: usize = 255;
 
-pub(super) struct Mock;
+/// Asks a [`Cloud`].
+pub struct Mock {
+    cloud: Cloud,
+    abilities: Abilities,
+}
 
 impl Mock {
-    pub(super) fn new(_settings: Settings, _clock: Arc<dyn Clock>, _chance: Arc<Chance>) -> Self {
-        Self
+    /// With a cloud of its own.
+    pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>, chance: &Chance) -> Self {
+        Self::of(Cloud::new(settings, clock, chance))
+    }
+
+    /// With this one, which the caller keeps his hands on.
+    pub fn of(cloud: Cloud) -> Self {
+        let abilities = fixture::abilities(cloud.settings().lively);
+        Self { cloud, abilities }
+    }
+
+    /// The beginning of every call: it is noted, takes its time, fails if it is to fail.
+    async fn call(&self, login: &Login, kind: CallKind, ids: Vec<String>) -> Result<Cloud, Error> {
+        let provider = self.provider(login.provider.as_deref())?;
+        let user = &login.credentials.user;
+        let cloud = self.cloud.of(&provider, user);
+        let called = Called { at: cloud.now(), kind, provider, user: user.clone(), ids };
+        take(Duration::from_millis(cloud.settings().latency_ms)).await;
+        cloud.answer_phone(called)?;
+        Ok(cloud)
+    }
+
+    /// As [`Mock::call`], and only for those who may.
+    async fn call_as(&self, login: &Login, kind: CallKind, ids: Vec<String>) -> Result<Cloud, Error> {
+        let cloud = self.call(login, kind, ids).await?;
+        cloud.check(login)?;
+        Ok(cloud)
+    }
+}
+
+#[async_trait]
+impl Driver for Mock {
+    fn abilities(&self) -> &Abilities {
+        &self.abilities
+    }
+
+    /// Any name will do, as the reference ignores it.
+    fn provider(&self, given: Option<&str>) -> Result<String, Error> {
+        let given = given.map(str::trim).unwrap_or_default();
+        if given.len() > PROVIDER_LEN_MAX || given.contains(char::is_control) {
+            let text = format!("A provider's name has at most {PROVIDER_LEN_MAX} bytes and no control characters.");
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        Ok(if given.is_empty() { PROVIDER.to_owned() } else { given.to_lowercase() })
+    }
+
+    async fn identify(&self, login: &Login) -> Result<String, Error> {
+        self.call_as(login, CallKind::Identify, Vec::new()).await?;
+        Ok(login.credentials.user.clone())
+    }
+
+    async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
+        self.call_as(login, CallKind::Instances, Vec::new()).await?.visit(|world| Ok(world.instances()))
+    }
+
+    async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {
+        let about = ids.iter().map(InstanceId::to_string).collect();
+        self.call_as(login, CallKind::Look, about).await?.visit(|world| Ok(world.look(ids)))
+    }
+
+    async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
+        self.call_as(login, CallKind::Realms, Vec::new()).await?.visit(|world| Ok(world.realms()))
+    }
+
+    /// As in the reference, some ids are there to show what an error looks like.
+    async fn realm(&self, login: &Login, id: &str) -> Result<Option<Realm>, Error> {
+        let cloud = self.call_as(login, CallKind::Realms, vec![id.to_owned()]).await?;
+        match id {
+            "500" => Err(Error::new(Kind::Failed, "DeltacloudErrorMessage")),
+            "501" => Err(Error::new(Kind::Unsupported, "NotImplementedMessage")),
+            "502" => Err(Error::new(Kind::Unavailable, "ProviderErrorMessage")),
+            "504" => Err(Error::new(Kind::TimedOut, "ProviderTimeoutMessage")),
+            _ => cloud.visit(|world| Ok(world.realms().into_iter().find(|realm| realm.id == id))),
+        }
+    }
+
+    async fn images(&self, login: &Login) -> Result<Vec<Image>, Error> {
+        self.call_as(login, CallKind::Images, Vec::new()).await?;
+        Ok(fixture::images())
+    }
+
+    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
+        self.call_as(login, CallKind::Images, vec![id.to_owned()]).await?;
+        Ok(fixture::images().into_iter().find(|image| image.id == id))
+    }
+
+    /// Open to everybody, as [`Abilities::open_hardware_profiles`] says.
+    async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error> {
+        self.call(login, CallKind::HardwareProfiles, Vec::new()).await?;
+        Ok(fixture::hardware_profiles())
+    }
+
+    async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error> {
+        self.call_as(login, CallKind::Create, Vec::new()).await?.visit(|world| world.create(new))
+    }
+
+    async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {
+        self.call_as(login, CallKind::Act, vec![id.to_string()]).await?.visit(|world| world.act(id, action))
+    }
+}
+
+async fn take(latency: Duration) {
+    if !latency.is_zero() {
+        #[expect(clippy::disallowed_methods, reason = "a slow cloud is what the setting asks for; it is 0 in tests")]
+        tokio::time::sleep(latency).await;
     }
 }

@@ -1,0 +1,244 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::faults::{CallKind, Faults, Times};
+use super::fixture;
+use super::settings::Settings;
+use super::world::{Rules, World};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::drivers::{Error, Kind};
+use crate::model::{Address, AddressKind, ExposeSecret as _, InstanceId, InstanceState, Login, RealmState, Secret};
+
+/// The provider of a call that names none.
+pub(super) const PROVIDER: &str = "default";
+
+/// The mock cloud itself, apart from the driver that asks it: hands on it, for tests and for the demo. Cheap to clone; all
+/// clones are the same cloud.
+///
+/// The hands reach one account: the default provider's and the user's of the settings, or what [`Cloud::of`] says.
+#[derive(Clone)]
+pub struct Cloud {
+    shared: Arc<Shared>,
+    provider: String,
+    user: String,
+}
+
+struct Shared {
+    settings: Settings,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    started_at: Timestamp,
+    seed: u64,
+    /// For faults only: worlds draw from chances of their own, so that a fault does not change their history.
+    chance: Chance,
+    state: Mutex<State>,
+}
+
+struct State {
+    passwords: BTreeMap<String, Secret>,
+    /// By provider and user.
+    worlds: BTreeMap<(String, String), World>,
+    faults: Faults,
+    calls: VecDeque<Called>,
+}
+
+/// A call that reached the cloud, whatever became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    pub at: Timestamp,
+    pub kind: CallKind,
+    pub provider: String,
+    pub user: String,
+    /// The ids asked for, if it was about some.
+    pub ids: Vec<String>,
+}
+
+impl Cloud {
+    /// A cloud that starts now. Chance is asked for a seed if the settings name none.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, chance: &Chance) -> Self {
+        let seed = settings.seed.unwrap_or_else(|| u64::from_le_bytes(chance.bytes()));
+        let rules = Rules {
+            life: settings.lively.then(|| settings.life.clone()),
+            machine: fixture::machine(settings.lively),
+            instances_max: settings.instances_max,
+        };
+        let state = State {
+            passwords: BTreeMap::from([(settings.user.clone(), settings.password.clone())]),
+            worlds: BTreeMap::new(),
+            faults: Faults::new(settings.faults.clone()),
+            calls: VecDeque::new(),
+        };
+        Self {
+            provider: PROVIDER.to_owned(),
+            user: settings.user.clone(),
+            shared: Arc::new(Shared {
+                rules,
+                started_at: clock.now(),
+                clock,
+                seed,
+                chance: Chance::seeded(seed),
+                state: Mutex::new(state),
+                settings,
+            }),
+        }
+    }
+
+    /// The same cloud with hands on another account. `provider` in its canonical spelling.
+    pub fn of(&self, provider: &str, user: &str) -> Self {
+        Self { shared: self.shared.clone(), provider: provider.to_owned(), user: user.to_owned() }
+    }
+
+    /// Lets a user in, or gives him another password. A new user has no instances.
+    pub fn set_password(&self, user: &str, password: &str) {
+        self.state().passwords.insert(user.to_owned(), Secret::from(password));
+    }
+
+    /// Adds an instance in this state, in the realm `us`, with addresses (in a lively cloud they come late).
+    pub fn add_instance(&self, state: InstanceState) -> InstanceId {
+        self.reach(|world| world.add(state))
+    }
+
+    /// The cloud puts it into this state, whether or not its machine leads there.
+    ///
+    /// # Panics
+    /// When there is no such instance, as do the other hands on an instance: the script is wrong.
+    pub fn set_state(&self, id: &InstanceId, state: InstanceState) {
+        self.hold(id, |world| world.enter(id, state));
+    }
+
+    /// Replaces its addresses by these host names.
+    ///
+    /// # Panics
+    /// As [`Cloud::set_state`].
+    pub fn set_addresses(&self, id: &InstanceId, public: &[&str], private: &[&str]) {
+        let addresses = |texts: &[&str]| {
+            texts.iter().map(|&text| Address { kind: AddressKind::Hostname, text: text.to_owned() }).collect()
+        };
+        self.hold(id, |world| world.set_addresses(id, addresses(public), addresses(private)));
+    }
+
+    /// It disappears without trace.
+    ///
+    /// # Panics
+    /// As [`Cloud::set_state`].
+    pub fn remove(&self, id: &InstanceId) {
+        self.hold(id, |world| world.remove(id));
+    }
+
+    /// A realm that is not there comes to be.
+    pub fn set_realm(&self, id: &str, state: RealmState, message: Option<&str>) {
+        self.reach(|world| world.set_realm(id, state, message));
+    }
+
+    /// The realm leaves the list; its instances stay.
+    pub fn withdraw_realm(&self, id: &str) {
+        self.reach(|world| world.withdraw_realm(id));
+    }
+
+    /// Calls of this kind fail, by whomever and for whichever account. Comes after what was scripted for them before.
+    pub fn fail(&self, call: CallKind, times: Times, kind: Kind) {
+        self.state().faults.script(call, times, kind);
+    }
+
+    /// Ends every failure that [`Cloud::fail`] asked for. Faults of the settings go on.
+    pub fn heal(&self) {
+        self.state().faults.heal();
+    }
+
+    /// The newest calls, oldest first, of all accounts.
+    pub fn calls(&self) -> Vec<Called> {
+        self.state().calls.iter().cloned().collect()
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Notes the call; it fails if it is to fail.
+    pub(super) fn answer_phone(&self, call: Called) -> Result<(), Error> {
+        let since_start = Duration::try_from(call.at.duration_since(self.shared.started_at)).unwrap_or_default();
+        let kind = call.kind;
+        let mut state = self.state();
+        if state.calls.len() >= self.shared.settings.calls_kept {
+            state.calls.pop_front();
+        }
+        state.calls.push_back(call);
+        match state.faults.strike(kind, since_start, || self.shared.chance.roll()) {
+            Some(kind) => Err(Error::new(kind, format!("The mock cloud fails on purpose: {kind:?}."))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(super) fn check(&self, login: &Login) -> Result<(), Error> {
+        let (user, password) = (&login.credentials.user, login.credentials.password.expose_secret());
+        let state = self.state();
+        match state.passwords.get(user) {
+            Some(right) if right.expose_secret() == password => Ok(()),
+            _ => Err(Error::new(Kind::Denied, "The mock cloud does not know this user and password.")),
+        }
+    }
+
+    /// The account's world, caught up with the clock.
+    pub(super) fn visit<T>(&self, visit: impl FnOnce(&mut World) -> Result<T, Error>) -> Result<T, Error> {
+        let key = (self.provider.clone(), self.user.clone());
+        let now = self.now();
+        let mut state = self.state();
+        let most = self.shared.settings.accounts_max;
+        if !state.worlds.contains_key(&key) && state.worlds.len() >= most {
+            return Err(Error::new(Kind::Forbidden, format!("The mock cloud keeps at most {most} accounts.")));
+        }
+        let world = state.worlds.entry(key).or_insert_with(|| self.new_world());
+        world.advance(now);
+        visit(world)
+    }
+
+    fn reach<T>(&self, reach: impl FnOnce(&mut World) -> T) -> T {
+        self.visit(|world| Ok(reach(world))).expect("a script keeps within the bound of accounts")
+    }
+
+    /// Panics outside the lock, so that the cloud goes on.
+    fn hold(&self, id: &InstanceId, act: impl FnOnce(&mut World)) {
+        let there = self.reach(|world| {
+            let there = world.has(id);
+            if there {
+                act(world);
+            }
+            there
+        });
+        assert!(there, "the mock cloud has no instance '{id}'");
+    }
+
+    /// As it was at the cloud's start.
+    fn new_world(&self) -> World {
+        let Shared { settings, rules, started_at, seed, .. } = &*self.shared;
+        let furnished = settings.fixture && self.user == settings.user;
+        let instances = if furnished { fixture::instances(&self.user) } else { Vec::new() };
+        World::new(rules.clone(), &self.user, *started_at, world_seed(*seed, &self.provider, &self.user), instances)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("nobody panics while holding the cloud")
+    }
+}
+
+/// Another history for each account, the same wherever and whenever it is asked for.
+fn world_seed(seed: u64, provider: &str, user: &str) -> u64 {
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(provider)
+        .chain_update([0])
+        .chain_update(user)
+        .finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(first)
+}
