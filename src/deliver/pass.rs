@@ -71,7 +71,6 @@ const REMEMBERED_MAX: usize = 10_000;
 impl Deliver {
     /// `settings` are checked. `woken` is notified when something new may be due; without it, a pass under way finds
     /// out at its next recheck.
-    #[expect(clippy::too_many_arguments, reason = "the seams of a room, given once in main")]
     pub fn new(
         store: Arc<dyn Store>,
         outbound: Outbound,
@@ -345,7 +344,6 @@ impl Tries {
     }
 
     /// What had ended, and how: with a reply, or by a panic.
-    #[expect(clippy::type_complexity, reason = "what tokio hands out, with our half in place of the id")]
     fn end(
         &mut self,
         result: Result<(Id, (Attempt, Reply)), JoinError>,
