@@ -344,7 +344,6 @@ impl Tries {
     }
 
     /// What had ended, and how: with a reply, or by a panic.
-    #[expect(clippy::type_complexity, reason = "what tokio hands out, with our half in place of the id")]
     fn end(
         &mut self,
         result: Result<(Id, (Attempt, Reply)), JoinError>,
