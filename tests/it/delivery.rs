@@ -3,15 +3,15 @@
 use reqwest::StatusCode;
 
 use crate::support::receiver::Receiver;
-use crate::support::receiver::Reply::{self, Hang, Header, Status};
+use crate::support::receiver::Reply::{self, Full, Hang, HangUp, Status};
 use crate::support::world::{World, minutes, seconds};
 
 /// Two changes of one instance, both recorded before anything was sent.
 async fn two_changes(world: &mut World) {
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     for state in ["STOPPED", "RUNNING"] {
-        world.provider.set_state("web1", state);
+        world.provider.set_state("inst0", state);
         world.clock.advance(seconds(60));
         world.tick().await;
     }
@@ -26,34 +26,34 @@ async fn a_receiver_that_fails_twice_gets_the_same_change_three_times_and_the_ne
         world.deliver().await;
         world.clock.advance(minutes(1));
     }
-    let requests = world.receiver.requests();
-    let told: Vec<_> = requests.iter().map(|request| (request.header("webhook-id").to_owned(), request.status)).collect();
+    let requests = world.receiver.received();
+    let told: Vec<_> = requests.iter().map(|request| (request.header("webhook-id").unwrap().to_owned(), request.answered)).collect();
     let (first, second) = (told[0].0.clone(), told[3].0.clone());
     assert_ne!(first, second);
     assert_eq!(
         told,
         [(first.clone(), Some(503)), (first.clone(), Some(503)), (first, Some(200)), (second, Some(200))]
     );
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED", "web1 STOPPED -> RUNNING"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED", "inst0 STOPPED -> RUNNING"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn resources_do_not_wait_for_one_another() {
     let mut world = World::new().await;
-    for id in ["web1", "web2"] {
+    for id in ["inst0", "inst1"] {
         world.provider.add_instance(id, "RUNNING");
         world.track(id).await;
     }
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     world.clock.advance(seconds(60));
     world.tick().await;
     world.receiver.answers([Status(500)]);
     world.deliver().await;
-    world.provider.set_state("web2", "STOPPED");
+    world.provider.set_state("inst1", "STOPPED");
     world.tick().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web2 RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst1 RUNNING -> STOPPED"]);
     world.end().await;
 }
 
@@ -61,11 +61,11 @@ async fn resources_do_not_wait_for_one_another() {
 async fn retry_after_lengthens_the_wait() {
     let mut world = World::new().await;
     two_changes(&mut world).await;
-    world.receiver.answers([Header(503, "retry-after", "600"), Status(200)]);
+    world.receiver.answers([Full(503, vec![("retry-after", "600".to_owned())], vec![]), Status(200)]);
     world.deliver().await;
     world.clock.advance(seconds(599));
     world.deliver().await;
-    assert_eq!(world.receiver.requests().len(), 1);
+    assert_eq!(world.receiver.received().len(), 1);
     world.clock.advance(seconds(1));
     world.deliver().await;
     assert_eq!(world.accepted().len(), 2);
@@ -79,11 +79,11 @@ async fn a_receiver_that_is_gone_is_left_alone_until_its_hook_is_set_again() {
     world.receiver.answers([Status(410)]);
     world.deliver().await;
     world.days_of_delivery(4).await;
-    assert_eq!(world.receiver.requests().len(), 1);
+    assert_eq!(world.receiver.received().len(), 1);
     // What it missed is in the feed all the while, and comes when the hook is set again.
-    world.track("web1").await;
+    world.track("inst0").await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED", "web1 STOPPED -> RUNNING"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED", "inst0 STOPPED -> RUNNING"]);
     world.end().await;
 }
 
@@ -92,14 +92,13 @@ async fn redirects_are_failures_and_are_not_followed() {
     let mut world = World::new().await;
     let elsewhere = Receiver::start().await;
     two_changes(&mut world).await;
-    world.receiver.answers([Header(302, "location", elsewhere.url()), Status(200)]);
+    world.receiver.answers([Full(302, vec![("location", elsewhere.url("/").into())], vec![]), Status(200)]);
     world.deliver().await;
     assert!(world.accepted().is_empty());
-    assert!(elsewhere.requests().is_empty());
+    assert!(elsewhere.received().is_empty());
     world.clock.advance(minutes(1));
     world.deliver().await;
     assert_eq!(world.accepted().len(), 2);
-    elsewhere.end().await;
     world.end().await;
 }
 
@@ -107,63 +106,63 @@ async fn redirects_are_failures_and_are_not_followed() {
 async fn a_receiver_that_hangs_holds_up_nobody_else() {
     let mut world = World::with(|settings| {
         settings.deliver.deadline_ms = 60_000;
-        settings.deliver.claim_ms = 120_000;
+        settings.deliver.claim_lease_ms = 120_000;
     })
     .await;
     let hanging = Receiver::start().await;
     hanging.always(Hang);
+    let bad = String::from(hanging.url("/cb"));
     for turn in 0..20 {
-        let id = format!("bad{turn}");
+        let id = format!("inst{turn}");
         world.provider.add_instance(&id, "RUNNING");
-        world.put_hook(&format!("instances/{id}"), hanging.url(), &[]).await;
+        world.put_hook(&format!("instances/{id}"), &bad, &[]).await;
     }
-    world.provider.add_instance("good", "RUNNING");
-    world.track("good").await;
-    for turn in 0..20 {
-        world.provider.set_state(&format!("bad{turn}"), "STOPPED");
+    world.provider.add_instance("inst20", "RUNNING");
+    world.track("inst20").await;
+    for turn in 0..=20 {
+        world.provider.set_state(&format!("inst{turn}"), "STOPPED");
     }
-    world.provider.set_state("good", "STOPPED");
     world.clock.advance(seconds(60));
     world.tick().await;
-    let receiver = world.receiver.handle();
     // The hung attempts are still under way when the good one has arrived.
+    let receiver = world.receiver.clone();
     world.deliver_until(async move { receiver.wait_for(1).await }).await;
-    assert_eq!(world.accepted(), ["good RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst20 RUNNING -> STOPPED"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn tries_end_and_the_change_stays_in_the_feed() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    world.provider.set_state("inst0", "STOPPED");
     world.tick().await;
-    world.receiver.always(Status(500));
+    world.receiver.otherwise(Status(500));
     world.days_of_delivery(5).await;
-    let tries = world.receiver.requests().len();
+    let tries = world.receiver.received().len();
     world.days_of_delivery(1).await;
-    assert_eq!(world.receiver.requests().len(), tries, "tries have ended");
+    assert_eq!(world.receiver.received().len(), tries, "tries have ended");
     assert!((10..=14).contains(&tries), "{tries}");
-    assert_eq!(world.feed("").await, [(1, "web1 RUNNING -> STOPPED".to_owned())]);
+    assert_eq!(world.feed("").await, [(1, "inst0 RUNNING -> STOPPED".to_owned())]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_send_that_could_not_be_recorded_is_sent_again() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    world.provider.set_state("inst0", "STOPPED");
     world.tick().await;
-    world.receiver.always(Hang);
-    let receiver = world.receiver.handle();
-    world.deliver_until(async move { receiver.wait_for_requests(1).await }).await;
+    world.receiver.otherwise(Hang);
+    let receiver = world.receiver.clone();
+    world.deliver_until(async move { receiver.wait_for(1).await }).await;
     world.crash().await;
-    world.receiver.always(Status(200));
+    world.receiver.otherwise(Status(200));
     world.start().await;
     world.deliver().await;
-    let ids: Vec<_> = world.receiver.requests().iter().map(|request| request.header("webhook-id").to_owned()).collect();
+    let ids: Vec<_> = world.receiver.received().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1]);
     world.end().await;
@@ -171,18 +170,18 @@ async fn a_send_that_could_not_be_recorded_is_sent_again() {
 
 #[tokio::test]
 async fn every_other_answer_is_a_failure() {
-    for reply in [Status(199 + 101), Status(404), Status(429), Reply::Close, Reply::Garbage] {
+    for reply in [Status(300), Status(404), Status(429), HangUp, Reply::HangUpInBody(500)] {
         let mut world = World::new().await;
-        world.provider.add_instance("web1", "RUNNING");
-        world.track("web1").await;
-        world.provider.set_state("web1", "STOPPED");
+        world.provider.add_instance("inst0", "RUNNING");
+        world.track("inst0").await;
+        world.provider.set_state("inst0", "STOPPED");
         world.tick().await;
         world.receiver.answers([reply, Status(200)]);
         world.deliver().await;
         assert!(world.accepted().is_empty());
         world.clock.advance(minutes(2));
         world.deliver().await;
-        assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+        assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
         assert_eq!(world.get("/changes").await.status, StatusCode::OK);
         world.end().await;
     }

@@ -47,12 +47,12 @@ async fn an_instance_of_ec2_is_called_back_from_running_to_finish() {
     arrived(2).await;
     let expected = [format!("{id} RUNNING -> STOPPED"), format!("{id} STOPPED -> FINISH")];
     let accepted = |receiver: &Receiver| -> Vec<_> {
-        receiver.accepted().iter().map(|request| told(&request.json()).1).collect()
+        receiver.accepted_requests().iter().map(|request| told(&request.json()).1).collect()
     };
     assert_eq!(accepted(&receiver), expected);
 
     // Another one's library agrees with the signature, and with nothing else.
-    let request = receiver.accepted().remove(0);
+    let request = receiver.accepted_requests().remove(0);
     let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
     let headers = names.map(|name| (name, request.header(name).unwrap()));
     let body = String::from_utf8(request.body.clone()).unwrap();

@@ -28,14 +28,14 @@ async fn a_provider_that_fails_in_any_way_for_an_hour_makes_no_change() {
     ];
     for kind in failures {
         let mut world = World::new().await;
-        tracked(&mut world, &["web1", "web2", "web3"]).await;
-        world.provider.fail_all(Some(kind));
+        tracked(&mut world, &["inst0", "inst1", "inst2"]).await;
+        world.provider.fails(kind);
         world.live(minutes(60)).await;
         assert_eq!(world.feed_of_the_store().await, Vec::<String>::new(), "{kind:?}");
-        world.provider.fail_all(None);
-        world.provider.set_state("web2", "STOPPED");
+        world.provider.heals();
+        world.provider.set_state("inst1", "STOPPED");
         world.live(minutes(20)).await;
-        assert_eq!(world.accepted(), ["web2 RUNNING -> STOPPED"], "{kind:?}");
+        assert_eq!(world.accepted(), ["inst1 RUNNING -> STOPPED"], "{kind:?}");
         world.end().await;
     }
 }
@@ -43,8 +43,8 @@ async fn a_provider_that_fails_in_any_way_for_an_hour_makes_no_change() {
 #[tokio::test]
 async fn while_it_fails_the_provider_is_asked_less_and_less() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
-    world.provider.fail_all(Some(Kind::Unavailable));
+    tracked(&mut world, &["inst0"]).await;
+    world.provider.fails(Kind::Unavailable);
     let before = world.provider.calls();
     world.live(minutes(60)).await;
     let asked = world.provider.calls() - before;
@@ -55,25 +55,25 @@ async fn while_it_fails_the_provider_is_asked_less_and_less() {
 #[tokio::test]
 async fn refused_credentials_are_tried_again_when_a_client_comes_with_them() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
-    world.provider.fail_all(Some(Kind::Denied));
+    tracked(&mut world, &["inst0"]).await;
+    world.provider.fails(Kind::Denied);
     world.live(minutes(2)).await;
-    world.provider.fail_all(None);
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.heals();
+    world.provider.set_state("inst0", "STOPPED");
     world.live(minutes(2)).await;
     assert_eq!(world.accepted(), Vec::<String>::new(), "still waiting");
-    world.track("web1").await;
+    world.track("inst0").await;
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn gone_takes_a_complete_list_and_a_targeted_look() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1", "web2"]).await;
-    world.provider.remove("web1");
+    tracked(&mut world, &["inst0", "inst1"]).await;
+    world.provider.remove("inst0");
     world.clock.advance(seconds(60));
     world.tick().await;
     world.deliver().await;
@@ -81,7 +81,7 @@ async fn gone_takes_a_complete_list_and_a_targeted_look() {
     world.clock.advance(seconds(10));
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> nothing"]);
     world.live(minutes(30)).await;
     assert_eq!(world.accepted().len(), 1, "gone once");
     world.end().await;
@@ -90,11 +90,12 @@ async fn gone_takes_a_complete_list_and_a_targeted_look() {
 #[tokio::test]
 async fn one_that_is_missing_from_a_list_for_a_moment_is_no_news() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
-    world.provider.hide("web1", true);
+    tracked(&mut world, &["inst0"]).await;
+    world.provider.remove("inst0");
     world.clock.advance(seconds(60));
     world.tick().await;
-    world.provider.hide("web1", false);
+    world.provider.add_instance("inst0", "RUNNING");
+    world.provider.set_addresses("inst0", &[]);
     world.live(minutes(10)).await;
     assert_eq!(world.accepted(), Vec::<String>::new());
     world.end().await;
@@ -103,42 +104,42 @@ async fn one_that_is_missing_from_a_list_for_a_moment_is_no_news() {
 #[tokio::test]
 async fn a_look_that_fails_confirms_nothing() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
-    world.provider.remove("web1");
+    tracked(&mut world, &["inst0"]).await;
+    world.provider.remove("inst0");
     world.clock.advance(seconds(60));
     world.tick().await;
-    world.provider.fail_all(Some(Kind::Unavailable));
+    world.provider.fails(Kind::Unavailable);
     world.live(minutes(5)).await;
     assert_eq!(world.accepted(), Vec::<String>::new());
-    world.provider.fail_all(None);
+    world.provider.heals();
     world.live(minutes(5)).await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> nothing"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_terminated_instance_ends_once() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
-    world.provider.set_state("web1", "FINISH");
+    tracked(&mut world, &["inst0"]).await;
+    world.provider.set_state("inst0", "FINISH");
     world.live(minutes(60)).await;
-    world.provider.remove("web1");
+    world.provider.remove("inst0");
     world.live(minutes(60)).await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> FINISH"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> FINISH"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn what_settles_is_looked_at_every_five_seconds() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "PENDING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "PENDING");
+    world.track("inst0").await;
     world.poll().await;
     world.clock.advance(seconds(5));
-    world.provider.set_state("web1", "RUNNING");
+    world.provider.set_state("inst0", "RUNNING");
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 PENDING -> RUNNING"]);
+    assert_eq!(world.accepted(), ["inst0 PENDING -> RUNNING"]);
     // Now that it is settled the cadence is enough.
     let before = world.provider.calls();
     world.clock.advance(seconds(50));
@@ -150,29 +151,29 @@ async fn what_settles_is_looked_at_every_five_seconds() {
 #[tokio::test]
 async fn an_id_that_comes_back_counts_on_and_its_hook_hears_of_it() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1", "web2"]).await;
-    world.provider.remove("web1");
+    tracked(&mut world, &["inst0", "inst1"]).await;
+    world.provider.remove("inst0");
     world.live(minutes(3)).await;
-    world.provider.add_instance("web1", "RUNNING");
+    world.provider.add_instance("inst0", "RUNNING");
     world.live(minutes(3)).await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> nothing", "web1 nothing -> RUNNING"]);
-    assert_eq!(world.revisions()["web1"], [1, 2]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> nothing", "inst0 nothing -> RUNNING"]);
+    assert_eq!(world.revisions()["inst0"], [1, 2]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_clock_that_jumps_stops_nothing() {
     let mut world = World::new().await;
-    tracked(&mut world, &["web1"]).await;
+    tracked(&mut world, &["inst0"]).await;
     let then = world.clock_now();
     for jump in [Duration::from_secs(10 * 24 * 3_600), Duration::ZERO] {
         // A leap ahead, and then all the way back.
         world.clock.set(then + jump);
         for state in ["STOPPED", "RUNNING"] {
-            world.provider.set_state("web1", state);
+            world.provider.set_state("inst0", state);
             world.live(minutes(2)).await;
         }
     }
-    assert_eq!(world.revisions()["web1"], [1, 2, 3, 4]);
+    assert_eq!(world.revisions()["inst0"], [1, 2, 3, 4]);
     world.end().await;
 }

@@ -29,7 +29,7 @@ async fn killed_at_many_moments_it_delivers_every_change_in_order() {
     for round in 0..=KILLS {
         let mut tracker = Tracker::start(folder.path(), BUSY).await;
         if round == 0 {
-            let path = format!("/instances?track_hook={}", receiver.url());
+            let path = format!("/instances?track_hook={}", receiver.url("/cb"));
             let (status, text) = tracker.request(Method::PUT, &path).await;
             assert_eq!(status, StatusCode::OK, "{text}");
         }
@@ -45,7 +45,6 @@ async fn killed_at_many_moments_it_delivers_every_change_in_order() {
         tracker.more_lines(draw(60.0)).await;
         tracker.kill().await;
     }
-    receiver.end().await;
 }
 
 async fn all_arrived(tracker: &Tracker, receiver: &Receiver) {
@@ -63,7 +62,7 @@ async fn all_arrived(tracker: &Tracker, receiver: &Receiver) {
     tokio::time::timeout(PATIENCE, arrived).await.expect("every change of the log arrives");
 
     let mut revisions = BTreeMap::<String, u64>::new();
-    for request in receiver.accepted() {
+    for request in receiver.accepted_requests() {
         let change = request.json();
         let id = change["resource"]["id"].as_str().unwrap().to_owned();
         let revision = change["resource"]["revision"].as_u64().unwrap();
@@ -107,7 +106,7 @@ async fn asked_to_stop_it_stops_cleanly_and_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
     let tracker = Tracker::start(folder.path(), &[]).await;
-    let (status, _) = tracker.request(Method::PUT, &format!("/instances/inst1?track_hook={}", receiver.url())).await;
+    let (status, _) = tracker.request(Method::PUT, &format!("/instances/inst1?track_hook={}", receiver.url("/cb"))).await;
     assert_eq!(status, StatusCode::OK);
     let (well, log) = tracker.stop().await;
     assert!(well, "{log}");
@@ -115,9 +114,8 @@ async fn asked_to_stop_it_stops_cleanly_and_goes_on_where_it_was() {
     tracker.request(Method::POST, "/instances/inst1/stop").await;
     let arrived = receiver.wait_until(|accepted| accepted.len() == 1);
     tokio::time::timeout(PATIENCE, arrived).await.expect("the hook outlived the restart");
-    assert_eq!(receiver.accepted()[0].json()["to"]["state"], "STOPPED");
+    assert_eq!(receiver.accepted_requests()[0].json()["to"]["state"], "STOPPED");
     tracker.stop().await;
-    receiver.end().await;
 }
 
 #[tokio::test]

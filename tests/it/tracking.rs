@@ -1,62 +1,73 @@
 //! A client registers a callback on a resource; the resource changes; the signed callback arrives.
 
 use reqwest::{Method, StatusCode};
+use tracker::deliver::{self, ID, Key, SIGNATURE, TIMESTAMP};
 use tracker::drivers::Kind;
+use tracker::model::RealmState;
 
+use crate::support::receiver::Received;
 use crate::support::receiver::Reply::Status;
 use crate::support::world::{SECRET, World, minutes, seconds};
+
+/// As a receiver does.
+fn verify(request: &Received, secret: &str, world: &World) {
+    let key = Key::parse(secret).unwrap();
+    let header = |name: &str| request.header(name).unwrap();
+    let (id, timestamp, signatures) = (header(ID), header(TIMESTAMP), header(SIGNATURE));
+    deliver::verify(&key, id, timestamp, signatures, &request.body, world.clock_now(), 0).unwrap();
+}
 
 #[tokio::test]
 async fn a_hook_is_called_when_its_instance_stops() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     world.poll().await;
 
     world.clock.advance(seconds(60));
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     world.tick().await;
     world.deliver().await;
 
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
-    let request = &world.receiver.accepted()[0];
-    request.verify(SECRET, &*world.clock).unwrap();
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
+    let request = &world.receiver.accepted_requests()[0];
+    verify(request, SECRET, &world);
     let body = request.json();
     assert_eq!(body["type"], "instance.state");
     assert_eq!(body["seq"], 1);
     assert_eq!(body["resource"]["revision"], 1);
     assert_eq!(body["observed"]["before"], "2026-11-21T10:00:00.000Z");
     assert_eq!(body["observed"]["at"], "2026-11-21T10:01:00.000Z");
-    assert_eq!(request.header("webhook-id"), body["id"].as_str().unwrap());
+    assert_eq!(request.header("webhook-id"), body["id"].as_str());
     world.end().await;
 }
 
 #[tokio::test]
 async fn the_state_in_the_answer_to_the_put_is_the_one_that_changes_are_told_from() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     // No sample was ever taken when it stops.
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn what_a_put_sees_is_told_to_those_who_were_there_before() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     world.poll().await;
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     // Another subscriber's PUT is the first to see it.
-    let answer = world.put_hook("instances/web1", "feed", &[("subscriber", "other")]).await;
+    let answer = world.put_hook("instances/inst0", "feed", &[("subscriber", "other")]).await;
     assert!(answer.text.contains("<state>STOPPED</state>"), "{}", answer.text);
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
     assert_eq!(world.feed("?subscriber=other").await, []);
     world.end().await;
 }
@@ -64,24 +75,24 @@ async fn what_a_put_sees_is_told_to_those_who_were_there_before() {
 #[tokio::test]
 async fn a_token_comes_back_unchanged_and_is_shown_nowhere_else() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
+    world.provider.add_instance("inst0", "RUNNING");
     let token = "a token / with \"everything\" & ünïcode";
-    let url = world.receiver.url().to_owned();
-    let answer = world.put_hook("instances/web1", &url, &[("track_token", token)]).await;
+    let url = world.hook();
+    let answer = world.put_hook("instances/inst0", &url, &[("track_token", token)]).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert!(!answer.text.contains("everything"), "{}", answer.text);
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.receiver.accepted()[0].json()["token"], token);
+    assert_eq!(world.receiver.accepted_requests()[0].json()["token"], token);
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_secret_that_tracker_makes_is_shown_once() {
     let world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    let url = format!("/instances/web1?track_hook={}", world.receiver.url());
+    world.provider.add_instance("inst0", "RUNNING");
+    let url = format!("/instances/inst0?track_hook={}", world.hook());
     let first = world.request(Method::PUT, &url).await;
     assert!(first.text.contains("secret='whsec_") || first.text.contains("secret=\"whsec_"), "{}", first.text);
     let again = world.request(Method::PUT, &url).await;
@@ -95,29 +106,29 @@ async fn a_secret_that_tracker_makes_is_shown_once() {
 #[tokio::test]
 async fn after_a_rotation_the_old_secret_still_verifies_and_so_does_the_new_one() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     let new = "whsec_YW5vdGhlciBzZWNyZXQgb2Ygb3VyIHRlc3Rz";
-    let url = world.receiver.url().to_owned();
-    world.put_hook("instances/web1", &url, &[("track_secret", new)]).await;
-    world.provider.set_state("web1", "STOPPED");
+    let url = world.hook();
+    world.put_hook("instances/inst0", &url, &[("track_secret", new)]).await;
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     world.deliver().await;
-    let request = &world.receiver.accepted()[0];
-    request.verify(SECRET, &*world.clock).unwrap();
-    request.verify(new, &*world.clock).unwrap();
+    let request = &world.receiver.accepted_requests()[0];
+    verify(request, SECRET, &world);
+    verify(request, new, &world);
     world.end().await;
 }
 
 #[tokio::test]
 async fn none_removes_and_what_was_owed_is_dropped() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     for _ in 0..2 {
-        let answer = world.put_hook("instances/web1", "none", &[]).await;
+        let answer = world.put_hook("instances/inst0", "none", &[]).await;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.text.contains("<tracking"), "{}", answer.text);
     }
@@ -133,15 +144,14 @@ async fn none_removes_and_what_was_owed_is_dropped() {
 #[tokio::test]
 async fn a_hook_on_a_realm_says_why() {
     let mut world = World::new().await;
-    world.provider.add_realm("us", "AVAILABLE", None);
-    let url = world.receiver.url().to_owned();
+    let url = world.hook();
     world.put_hook("realms/us", &url, &[]).await;
     world.poll().await;
-    world.provider.set_realm("us", "UNAVAILABLE", Some("power failure"));
+    world.provider.set_realm("us", RealmState::Unavailable, Some("power failure"));
     world.clock.advance(minutes(5));
     world.tick().await;
     world.deliver().await;
-    let body = world.receiver.accepted()[0].json();
+    let body = world.receiver.accepted_requests()[0].json();
     assert_eq!((body["type"].as_str(), body["to"]["state"].as_str()), (Some("realm.state"), Some("UNAVAILABLE")));
     assert!(body["why"].to_string().contains("power failure"), "{body}");
     world.end().await;
@@ -150,26 +160,26 @@ async fn a_hook_on_a_realm_says_why() {
 #[tokio::test]
 async fn a_hook_on_a_collection_hears_of_every_member_present_and_future() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    let url = world.receiver.url().to_owned();
+    world.provider.add_instance("inst0", "RUNNING");
+    let url = world.hook();
     let answer = world.put_hook("instances", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     world.poll().await;
-    world.provider.add_instance("web2", "PENDING");
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.add_instance("inst1", "PENDING");
+    world.provider.set_state("inst0", "STOPPED");
     world.clock.advance(seconds(60));
     world.tick().await;
     world.deliver().await;
     let mut accepted = world.accepted();
     accepted.sort();
-    assert_eq!(accepted, ["web1 RUNNING -> STOPPED", "web2 nothing -> PENDING"]);
+    assert_eq!(accepted, ["inst0 RUNNING -> STOPPED", "inst1 nothing -> PENDING"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
     let mut world = World::new().await;
-    let hook = world.receiver.url().replace(':', "%3A").replace('/', "%2F");
+    let hook = world.hook().replace(':', "%3A").replace('/', "%2F");
     let path = format!("/instances?image_id=img1&track_hook={hook}&track_token=t1");
     let answer = world.request(Method::POST, &path).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
@@ -179,7 +189,7 @@ async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
     world.poll().await;
     world.deliver().await;
     assert_eq!(world.accepted(), [format!("{id} RUNNING -> STOPPED")]);
-    assert_eq!(world.receiver.accepted()[0].json()["token"], "t1");
+    assert_eq!(world.receiver.accepted_requests()[0].json()["token"], "t1");
     world.end().await;
 }
 
@@ -197,24 +207,24 @@ async fn a_create_with_a_bad_hook_creates_nothing() {
 #[tokio::test]
 async fn a_stop_through_tracker_is_told_without_waiting_for_the_cadence() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.track("web1").await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
     world.poll().await;
-    let answer = world.request(Method::POST, "/instances/web1/stop").await;
+    let answer = world.request(Method::POST, "/instances/inst0/stop").await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
     world.poll().await;
     world.deliver().await;
-    assert_eq!(world.accepted(), ["web1 RUNNING -> STOPPED"]);
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
     world.end().await;
 }
 
 #[tokio::test]
 async fn bad_hooks_are_refused_with_a_reason_and_nothing_is_stored() {
     let world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
+    world.provider.add_instance("inst0", "RUNNING");
     let long = format!("http://example.com/{}", "x".repeat(2_048));
     let check = async |hook: &str, more: &[(&str, &str)], status: u16, reason: &str| {
-        let answer = world.put_hook("instances/web1", hook, more).await;
+        let answer = world.put_hook("instances/inst0", hook, more).await;
         assert_eq!(answer.status.as_u16(), status, "{hook}: {}", answer.text);
         assert!(answer.text.contains(reason), "{hook}: {}", answer.text);
         assert!(answer.text.contains("<error"), "{hook}: {}", answer.text);
@@ -243,13 +253,13 @@ async fn bad_hooks_are_refused_with_a_reason_and_nothing_is_stored() {
 #[tokio::test]
 async fn only_who_holds_the_credentials_can_set_a_hook() {
     let world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    let path = format!("/instances/web1?track_hook={}", world.receiver.url());
+    world.provider.add_instance("inst0", "RUNNING");
+    let path = format!("/instances/inst0?track_hook={}", world.hook());
     let answer = world.request_as(Method::PUT, &path, "mockuser", "guessed").await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert!(answer.headers.contains_key("www-authenticate"));
-    let url = world.receiver.url().to_owned();
-    let answer = world.put_hook("instances/web2", &url, &[]).await;
+    let url = world.hook();
+    let answer = world.put_hook("instances/inst1", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     let answer = world.put_hook("images/img1", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -259,13 +269,13 @@ async fn only_who_holds_the_credentials_can_set_a_hook() {
 #[tokio::test]
 async fn a_backend_that_fails_while_a_hook_is_set_leaves_nothing_behind() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    world.provider.fail_all(Some(Kind::Unavailable));
-    let url = world.receiver.url().to_owned();
-    let answer = world.put_hook("instances/web1", &url, &[]).await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.provider.fails(Kind::Unavailable);
+    let url = world.hook();
+    let answer = world.put_hook("instances/inst0", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-    world.provider.fail_all(None);
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.heals();
+    world.provider.set_state("inst0", "STOPPED");
     world.tick().await;
     world.deliver().await;
     assert_eq!(world.accepted(), Vec::<String>::new());
@@ -275,18 +285,18 @@ async fn a_backend_that_fails_while_a_hook_is_set_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_hook_url_with_credentials_is_shown_masked_and_used_whole() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
-    let url = world.receiver.url().replace("http://", "http://alice:s3cret@") + "?key=abc123";
-    let answer = world.put_hook("instances/web1", &url, &[]).await;
+    world.provider.add_instance("inst0", "RUNNING");
+    let url = world.hook().replace("http://", "http://alice:s3cret@") + "?key=abc123";
+    let answer = world.put_hook("instances/inst0", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::OK);
     for secret in ["alice", "s3cret", "abc123"] {
         assert!(!answer.text.contains(secret), "{}", answer.text);
     }
-    world.provider.set_state("web1", "STOPPED");
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     world.deliver().await;
-    let request = &world.receiver.accepted()[0];
-    assert_eq!(request.header("authorization"), "Basic YWxpY2U6czNjcmV0");
+    let request = &world.receiver.accepted_requests()[0];
+    assert_eq!(request.header("authorization"), Some("Basic YWxpY2U6czNjcmV0"));
     assert!(request.target.ends_with("?key=abc123"), "{}", request.target);
     world.end().await;
 }
@@ -294,13 +304,13 @@ async fn a_hook_url_with_credentials_is_shown_masked_and_used_whole() {
 #[tokio::test]
 async fn a_receiver_that_says_nothing_bad_is_asked_once() {
     let mut world = World::new().await;
-    world.provider.add_instance("web1", "RUNNING");
+    world.provider.add_instance("inst0", "RUNNING");
     world.receiver.answers([Status(204)]);
-    world.track("web1").await;
-    world.provider.set_state("web1", "STOPPED");
+    world.track("inst0").await;
+    world.provider.set_state("inst0", "STOPPED");
     world.poll().await;
     world.deliver().await;
     world.live(minutes(30)).await;
-    assert_eq!(world.receiver.accepted().len(), 1);
+    assert_eq!(world.receiver.accepted_requests().len(), 1);
     world.end().await;
 }

@@ -24,6 +24,19 @@ pub enum CallKind {
     Act,
 }
 
+impl CallKind {
+    pub const ALL: [Self; 8] = [
+        Self::Identify,
+        Self::Instances,
+        Self::Look,
+        Self::Realms,
+        Self::Images,
+        Self::HardwareProfiles,
+        Self::Create,
+        Self::Act,
+    ];
+}
+
 /// `[[drivers.mock.faults]]`: calls that fail for a while, all of them or some.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -52,6 +52,10 @@ impl Received {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|err| panic!("{err}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
     /// `RUNNING -> STOPPED`, or the type of a change that is not one of state.
     fn summary(&self) -> String {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -69,13 +73,14 @@ struct Script {
     received: Vec<Received>,
 }
 
-/// Listens until it is dropped. Every connection it still has is closed then.
+/// Listens until the last clone is dropped. Every connection it still has is closed then.
+#[derive(Clone)]
 pub struct Receiver {
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
     count: watch::Receiver<usize>,
     /// Dropping it ends the listener and its connections.
-    _listening: JoinSet<()>,
+    _listening: Arc<JoinSet<()>>,
 }
 
 /// Nothing a test waits for takes longer than this, unless it never comes.
@@ -89,7 +94,7 @@ impl Receiver {
         let (counted, count) = watch::channel(0);
         let mut listening = JoinSet::new();
         listening.spawn(listen(listener, Arc::clone(&script), counted));
-        Self { address, script, count, _listening: listening }
+        Self { address, script, count, _listening: Arc::new(listening) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -125,6 +130,20 @@ impl Receiver {
             Some(format!("{}, attempt {attempt}", request.summary()))
         };
         received.iter().enumerate().filter_map(told).collect()
+    }
+
+    /// What was answered 2xx, in the order of arrival.
+    pub fn accepted_requests(&self) -> Vec<Received> {
+        let well = |request: &Received| request.answered.is_some_and(|status| (200..300).contains(&status));
+        self.received().into_iter().filter(well).collect()
+    }
+
+    /// Waits until what was accepted is as wanted.
+    pub async fn wait_until(&self, wanted: impl Fn(&[Received]) -> bool) {
+        let mut count = self.count.clone();
+        let came = tokio::time::timeout(PATIENCE, count.wait_for(|_| wanted(&self.accepted_requests()))).await;
+        came.unwrap_or_else(|_| panic!("what was waited for did not come, only {:?}", self.accepted()))
+            .expect("the listener lives as long as the receiver");
     }
 
     /// Waits until this many requests came in.

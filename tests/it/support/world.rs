@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracker::api;
 use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
-use tracker::drivers::{Drivers, MockCloud};
-use tracker::model::{AccountKey, DriverId, Seq};
+use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
+use tracker::model::{AccountKey, DriverId, InstanceId, InstanceState, RealmState, Seq};
 use tracker::service::Parts;
 use tracker::settings::Settings;
 use tracker::store::{self, KeyRing};
@@ -40,7 +40,7 @@ pub fn minutes(minutes: u64) -> Duration {
 
 pub struct World {
     pub clock: Arc<FakeClock>,
-    pub provider: Arc<MockCloud>,
+    pub provider: Provider,
     pub receiver: Receiver,
     pub settings: Settings,
     pub folder: TempDir,
@@ -76,6 +76,64 @@ impl Answer {
     }
 }
 
+/// The scripted cloud: the mock driver's own hands, with words for states.
+pub struct Provider(MockCloud);
+
+impl Provider {
+    fn new(clock: Arc<FakeClock>) -> Self {
+        let settings = MockSettings { fixture: false, calls_kept: 1_000_000, ..MockSettings::default() };
+        let cloud = MockCloud::new(settings, clock, &Chance::seeded(1));
+        for realm in ["us", "eu"] {
+            cloud.set_realm(realm, RealmState::Available, None);
+        }
+        Self(cloud)
+    }
+
+    /// Adds an instance, which must be the next in the cloud's own count: `inst0`, `inst1` …
+    pub fn add_instance(&self, id: &str, state: &str) {
+        assert_eq!(self.0.add_instance(instance_state(state)).as_str(), id);
+    }
+
+    pub fn set_state(&self, id: &str, state: &str) {
+        self.0.set_state(&InstanceId::from(id), instance_state(state));
+    }
+
+    pub fn set_addresses(&self, id: &str, public: &[&str]) {
+        self.0.set_addresses(&InstanceId::from(id), public, &[]);
+    }
+
+    /// It disappears without trace.
+    pub fn remove(&self, id: &str) {
+        self.0.remove(&InstanceId::from(id));
+    }
+
+    pub fn set_realm(&self, id: &str, state: RealmState, message: Option<&str>) {
+        self.0.set_realm(id, state, message);
+    }
+
+    /// Every call fails, until told otherwise.
+    pub fn fails(&self, kind: Kind) {
+        for call in MockCall::ALL {
+            self.0.fail(call, MockTimes::UntilHealed, kind);
+        }
+    }
+
+    pub fn heals(&self) {
+        self.0.heal();
+    }
+
+    /// How often it was asked for anything.
+    pub fn calls(&self) -> usize {
+        self.0.calls().len()
+    }
+}
+
+fn instance_state(word: &str) -> InstanceState {
+    use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping, Unknown};
+    let all = [Pending, Running, Stopping, Stopped, Finish, Error, Unknown];
+    all.into_iter().find(|state| state.as_str() == word).unwrap_or_else(|| panic!("{word} is no state"))
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(|_| {}).await
@@ -92,8 +150,8 @@ impl World {
         edit(&mut settings);
         let clock = Arc::new(FakeClock::at("2026-11-21T10:00:00Z".parse().unwrap()));
         let mut world = Self {
+            provider: Provider::new(clock.clone()),
             clock,
-            provider: Arc::new(MockCloud::empty(USER, PASSWORD)),
             receiver: Receiver::start().await,
             settings,
             folder,
@@ -111,7 +169,7 @@ impl World {
         let keys = KeyRing::load_or_create(&self.settings.store, chance.clone()).unwrap();
         let store = store::open(&self.settings.store, keys).await.unwrap();
         store.release_claims().await.unwrap();
-        let drivers = Drivers::of([self.provider.driver(self.clock.clone())]);
+        let drivers = Drivers::of([Arc::new(Mock::of(self.provider.0.clone())) as Arc<dyn Driver>]);
         let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
         let Parts { api, poll, deliver, store, .. } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -136,7 +194,6 @@ impl World {
             drop(parts);
             server.await.expect("the server did not panic");
         }
-        self.receiver.end().await;
     }
 
     pub fn base(&self) -> &str {
@@ -222,9 +279,14 @@ impl World {
 
     /// Sets a hook on an instance, to the receiver, signed with [`SECRET`].
     pub async fn track(&self, id: &str) -> Answer {
-        let answer = self.put_hook(&format!("instances/{id}"), self.receiver.url(), &[]).await;
+        let answer = self.put_hook(&format!("instances/{id}"), &self.hook(), &[]).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
         answer
+    }
+
+    /// Where the receiver listens.
+    pub fn hook(&self) -> String {
+        self.receiver.url("/cb").into()
     }
 
     /// `PUT` with a hook and further parameters.
@@ -247,6 +309,16 @@ impl World {
         answer.json().as_array().unwrap().iter().map(told).collect()
     }
 
+    /// Waits until the feed says this. That an answer was written out is noted a moment after the client has it.
+    pub async fn feed_becomes(&self, query: &str, expected: &[(u64, String)]) {
+        for _ in 0..1_000 {
+            if self.feed(query).await == expected {
+                return;
+            }
+        }
+        assert_eq!(self.feed(query).await, expected);
+    }
+
     /// All changes of the account in the store, whatever the provider says.
     pub async fn feed_of_the_store(&self) -> Vec<String> {
         let key = AccountKey {
@@ -261,13 +333,13 @@ impl World {
 
     /// What the receiver accepted, `inst1 RUNNING -> STOPPED`, in order of arrival.
     pub fn accepted(&self) -> Vec<String> {
-        self.receiver.accepted().iter().map(|request| told(&request.json()).1).collect()
+        self.receiver.accepted_requests().iter().map(|request| told(&request.json()).1).collect()
     }
 
     /// For each resource the revisions the receiver accepted, in order of arrival.
     pub fn revisions(&self) -> BTreeMap<String, Vec<u64>> {
         let mut revisions = BTreeMap::<String, Vec<u64>>::new();
-        for request in self.receiver.accepted() {
+        for request in self.receiver.accepted_requests() {
             let body = request.json();
             let id = body["resource"]["id"].as_str().unwrap().to_owned();
             revisions.entry(id).or_default().push(body["resource"]["revision"].as_u64().unwrap());
