@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracker::model::{
     Account, AccountId, AccountKey, Callback, Change, ChangeId, Collection, Credentials, Delivery, DeliveryState,
     DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, KnownResource, Login, News, Observed, Outcome, Scope,
@@ -23,7 +24,7 @@ pub struct Owed(Mutex<Inner>);
 struct Inner {
     hooks: BTreeMap<HookId, Hook>,
     rows: Vec<Row>,
-    outcomes: Vec<Outcome>,
+    outcomes: watch::Sender<Vec<Outcome>>,
     /// Calls of `record` that fail from now on.
     failing_records: usize,
     unreadable: BTreeSet<HookId>,
@@ -110,7 +111,15 @@ impl Owed {
     }
 
     pub fn outcomes(&self) -> Vec<Outcome> {
-        self.inner().outcomes.clone()
+        self.inner().outcomes.borrow().clone()
+    }
+
+    /// Waits until this many tries are recorded.
+    pub async fn wait_for(&self, outcomes: usize) {
+        let mut recorded = self.inner().outcomes.subscribe();
+        let enough = recorded.wait_for(|recorded| recorded.len() >= outcomes);
+        let enough = tokio::time::timeout(Duration::from_secs(20), enough).await;
+        assert!(enough.is_ok_and(|enough| enough.is_ok()), "{outcomes} tries were not recorded in time");
     }
 
     pub fn states(&self) -> Vec<DeliveryState> {
@@ -173,7 +182,7 @@ impl Deliveries for Owed {
             return Err(corrupt(&outcome.seq.to_string()));
         }
         for outcome in outcomes {
-            inner.outcomes.push(outcome.clone());
+            inner.outcomes.send_modify(|recorded| recorded.push(outcome.clone()));
             let Inner { hooks, rows, .. } = &mut *inner;
             let row =
                 rows.iter_mut().find(|row| row.delivery.entry.seq == outcome.seq).expect("only what is owed is sent");
