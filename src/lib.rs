@@ -12,8 +12,8 @@
 
 /// The nouns every room shares.
 pub mod model;
-// HTTP in: routes, authentication, negotiation, XML and JSON.
-// pub mod api;
+/// HTTP in: routes, authentication, negotiation, XML and JSON.
+pub mod api;
 // Setting, replacing and removing hooks; taking the baseline.
 // pub mod track;
 // Who is due and what was seen: passes over accounts.
