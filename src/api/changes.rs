@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 
@@ -79,7 +79,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Fault> {
     let page = call.api.feed.page(&caller, &ask).await?;
     let mut response = call::body(StatusCode::OK, page.body.to_vec(), call.format);
     let headers = response.headers_mut();
-    headers.insert("tracker-seq", HeaderValue::from(page.through.0));
+    headers.insert(HeaderName::from_static("tracker-seq"), HeaderValue::from(page.through.0));
     if page.more
         && let Ok(link) = HeaderValue::try_from(next(&call, &ask, page.through))
     {

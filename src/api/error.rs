@@ -211,8 +211,17 @@ mod tests {
             let document = fault.document("/api/instances/%3Ci-9%3E", "mock", provider);
             String::from_utf8(render(&document, format)).unwrap()
         };
-        insta::assert_snapshot!(shown(Format::Xml, None), @"");
-        insta::assert_snapshot!(shown(Format::Json, None), @"");
+        insta::assert_snapshot!(shown(Format::Xml, None), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <error status='404' url='/api/instances/%3Ci-9%3E'>
+          <backend driver='mock' provider='default' />
+          <code>404</code>
+          <message>There is no instance &lt;i-9&gt;</message>
+        </error>
+        "#);
+        insta::assert_snapshot!(shown(Format::Json, None), @r#"
+        {"code":404,"message":"There is no instance <i-9>","error":"Deltacloud::Exceptions::ObjectNotFound"}
+        "#);
         assert!(shown(Format::Xml, Some("eu")).contains("provider='eu'"));
     }
 }

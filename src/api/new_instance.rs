@@ -38,15 +38,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Line breaks within and behind are normal, padding may be missing, and a blank is a `+` that nobody escaped.
+/// Line breaks within and behind are normal, and padding may be missing. A blank is a `+` that nobody escaped, or, if
+/// that makes no sense, nothing.
 fn user_data(text: &str) -> Result<Secret, Fault> {
-    let read = |blank: &str| {
+    let unpack = |blank: &str| {
         let packed = text.replace(['\n', '\r', '\t'], "").replace(' ', blank);
         BASE64.decode(packed.trim_end_matches('=')).ok()
     };
-    let bytes = read("+").or_else(|| read("")).ok_or_else(|| Fault::invalid("`user_data` is not Base64"))?;
-    let text = String::from_utf8(bytes);
-    Ok(text.map_err(|_| Fault::invalid("`user_data` must be text in UTF-8 behind its Base64"))?.into())
+    let mut found = ["+", ""].into_iter().filter_map(unpack).peekable();
+    if found.peek().is_none() {
+        return Err(Fault::invalid("`user_data` is not Base64"));
+    }
+    let text = found.find_map(|bytes| String::from_utf8(bytes).ok());
+    Ok(text.ok_or_else(|| Fault::invalid("`user_data` must be text in UTF-8 behind its Base64"))?.into())
 }
 
 #[cfg(test)]
@@ -63,7 +67,7 @@ mod tests {
     fn all_parameters_are_read_and_empty_ones_are_not_given() {
         let new = parsed(
             "image_id=img1&realm_id=us&hwp_id=&hwp_cpu=2&hwp_storage=&hwp_memory=10240.8&name=web&keyname=&firewalls2=b\
-             &firewalls1=a&commit=create&user_data=aGV%0Ac%0AbG8%3D%0A&instance_count=3",
+             &firewalls1=a&commit=create&user_data=aGV%0As%0AbG8%3D%0A&instance_count=3",
             true,
         )
         .unwrap();
@@ -75,7 +79,7 @@ mod tests {
         assert_eq!(new.name.as_deref(), Some("web"));
         assert_eq!(new.key_name, None);
         assert_eq!(new.firewalls, ["a", "b"]);
-        assert_eq!(new.user_data.unwrap().expose_secret(), "heslo");
+        assert_eq!(new.user_data.unwrap().expose_secret(), "hello");
         assert_eq!(new.count, 3);
     }
 

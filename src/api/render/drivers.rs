@@ -101,7 +101,58 @@ mod tests {
         };
         let mock = Abilities { id: "mock", name: "Mock", providers: &[], ..ec2.clone() };
         let base = Base("http://h/api");
-        insta::assert_snapshot!(both(&Member("driver", DriverMember::new(&ec2, base))), @"");
-        insta::assert_snapshot!(both(&DriverList::new([&ec2, &mock].into_iter(), base)), @"");
+        insta::assert_snapshot!(both(&Member("driver", DriverMember::new(&ec2, base))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <driver href='http://h/api/drivers/ec2' id='ec2'>
+          <name>EC2</name>
+          <provider id='eu-west-1'>
+            <entrypoint kind='ec2'>ec2.eu-west-1.amazonaws.com</entrypoint>
+            <entrypoint kind='s3'>s3-eu-west-1.amazonaws.com</entrypoint>
+          </provider>
+        </driver>
+        {
+          "driver": {
+            "entrypoints": {
+              "ec2": {
+                "eu-west-1": "ec2.eu-west-1.amazonaws.com"
+              },
+              "s3": {
+                "eu-west-1": "s3-eu-west-1.amazonaws.com"
+              }
+            },
+            "id": "ec2",
+            "name": "EC2"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(both(&DriverList::new([&ec2, &mock].into_iter(), base)), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <drivers>
+          <driver href='http://h/api/drivers/ec2' id='ec2'>
+            <name>EC2</name>
+            <provider id='eu-west-1'></provider>
+          </driver>
+          <driver href='http://h/api/drivers/mock' id='mock'>
+            <name>Mock</name>
+          </driver>
+        </drivers>
+        {
+          "ec2": {
+            "entrypoints": {
+              "ec2": {
+                "eu-west-1": "ec2.eu-west-1.amazonaws.com"
+              },
+              "s3": {
+                "eu-west-1": "s3-eu-west-1.amazonaws.com"
+              }
+            },
+            "name": "EC2"
+          },
+          "mock": {
+            "entrypoints": {},
+            "name": "Mock"
+          }
+        }
+        "#);
     }
 }

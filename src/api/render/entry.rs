@@ -113,7 +113,74 @@ mod tests {
             provider,
             links: vec![link("realms", &[]), link("instances", &features)],
         };
-        insta::assert_snapshot!(both(&entry(None)), @"");
+        insta::assert_snapshot!(both(&entry(None)), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <api driver='mock' tracker='0.1.0' version='1.1.3'>
+          <link href='http://h/api/realms' rel='realms'></link>
+          <link href='http://h/api/instances' rel='instances'>
+            <feature name='user_name' rel='create'>
+              <param name='name' />
+            </feature>
+            <feature name='state_tracking' rel='create'>
+              <param name='track_hook' />
+              <param name='track_token' />
+            </feature>
+            <feature name='state_tracking' rel='update'>
+              <param name='track_hook' />
+            </feature>
+          </link>
+        </api>
+        {
+          "api": {
+            "driver": "mock",
+            "links": [
+              {
+                "features": [],
+                "href": "http://h/api/realms",
+                "rel": "realms"
+              },
+              {
+                "features": [
+                  [
+                    {
+                      "constraints": {},
+                      "name": "user_name",
+                      "params": [
+                        "name:string:optional"
+                      ],
+                      "rel": "create"
+                    }
+                  ],
+                  [
+                    {
+                      "constraints": {},
+                      "name": "state_tracking",
+                      "params": [
+                        "track_hook:string:optional",
+                        "track_token:string:optional"
+                      ],
+                      "rel": "create"
+                    },
+                    {
+                      "constraints": {},
+                      "name": "state_tracking",
+                      "params": [
+                        "track_hook:string:optional"
+                      ],
+                      "rel": "update"
+                    }
+                  ]
+                ],
+                "href": "http://h/api/instances",
+                "rel": "instances"
+              }
+            ],
+            "provider": "default",
+            "tracker": "0.1.0",
+            "version": "1.1.3"
+          }
+        }
+        "#);
         assert!(both(&entry(Some("eu"))).contains("<api driver='mock' provider='eu' tracker="));
     }
 }

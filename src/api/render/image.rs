@@ -100,6 +100,42 @@ mod tests {
             hardware_profiles: vec!["m1-small".to_owned()],
             can_destroy: true,
         };
-        insta::assert_snapshot!(both(&Member("image", ImageView::new(&image, Base("http://h/api")))), @"");
+        insta::assert_snapshot!(both(&Member("image", ImageView::new(&image, Base("http://h/api")))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <image href='http://h/api/images/img1' id='img1'>
+          <name>Fedora 10</name>
+          <description>Fedora 10</description>
+          <owner_id>fedoraproject</owner_id>
+          <architecture>x86_64</architecture>
+          <state>AVAILABLE</state>
+          <hardware_profiles>
+            <hardware_profile href='http://h/api/hardware_profiles/m1-small' id='m1-small' rel='hardware_profile' />
+          </hardware_profiles>
+          <root_type>transient</root_type>
+          <actions>
+            <link href='http://h/api/instances;image_id=img1' method='post' rel='create_instance' />
+          </actions>
+        </image>
+        {
+          "image": {
+            "architecture": "x86_64",
+            "creation_time": null,
+            "description": "Fedora 10",
+            "hardware_profiles": [
+              {
+                "href": "http://h/api/hardware_profiles/m1-small",
+                "id": "m1-small",
+                "rel": "hardware_profile"
+              }
+            ],
+            "href": "http://h/api/images/img1",
+            "id": "img1",
+            "name": "Fedora 10",
+            "owner": "fedoraproject",
+            "root_type": "transient",
+            "state": "AVAILABLE"
+          }
+        }
+        "#);
     }
 }

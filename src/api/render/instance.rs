@@ -159,7 +159,8 @@ impl Document for InstanceView<'_> {
                     xml.text(name, &[], value);
                 }
             };
-            text(xml, "name", self.name);
+            // Suites want the element on every member, be it empty.
+            xml.text("name", &[], self.name.unwrap_or_default());
             text(xml, "owner_id", self.owner);
             if let Some(image) = &self.image {
                 xml.empty("image", &image.attributes());
@@ -266,7 +267,122 @@ mod tests {
             disabled: None,
             secret: Some("whsec_x".to_owned()),
         };
-        insta::assert_snapshot!(both(&Member("instance", InstanceView::new(&web(), base, Some(tracking)))), @"");
+        insta::assert_snapshot!(both(&Member("instance", InstanceView::new(&web(), base, Some(tracking)))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <instance href='http://h/api/instances/i-7' id='i-7'>
+          <name>web &amp; &lt;co&gt;</name>
+          <owner_id>alice</owner_id>
+          <image href='http://h/api/images/f19' id='f19' />
+          <realm href='http://h/api/realms/eu' id='eu' />
+          <state>RUNNING</state>
+          <hardware_profile href='http://h/api/hardware_profiles/large' id='large'>
+            <property kind='fixed' name='memory' unit='MB' value='8192' />
+          </hardware_profile>
+          <actions>
+            <link href='http://h/api/instances/i-7/reboot' method='post' rel='reboot' />
+            <link href='http://h/api/instances/i-7/stop' method='post' rel='stop' />
+            <link href='http://h/api/instances/i-7' method='delete' rel='destroy' />
+          </actions>
+          <launch_time>2013-04-17T10:00:00Z</launch_time>
+          <public_addresses>
+            <address type='ipv4'>192.0.2.7</address>
+          </public_addresses>
+          <private_addresses></private_addresses>
+          <firewalls>
+            <firewall href='http://h/api/firewalls/default' id='default' />
+          </firewalls>
+          <storage_volumes>
+            <storage_volume device='/dev/sda1' href='http://h/api/storage_volumes/vol3' id='vol3' />
+          </storage_volumes>
+          <authentication type='key'>
+            <login>
+              <keyname>alice-key</keyname>
+            </login>
+          </authentication>
+          <network_interfaces>
+            <network_interface href='http://h/api/network_interfaces/nic1' id='nic1' />
+          </network_interfaces>
+          <tracking hook='http://r/cb?***' since='2026-11-21T10:00:00Z' checked='2026-11-21T10:05:00Z' stale='false' subscriber='default' secret='whsec_x' />
+        </instance>
+        {
+          "instance": {
+            "actions": [
+              {
+                "href": "http://h/api/instances/i-7/reboot",
+                "method": "post",
+                "rel": "reboot"
+              },
+              {
+                "href": "http://h/api/instances/i-7/stop",
+                "method": "post",
+                "rel": "stop"
+              },
+              {
+                "href": "http://h/api/instances/i-7",
+                "method": "delete",
+                "rel": "destroy"
+              }
+            ],
+            "authentication": {
+              "keyname": "alice-key"
+            },
+            "authentication_type": "key",
+            "create_time": "2013-04-17T10:00:00Z",
+            "firewalls": [
+              {
+                "href": "http://h/api/firewalls/default",
+                "id": "default",
+                "rel": "firewall"
+              }
+            ],
+            "hardware_profile": {
+              "href": "http://h/api/hardware_profiles/large",
+              "id": "large",
+              "properties": {
+                "memory": "8192"
+              },
+              "rel": "hardware_profile"
+            },
+            "href": "http://h/api/instances/i-7",
+            "id": "i-7",
+            "image": {
+              "href": "http://h/api/images/f19",
+              "id": "f19",
+              "rel": "image"
+            },
+            "name": "web & <co>",
+            "owner": "alice",
+            "private_addresses": [],
+            "public_addresses": [
+              {
+                "address": "192.0.2.7",
+                "type": "ipv4"
+              }
+            ],
+            "realm": {
+              "href": "http://h/api/realms/eu",
+              "id": "eu",
+              "rel": "realm"
+            },
+            "state": "RUNNING",
+            "storage_volumes": [
+              {
+                "href": "http://h/api/storage_volumes/vol3",
+                "id": "vol3",
+                "rel": "storage_volume"
+              }
+            ],
+            "tracking": {
+              "checked": "2026-11-21T10:05:00Z",
+              "hook": "http://r/cb?***",
+              "secret": "whsec_x",
+              "since": "2026-11-21T10:00:00Z",
+              "stale": false,
+              "subscriber": "default"
+            }
+          }
+        }
+        "#);
     }
 
     #[test]
@@ -292,7 +408,39 @@ mod tests {
             login: None,
             network_interfaces: None,
         };
-        insta::assert_snapshot!(both(&List("instances", vec![InstanceView::new(&bare, Base("http://h/api;driver=ec2"), None)])), @"");
+        insta::assert_snapshot!(both(&List("instances", vec![InstanceView::new(&bare, Base("http://h/api;driver=ec2"), None)])), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <instances>
+          <instance href='http://h/api;driver=ec2/instances/i-8' id='i-8'>
+            <name></name>
+            <state>PENDING</state>
+            <actions></actions>
+            <public_addresses></public_addresses>
+            <private_addresses></private_addresses>
+            <storage_volumes></storage_volumes>
+          </instance>
+        </instances>
+        {
+          "instances": [
+            {
+              "actions": [],
+              "authentication": {},
+              "create_time": null,
+              "hardware_profile": null,
+              "href": "http://h/api;driver=ec2/instances/i-8",
+              "id": "i-8",
+              "image": null,
+              "name": null,
+              "owner": null,
+              "private_addresses": [],
+              "public_addresses": [],
+              "realm": null,
+              "state": "PENDING",
+              "storage_volumes": []
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]

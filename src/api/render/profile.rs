@@ -103,6 +103,51 @@ mod tests {
         let opaque = HardwareProfile { id: "opaque".to_owned(), name: "opaque".to_owned(), properties: vec![] };
         let base = Base("http://h/api");
         let views = [&large, &opaque].map(|profile| ProfileView::new(profile, base)).into();
-        insta::assert_snapshot!(both(&List("hardware_profiles", views)), @"");
+        insta::assert_snapshot!(both(&List("hardware_profiles", views)), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <hardware_profiles>
+          <hardware_profile href='http://h/api/hardware_profiles/large' id='large'>
+            <id>large</id>
+            <name>large</name>
+            <property kind='fixed' name='architecture' unit='label' value='x86_64' />
+            <property kind='range' name='memory' unit='MB' value='10240.8'>
+              <param href='http://h/api/instances' method='post' name='hwp_memory' operation='create' />
+              <range first='7680' last='15360' />
+            </property>
+            <property kind='enum' name='storage' unit='GB' value='850'>
+              <param href='http://h/api/instances' method='post' name='hwp_storage' operation='create' />
+              <enum>
+                <entry value='850' />
+                <entry value='1024' />
+              </enum>
+            </property>
+            <property kind='fixed' name='root_type' value='transient' />
+          </hardware_profile>
+          <hardware_profile href='http://h/api/hardware_profiles/opaque' id='opaque'>
+            <id>opaque</id>
+            <name>opaque</name>
+          </hardware_profile>
+        </hardware_profiles>
+        {
+          "hardware_profiles": [
+            {
+              "href": "http://h/api/hardware_profiles/large",
+              "id": "large",
+              "name": "large",
+              "properties": {
+                "architecture": "x86_64",
+                "memory": "10240.8",
+                "root_type": "transient",
+                "storage": "850"
+              }
+            },
+            {
+              "href": "http://h/api/hardware_profiles/opaque",
+              "id": "opaque",
+              "name": "opaque"
+            }
+          ]
+        }
+        "#);
     }
 }

@@ -65,7 +65,47 @@ mod tests {
         };
         let base = Base("http://h/api");
         let tracking = TrackingView { hook: Some("http://r/cb".to_owned()), stale: true, ..TrackingView::default() };
-        insta::assert_snapshot!(both(&Member("realm", RealmView::new(&us, base, None))), @"");
-        insta::assert_snapshot!(both(&List("realms", vec![RealmView::new(&eu, base, Some(tracking))])), @"");
+        insta::assert_snapshot!(both(&Member("realm", RealmView::new(&us, base, None))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <realm href='http://h/api/realms/us' id='us'>
+          <name>United &lt;States&gt;</name>
+          <state>AVAILABLE</state>
+        </realm>
+        {
+          "realm": {
+            "href": "http://h/api/realms/us",
+            "id": "us",
+            "limit": "unlimited",
+            "name": "United <States>",
+            "state": "AVAILABLE"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(both(&List("realms", vec![RealmView::new(&eu, base, Some(tracking))])), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <realms>
+          <realm href='http://h/api/realms/eu:a%20b' id='eu:a b'>
+            <name>United &lt;States&gt;</name>
+            <state>UNAVAILABLE</state>
+            <limit>0</limit>
+            <tracking hook='http://r/cb' stale='true' />
+          </realm>
+        </realms>
+        {
+          "realms": [
+            {
+              "href": "http://h/api/realms/eu:a%20b",
+              "id": "eu:a b",
+              "limit": "0",
+              "name": "United <States>",
+              "state": "UNAVAILABLE",
+              "tracking": {
+                "hook": "http://r/cb",
+                "stale": true
+              }
+            }
+          ]
+        }
+        "#);
     }
 }

@@ -68,6 +68,48 @@ mod tests {
             Transition { from: "pending", action: None, to: "running" },
             Transition { from: "running", action: Some("reboot"), to: "running" },
         ]);
-        insta::assert_snapshot!(both(&States::new(&MACHINE)), @"");
+        insta::assert_snapshot!(both(&States::new(&MACHINE)), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <states>
+          <state name='start'>
+            <transition action='create' to='pending' />
+          </state>
+          <state name='pending'>
+            <transition auto='true' to='running' />
+          </state>
+          <state name='running'>
+            <transition action='reboot' to='running' />
+          </state>
+        </states>
+        [
+          {
+            "name": "start",
+            "transitions": [
+              {
+                "action": "create",
+                "to": "pending"
+              }
+            ]
+          },
+          {
+            "name": "pending",
+            "transitions": [
+              {
+                "auto": "true",
+                "to": "running"
+              }
+            ]
+          },
+          {
+            "name": "running",
+            "transitions": [
+              {
+                "action": "reboot",
+                "to": "running"
+              }
+            ]
+          }
+        ]
+        "#);
     }
 }

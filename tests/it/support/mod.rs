@@ -1,0 +1,3 @@
+pub mod cloud;
+pub mod memory;
+pub mod server;
