@@ -12,8 +12,8 @@
 
 /// The nouns every room shares.
 pub mod model;
-// /// HTTP in: routes, authentication, negotiation, XML and JSON.
-// pub mod api;
+/// HTTP in: routes, authentication, negotiation, XML and JSON.
+pub mod api;
 /// Setting, replacing and removing hooks; taking the baseline.
 pub mod track;
 /// Who is due and what was seen: passes over accounts.
@@ -36,9 +36,9 @@ pub mod tasks;
 pub mod clock;
 /// The only file that draws lots.
 pub mod chance;
-// /// One struct of settings, made of one per room.
-// pub mod settings;
-// /// The rooms put together; decides nothing.
-// pub mod service;
-// /// Everything in one process, to be looked at.
-// pub mod demo;
+/// One struct of settings, made of one per room.
+pub mod settings;
+/// The rooms put together; decides nothing.
+pub mod service;
+/// Everything in one process, to be looked at.
+pub mod demo;

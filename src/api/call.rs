@@ -1,0 +1,227 @@
+//! One request, understood: everything a handler may ask about it, and how it answers.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use md5::{Digest as _, Md5};
+use tracing::warn;
+
+use super::Api;
+use super::auth::{self, Caller};
+use super::error::{Fault, Problem};
+use super::negotiate::Format;
+use super::params::Params;
+use super::receipt::Wire;
+use super::render::{Base, Document, render};
+use super::target;
+use crate::drivers::{self, Driver, Kind};
+use crate::model::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+
+/// A request after the outermost layer: matrix, headers, query and form are read, the driver exists.
+#[derive(Clone)]
+pub(super) struct Call(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) api: Arc<Api>,
+    pub(super) driver: Arc<dyn Driver>,
+    /// As the client wrote it; `None`: the driver's default.
+    pub(super) provider: Option<String>,
+    /// `http://localhost:3001`
+    pub(super) origin: String,
+    /// `http://localhost:3001/api`, and the matrix if the request used one.
+    pub(super) base: String,
+    pub(super) params: Params,
+    pub(super) format: Format,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) referer: Option<HeaderValue>,
+    pub(super) peer: Option<IpAddr>,
+    /// `None` outside of [`super::serve`].
+    pub(super) wire: Option<Wire>,
+}
+
+impl Deref for Call {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl From<Inner> for Call {
+    fn from(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Call {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().expect("the outermost layer puts the call in").clone())
+    }
+}
+
+impl Inner {
+    pub(super) fn driver_id(&self) -> DriverId {
+        DriverId::new(self.driver.abilities().id)
+    }
+
+    pub(super) fn base(&self) -> Base<'_> {
+        Base(&self.base)
+    }
+
+    /// 501 for a collection that this kind of cloud does not have.
+    pub(super) fn needs(&self, collection: &str) -> Result<(), Fault> {
+        let abilities = self.driver.abilities();
+        if abilities.collections.contains(&collection) {
+            return Ok(());
+        }
+        Err(Fault::new(Problem::Unsupported, format!("The driver {} has no {collection}", abilities.id)))
+    }
+
+    /// What the client shows to the backend; whether it is any good only the backend can say.
+    pub(super) fn login(&self) -> Result<Login, Fault> {
+        let credentials = self.authorization.as_ref().and_then(auth::basic);
+        Ok(self.login_as(credentials.ok_or_else(|| Fault::of(Problem::Unauthorized))?))
+    }
+
+    /// For what can be had without credentials.
+    pub(super) fn login_or_nobody(&self) -> Login {
+        self.login().unwrap_or_else(|_| self.login_as(Credentials { user: String::new(), password: "".into() }))
+    }
+
+    fn login_as(&self, credentials: Credentials) -> Login {
+        Login { driver: self.driver_id(), provider: self.provider.clone(), credentials }
+    }
+
+    /// The provider's canonical name, for keys.
+    pub(super) fn provider_name(&self) -> Result<String, Fault> {
+        Ok(self.driver.provider(self.provider.as_deref())?)
+    }
+
+    /// A login that may be shown to the backend: not one of too many guesses.
+    pub(super) async fn visitor(&self) -> Result<Login, Fault> {
+        let login = self.login()?;
+        self.provider_name()?;
+        if self.api.logins.is_guessing(&login, self.peer) && !self.is_vouched_for(&login).await {
+            let text = "Too many different wrong passwords; try again later";
+            return Err(Fault::new(Problem::Unauthorized, text));
+        }
+        Ok(login)
+    }
+
+    async fn is_vouched_for(&self, login: &Login) -> bool {
+        let logins = &self.api.logins;
+        logins.identity(logins.digest(login), self.api.clock.now()).is_some()
+            || self.stored_account(login).await.is_some()
+    }
+
+    /// Someone the backend vouches for; while it cannot be asked, the store vouches for the credentials that it keeps.
+    pub(super) async fn caller(&self) -> Result<Caller, Fault> {
+        let login = self.visitor().await?;
+        let logins = &self.api.logins;
+        let digest = logins.digest(&login);
+        let provider = self.provider_name()?;
+        let known = logins.identity(digest, self.api.clock.now()).map(|identity| identity.to_string());
+        let identity = match known {
+            Some(identity) => identity,
+            None => match self.ask(&login, self.driver.identify(&login)).await {
+                Ok(identity) => {
+                    logins.remember(digest, &identity, self.api.clock.now());
+                    identity
+                }
+                Err(err) if is_passing(err.kind) => match self.stored_account(&login).await {
+                    Some(account) => return Ok(Caller { login, key: account.key }),
+                    None => return Err(err.into()),
+                },
+                Err(err) => return Err(err.into()),
+            },
+        };
+        let key = AccountKey { driver: login.driver.clone(), provider, identity };
+        Ok(Caller { login, key })
+    }
+
+    /// Awaits a call to the backend, and takes note when it refuses the credentials.
+    pub(super) async fn ask<T>(
+        &self,
+        login: &Login,
+        call: impl Future<Output = Result<T, drivers::Error>>,
+    ) -> Result<T, drivers::Error> {
+        let answer = call.await;
+        if let Err(drivers::Error { kind: Kind::Denied, .. }) = answer {
+            self.api.logins.refused(login, self.peer);
+        }
+        answer
+    }
+
+    /// The account that the store keeps with exactly these credentials. A store that fails counts as not knowing.
+    pub(super) async fn stored_account(&self, login: &Login) -> Option<Account> {
+        let provider = self.provider_name().ok()?;
+        self.api.store.account_by_login(login, &provider).await.unwrap_or_else(|err| {
+            warn!("The store was asked for an account and failed: {err}");
+            None
+        })
+    }
+
+    /// The account behind a login, without asking the backend. `None`: nothing was ever tracked there, as far as we know.
+    pub(super) async fn account_id(&self, login: &Login) -> Option<AccountId> {
+        let logins = &self.api.logins;
+        let Some(identity) = logins.identity(logins.digest(login), self.api.clock.now()) else {
+            return Some(self.stored_account(login).await?.id);
+        };
+        let provider = self.provider_name().ok()?;
+        let key = AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() };
+        self.api.store.find_account(&key).await.unwrap_or_else(|err| {
+            warn!("The store was asked for an account and failed: {err}");
+            None
+        })
+    }
+
+    /// What hrefs in callbacks begin with, where no request says which driver is meant.
+    pub(super) fn callback_base(&self, provider: &str) -> String {
+        format!("{}/api{}", self.origin, target::matrix(Some(self.driver.abilities().id), Some(provider)))
+    }
+
+    pub(super) fn answer(&self, status: StatusCode, document: &impl Document) -> Response {
+        body(status, render(document, self.format), self.format)
+    }
+
+    pub(super) fn ok(&self, document: &impl Document) -> Response {
+        self.answer(StatusCode::OK, document)
+    }
+}
+
+/// A failure that says nothing about the resource, and will pass.
+pub(super) fn is_passing(kind: Kind) -> bool {
+    matches!(kind, Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. })
+}
+
+/// A body with its type; 200 and 201 also with its digest, as caches and suites expect.
+pub(super) fn body(status: StatusCode, bytes: Vec<u8>, format: Format) -> Response {
+    let tag = matches!(status, StatusCode::OK | StatusCode::CREATED).then(|| hex(&Md5::digest(&bytes)));
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    if let Some(tag) = tag {
+        headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("hex digits make a header"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
+    }
+    response
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

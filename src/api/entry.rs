@@ -1,0 +1,60 @@
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::VERSION;
+use super::call::Call;
+use super::error::Fault;
+use super::render::{Entry, LinkView};
+use super::target::{self, Target};
+use crate::drivers::{Abilities, Feature};
+
+/// Collections that have routes. A driver's ability beyond them is not advertised: its link would lead nowhere.
+const SERVED: [&str; 4] = ["hardware_profiles", "images", "instances", "realms"];
+
+/// What Tracker adds to the drivers' features.
+const TRACKING: [(&str, Feature); 3] = [
+    ("instances", Feature { name: "state_tracking", operation: "create", params: TRACKING_PARAMS }),
+    ("instances", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
+    ("realms", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
+];
+const TRACKING_PARAMS: &[&str] = &["track_hook", "track_token", "track_secret", "subscriber"];
+
+/// The entry point: needs no credentials, ignores bad ones and never touches a backend, unless `force_auth` asks for it.
+pub(super) async fn show(call: Call) -> Result<Response, Fault> {
+    if call.params.get("force_auth").is_some() {
+        call.caller().await?;
+    }
+    let abilities = call.driver.abilities();
+    let entry = Entry {
+        version: VERSION,
+        tracker: env!("CARGO_PKG_VERSION"),
+        driver: abilities.id,
+        provider: call.provider.as_deref(),
+        links: links(abilities, |collection| call.base().collection(collection)),
+    };
+    Ok(call.ok(&entry))
+}
+
+fn links(abilities: &Abilities, href: impl Fn(&str) -> String) -> Vec<LinkView> {
+    let theirs = SERVED.into_iter().filter(|name| abilities.collections.contains(name));
+    let mut names: Vec<_> = ["changes", "drivers", "instance_states"].into_iter().chain(theirs).collect();
+    names.sort_unstable();
+    let link = |name| {
+        let features = abilities.features.iter().chain(&TRACKING).filter(move |(collection, _)| *collection == name);
+        LinkView::new(name, href(name), features.map(|(_, feature)| *feature))
+    };
+    names.into_iter().map(link).collect()
+}
+
+/// The driver chooser of old: leads to the entry point with the choice as matrix parameters.
+pub(super) async fn choose(call: Call) -> Response {
+    let before = call.referer.as_ref().and_then(|referer| referer.to_str().ok());
+    let before = before.and_then(|url| url::Url::parse(url).ok()).and_then(|url| Target::parse(url.path()).ok());
+    let driver = call.params.given("driver").map(str::to_owned).or(before.and_then(|target| target.driver));
+    let provider = call.params.given("provider").filter(|provider| *provider != "default");
+    let location = match (call.params.given("driver"), provider) {
+        (None, None) => "/api/".to_owned(),
+        _ => format!("/api{}", target::matrix(driver.as_deref(), provider)),
+    };
+    (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, format!("{}{location}", call.origin))]).into_response()
+}

@@ -1,0 +1,275 @@
+//! The outermost layer: reads what is common to all requests before a route is chosen, and gives every answer, errors
+//! and unknown paths included, its common headers and its error document.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request};
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tower::ServiceExt as _;
+use tracing::{debug, error};
+
+use super::call::{self, Call, Inner};
+use super::error::{Fault, Problem};
+use super::negotiate::{self, Format, Offers};
+use super::params::Params;
+use super::receipt::Wire;
+use super::render::render;
+use super::target::{self, Target};
+use super::{Api, VERSION};
+use crate::model::DriverId;
+
+const DRIVER: HeaderName = HeaderName::from_static("x-deltacloud-driver");
+const PROVIDER: HeaderName = HeaderName::from_static("x-deltacloud-provider");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
+/// The longest names of a driver and of a provider (URLs among them). Bytes.
+const DRIVER_BYTES_MAX: usize = 64;
+const PROVIDER_BYTES_MAX: usize = 2_048;
+
+/// Who is at the other end of the connection; put into requests by [`super::serve`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+#[derive(Clone)]
+pub(super) struct Front {
+    pub(super) api: Arc<Api>,
+    pub(super) routes: Router,
+}
+
+/// What is known about a request even if it makes no sense otherwise.
+struct Outline {
+    path: String,
+    driver: String,
+    provider: Option<String>,
+    format: Format,
+}
+
+pub(super) async fn answer(State(front): State<Front>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let head = parts.method == Method::HEAD;
+    let mut outline = Outline {
+        path: parts.uri.path().to_owned(),
+        driver: front.api.default_driver.to_string(),
+        provider: None,
+        format: Format::Xml,
+    };
+    let guarded = AssertUnwindSafe(handle(&front, parts, body, &mut outline)).catch_unwind().await;
+    let mut response = match guarded {
+        Ok(Ok(response)) => with_document(response, &outline),
+        Ok(Err(fault)) => document(&fault, &outline),
+        Err(_) => {
+            error!("A request to {} made Tracker panic; the line before says where", outline.path);
+            document(&Fault::of(Problem::Internal), &outline)
+        }
+    };
+    finish(&mut response, &outline, head);
+    debug!(status = response.status().as_u16(), driver = outline.driver, "Answered {}", outline.path);
+    response
+}
+
+async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut Outline) -> Result<Response, Fault> {
+    let api = &front.api;
+    let settings = &api.settings;
+    let request::Parts { method, uri, headers, extensions, .. } = parts;
+    let query = uri.query().unwrap_or_default();
+    if uri.path().len() + query.len() > settings.url_bytes_max {
+        return Err(Fault::invalid(format!("The URL is longer than {} bytes", settings.url_bytes_max)));
+    }
+    let target = Target::parse(uri.path()).map_err(|_| Fault::invalid("The path is not UTF-8 behind its escapes"))?;
+    outline.path = target.path.clone();
+    let chosen = choose(api, &target, &headers)?;
+    outline.driver = chosen.driver.to_string();
+    outline.provider = chosen.provider.clone();
+
+    let format = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "format").map(|(_, value)| value);
+    let accept = joined(&headers, &header::ACCEPT);
+    let wanted = negotiate::choose(accept.as_deref(), format.as_deref(), offers(&target.path));
+    // A JSON client is told in JSON; one that wants neither gets what everyone can read.
+    outline.format = wanted.unwrap_or_default();
+
+    let origin = origin(api, &uri, &headers).ok_or_else(|| Fault::invalid("The request names no usable Host"))?;
+    let Some(driver) = api.drivers.get(&chosen.driver) else {
+        return Err(Fault::invalid(format!("Driver '{}' is not available", chosen.driver)));
+    };
+    let wanted = wanted.ok_or_else(|| Fault::of(Problem::NotAcceptable))?;
+    let body = read(body, settings.body_bytes_max, Duration::from_millis(settings.body_ms)).await?;
+    let method = override_method(method, &headers, &body);
+    let params = Params::parse(query, &body, settings.params_max)?;
+
+    let call = Call::from(Inner {
+        api: api.clone(),
+        driver: driver.clone(),
+        base: format!("{origin}/api{}", chosen.matrix),
+        origin,
+        provider: chosen.provider,
+        params,
+        format: wanted,
+        authorization: headers.get(header::AUTHORIZATION).cloned(),
+        referer: headers.get(header::REFERER).cloned(),
+        peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
+        wire: extensions.get::<Wire>().cloned(),
+    });
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = plain_uri(&target.path)?;
+    *request.extensions_mut() = extensions;
+    request.extensions_mut().insert(call);
+    let deadline = Duration::from_millis(settings.answer_ms);
+    match tokio::time::timeout(deadline, front.routes.clone().oneshot(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(never)) => match never {},
+        Err(_) => Err(Fault::new(Problem::Backend, "The backend did not answer in time")),
+    }
+}
+
+struct Chosen {
+    driver: DriverId,
+    provider: Option<String>,
+    /// For hrefs: what the request itself carried as matrix.
+    matrix: String,
+}
+
+/// Matrix parameters beat headers, headers beat settings. An empty one is not given.
+fn choose(api: &Api, target: &Target, headers: &HeaderMap) -> Result<Chosen, Fault> {
+    let header = |name| -> Option<String> {
+        let value = String::from_utf8_lossy(headers.get(name)?.as_bytes()).trim().to_owned();
+        Some(value).filter(|value| !value.is_empty())
+    };
+    let driver = target.driver.clone().or_else(|| header(DRIVER));
+    let provider = target.provider.clone().or_else(|| header(PROVIDER));
+    let strange = |text: &Option<String>, max| {
+        text.as_ref().is_some_and(|text| text.len() > max || text.chars().any(char::is_control))
+    };
+    if strange(&driver, DRIVER_BYTES_MAX) || strange(&provider, PROVIDER_BYTES_MAX) {
+        return Err(Fault::invalid("The driver or the provider named is too long or holds control characters"));
+    }
+    let fallback = if driver.is_none() { api.default_provider.clone() } else { None };
+    let driver = driver.map_or_else(|| api.default_driver.clone(), |driver| DriverId::new(&driver));
+    let matrix = target::matrix(target.driver.as_ref().map(|_| driver.as_str()), target.provider.as_deref());
+    Ok(Chosen { provider: provider.or(fallback), driver, matrix })
+}
+
+/// Only Tracker's own collections are JSON only.
+fn offers(path: &str) -> Offers {
+    match path.split('/').nth(2) {
+        Some("changes") => Offers::Json,
+        _ => Offers::XmlOrJson,
+    }
+}
+
+fn origin(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = text(header::HOST).or_else(|| uri.authority().map(|authority| authority.as_str()));
+    // Asked for even when settings know better: a request without it is broken.
+    let origin = target::origin(host, text(FORWARDED_HOST), text(FORWARDED_PROTO))?;
+    Some(api.public_origin.clone().unwrap_or(origin))
+}
+
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+async fn read(body: Body, max: usize, within: Duration) -> Result<Bytes, Fault> {
+    let unread = |message: String| Fault { close: true, ..Fault::invalid(message) };
+    match tokio::time::timeout(within, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(err)) if err.is::<LengthLimitError>() => Err(unread(format!("The body is longer than {max} bytes"))),
+        Ok(Err(_)) => Err(unread("The body broke off".to_owned())),
+        Err(_) => Err(unread(format!("The body did not come within {} ms", within.as_millis()))),
+    }
+}
+
+/// A POST may stand for PUT or DELETE. Only the form may say so, never the URL: links must not destroy.
+fn override_method(method: Method, headers: &HeaderMap, body: &[u8]) -> Method {
+    if method == Method::HEAD {
+        return Method::GET;
+    }
+    if method != Method::POST {
+        return method;
+    }
+    let header = headers.get(METHOD_OVERRIDE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let form = || form_urlencoded::parse(body).find(|(key, _)| key == "_method").map(|(_, value)| value.into_owned());
+    match header.or_else(form).unwrap_or_default().to_ascii_uppercase().as_str() {
+        "PUT" => Method::PUT,
+        "DELETE" => Method::DELETE,
+        _ => method,
+    }
+}
+
+/// The path without matrix and query, for routing.
+fn plain_uri(path: &str) -> Result<Uri, Fault> {
+    let path = if path.starts_with('/') { path } else { "/" };
+    // `//x` would be read as a host.
+    let uri = Uri::builder().path_and_query(path).build();
+    uri.map_err(|_| Fault::of(Problem::NotFound))
+}
+
+/// Turns a handler's fault, or an error that the framework made by itself, into its document.
+fn with_document(mut response: Response, outline: &Outline) -> Response {
+    if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        return document(&fault, outline);
+    }
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let mut fault = document(&Fault::of_status(status), outline);
+    if let Some(allow) = response.headers_mut().remove(header::ALLOW) {
+        fault.headers_mut().insert(header::ALLOW, allow);
+    }
+    fault
+}
+
+fn document(fault: &Fault, outline: &Outline) -> Response {
+    let document = fault.document(&outline.path, &outline.driver, outline.provider.as_deref());
+    let mut response = call::body(fault.problem.status(), render(&document, outline.format), outline.format);
+    let headers = response.headers_mut();
+    if fault.problem == Problem::Unauthorized {
+        let challenge = format!("Basic realm=\"{}-deltacloud@\"", outline.driver);
+        insert(headers, header::WWW_AUTHENTICATE, &challenge);
+    }
+    if let Some(after) = fault.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+    if let Some(allow) = fault.allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    if fault.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn finish(response: &mut Response, outline: &Outline, head: bool) {
+    if head {
+        let length = http_body::Body::size_hint(response.body()).exact();
+        *response.body_mut() = Body::empty();
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
+    let headers = response.headers_mut();
+    insert(headers, header::SERVER, &format!("Apache-Deltacloud/{VERSION}"));
+    insert(headers, DRIVER, &outline.driver);
+    if let Some(provider) = &outline.provider {
+        insert(headers, PROVIDER, provider);
+    }
+}
+
+/// Leaves out what cannot be a header.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,143 @@
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use tracing::warn;
+
+use super::auth::Caller;
+use super::call::Call;
+use super::error::{Fault, Problem};
+use super::known::Shown;
+use super::new_instance;
+use super::render::{InstanceView, List, Member, TrackingView};
+use super::tracking::{self, Asked};
+use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Scope};
+
+/// Filters: `id`, `state`, `realm_id`.
+pub(super) async fn list(call: Call) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    let login = call.visitor().await?;
+    let fetched = call.ask(&login, call.driver.instances(&login)).await;
+    let mut instances: Vec<Shown<Instance>> = call.list_or_last_known(&login, Collection::Instances, fetched).await?;
+    instances.retain(|Shown { resource, .. }| {
+        let Instance { id, state, realm, .. } = resource;
+        call.params.lets_through("id", Some(id.as_str()))
+            && call.params.given("state").is_none_or(|wanted| wanted.eq_ignore_ascii_case(state.as_str()))
+            && call.params.lets_through("realm_id", realm.as_deref())
+    });
+    let views = instances.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
+    Ok(call.ok(&List("instances", views)))
+}
+
+pub(super) async fn show(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    let login = call.visitor().await?;
+    let fetched = call.ask(&login, call.driver.instance(&login, &InstanceId::from(id.as_str()))).await;
+    let shown: Option<Shown<Instance>> = call.member_or_last_known(&login, Collection::Instances, &id, fetched).await?;
+    let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
+    Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
+}
+
+/// Sets, replaces or removes the hook of an instance.
+pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    match tracking::put(&call, Scope::Member(Collection::Instances, id.clone())).await? {
+        Some(tracked) => {
+            let instance = tracked.member::<Instance>().ok_or_else(|| Fault::not_found("instance", &id))?;
+            Ok(call.ok(&Member("instance", view(&call, &instance, Some(tracked.view())))))
+        }
+        None => show(call, Path(id)).await,
+    }
+}
+
+pub(super) async fn create(call: Call) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    let login = call.login()?;
+    let can_count = call.driver.abilities().features.iter().any(|(_, feature)| feature.name == "instance_count");
+    let new = new_instance::parse(&call.params, can_count, call.api.settings.instance_count_max)?;
+    // A bad hook, or a caller nobody knows, must be refused before anything exists.
+    let asked = Asked::parse(&call.params)?;
+    let watcher = match &asked.callback {
+        Some(callback) => Some((call.caller().await?, callback)),
+        None => {
+            call.visitor().await?;
+            None
+        }
+    };
+    let created = call.ask(&login, call.driver.create_instance(&login, &new)).await?;
+    let mut shown = Vec::new();
+    for instance in created {
+        let tracking = match &watcher {
+            Some((caller, callback)) => track_new(&call, caller, &asked, callback, &instance).await,
+            None => None,
+        };
+        shown.push((instance, tracking));
+    }
+    let mut views: Vec<_> = shown.iter().map(|(new, tracking)| view(&call, new, tracking.clone())).collect();
+    match (views.pop(), views.is_empty()) {
+        (Some(one), true) => {
+            let href = call.base().member("instances", shown[0].0.id.as_str());
+            let mut response = call.answer(StatusCode::CREATED, &Member("instance", one));
+            let location = HeaderValue::try_from(href).expect("hrefs are escaped and the host was checked");
+            response.headers_mut().insert(header::LOCATION, location);
+            Ok(response)
+        }
+        (Some(last), false) => {
+            views.push(last);
+            Ok(call.answer(StatusCode::CREATED, &List("instances", views)))
+        }
+        (None, _) => Err(Fault::new(Problem::Backend, "The backend created nothing and did not say why")),
+    }
+}
+
+/// The instance exists, so a hook that cannot be set must not fail the request: the client would create another. It
+/// sees that `tracking` is missing, and can PUT.
+async fn track_new(
+    call: &Call,
+    caller: &Caller,
+    asked: &Asked,
+    callback: &Callback,
+    instance: &Instance,
+) -> Option<TrackingView> {
+    let scope = Scope::Member(Collection::Instances, instance.id.to_string());
+    match tracking::set(call, caller, asked, callback, scope).await {
+        Ok(tracked) => Some(tracked.view()),
+        Err(fault) => {
+            warn!(instance.id = %instance.id, "A new instance is not tracked: {}", fault.message);
+            None
+        }
+    }
+}
+
+/// `start`, `stop` and `reboot`. Answers 202 with the instance, bare in JSON.
+pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    let action = [Action::Start, Action::Stop, Action::Reboot].into_iter().find(|known| known.as_str() == action);
+    let action = action.ok_or_else(|| Fault::of(Problem::NotFound))?;
+    let (login, before) = allowed(&call, &id, action).await?;
+    let after = call.ask(&login, call.driver.act(&login, &before.id, action)).await?;
+    // Where nothing is left to read (a stop that deletes), what was there last is all there is to show.
+    let instance = after.unwrap_or(before);
+    Ok(call.answer(StatusCode::ACCEPTED, &view(&call, &instance, None)))
+}
+
+pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    let (login, before) = allowed(&call, &id, Action::Destroy).await?;
+    call.ask(&login, call.driver.act(&login, &before.id, Action::Destroy)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The instance, if its state allows the action: the same list that clients are shown.
+async fn allowed(call: &Call, id: &str, action: Action) -> Result<(Login, Instance), Fault> {
+    let login = call.visitor().await?;
+    let instance = call.ask(&login, call.driver.instance(&login, &InstanceId::from(id))).await?;
+    let instance = instance.ok_or_else(|| Fault::not_found("instance", id))?;
+    if !instance.actions.contains(&action) {
+        return Err(Fault::of(Problem::NotAllowed));
+    }
+    Ok((login, instance))
+}
+
+fn view<'a>(call: &Call, instance: &'a Instance, tracking: Option<TrackingView>) -> InstanceView<'a> {
+    InstanceView::new(instance, call.base(), tracking)
+}

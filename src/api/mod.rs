@@ -1,0 +1,142 @@
+//! HTTP in: the Deltacloud REST API (classic frontend, version 1.1.3) with Tracker's hooks and feed.
+//!
+//! Guarantees: every answer carries the headers that Deltacloud clients look for, every failure is an error document
+//! with a status they survive, and no input makes a 5xx of our own or a panic. Whatever comes in has a bound. `GET /api`
+//! and `instance_states` never touch a backend. A backend that cannot be asked is not read as "gone": what was last seen
+//! is answered, marked stale, or 502, never 404.
+//!
+//! The way of a request: [`serve`] bounds the connection, `front` reads what is common to all (matrix, headers,
+//! parameters, representation) into a [`call::Call`], one of the routes below answers, `front` adds headers and error
+//! documents. `auth` knows who asks. `render` holds one file for each collection with both representations.
+//!
+//! Accepted: a client that hangs up during a create or an action cannot know whether it happened, as with any cloud.
+//!
+//! Absent on purpose: HTML pages, retries towards the backend (clients retry), comparing states, SQL.
+
+mod auth;
+mod call;
+mod changes;
+mod drivers;
+mod entry;
+mod error;
+mod front;
+mod hardware_profiles;
+mod images;
+mod instance_states;
+mod instances;
+mod known;
+mod negotiate;
+mod new_instance;
+mod params;
+mod realms;
+mod receipt;
+mod render;
+mod serve;
+mod settings;
+mod target;
+mod tracking;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+pub use auth::Caller;
+pub use changes::{Ask, Feed, FeedError, Page, Place};
+pub use serve::serve;
+pub use settings::Settings;
+pub use tracking::{Hooks, HooksError, SecretAsked, SetHook, Tracked};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::drivers::Drivers;
+use crate::model::DriverId;
+use crate::store::Store;
+use error::{Fault, Problem};
+
+/// The version of the Deltacloud API that the answers follow; also in the `Server` header.
+pub const VERSION: &str = "1.1.3";
+
+/// What the API is made of.
+pub struct Parts {
+    pub settings: Settings,
+    pub drivers: Drivers,
+    /// `drivers.default` and `drivers.default_provider` of the settings.
+    pub default_driver: String,
+    pub default_provider: String,
+    pub store: Arc<dyn Store>,
+    pub hooks: Arc<dyn Hooks>,
+    pub feed: Arc<dyn Feed>,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<Chance>,
+}
+
+/// What every request may need.
+pub struct Api {
+    settings: Settings,
+    drivers: Drivers,
+    default_driver: DriverId,
+    default_provider: Option<String>,
+    /// `https://tracker.example`, when settings say so.
+    public_origin: Option<String>,
+    store: Arc<dyn Store>,
+    hooks: Arc<dyn Hooks>,
+    feed: Arc<dyn Feed>,
+    clock: Arc<dyn Clock>,
+    logins: auth::Logins,
+}
+
+impl Api {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { settings, drivers, default_driver, default_provider, store, hooks, feed, clock, chance } = parts;
+        let logins = auth::Logins::new(&settings, &chance);
+        let public_origin = settings.public_url.trim_end_matches('/').to_owned();
+        Arc::new(Self {
+            default_driver: DriverId::new(&default_driver),
+            default_provider: Some(default_provider).filter(|provider| !provider.is_empty()),
+            public_origin: Some(public_origin).filter(|origin| !origin.is_empty()),
+            settings,
+            drivers,
+            store,
+            hooks,
+            feed,
+            clock,
+            logins,
+        })
+    }
+}
+
+/// Every route there is. Paths end without a slash, and with one they are 404: a client asks for `/api/instances/` when
+/// it has lost the id.
+pub fn router(api: Arc<Api>) -> Router {
+    const LIST: &str = "OPTIONS,GET,HEAD";
+    let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
+    let routes = Router::new()
+        .route("/api", entry())
+        .route("/api/", entry())
+        .route("/api/drivers", get(drivers::list).options(|| allow(LIST)))
+        .route("/api/drivers/{id}", get(drivers::show))
+        .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
+        .route("/api/realms", get(realms::list).options(|| allow(LIST)))
+        .route("/api/realms/{id}", get(realms::show).put(realms::track))
+        .route(
+            "/api/instances",
+            get(instances::list).post(instances::create).options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+        )
+        .route("/api/instances/{id}", get(instances::show).put(instances::track).delete(instances::destroy))
+        .route("/api/instances/{id}/{action}", post(instances::act))
+        .route("/api/images", get(images::list).options(|| allow(LIST)))
+        .route("/api/images/{id}", get(images::show))
+        .route("/api/hardware_profiles", get(hardware_profiles::list).options(|| allow(LIST)))
+        .route("/api/hardware_profiles/{id}", get(hardware_profiles::show))
+        .route("/api/changes", get(changes::list).options(|| allow(LIST)))
+        .fallback(|| async { Fault::of(Problem::NotFound) });
+    let front = front::Front { api, routes };
+    Router::new().fallback(front::answer).with_state(front)
+}
+
+async fn allow(methods: &'static str) -> Response {
+    (StatusCode::OK, [(header::ALLOW, methods)]).into_response()
+}

@@ -1,0 +1,149 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+/// `[api]` of the settings file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// What hrefs begin with, without `/api`: `https://tracker.example`. Empty: taken from each request's
+    /// `X-Forwarded-Proto`, `X-Forwarded-Host` and `Host`.
+    pub public_url: String,
+    /// The longest request body. Bytes. Room for user data (16 KiB at EC2) several times over.
+    pub body_bytes_max: usize,
+    /// The longest path with query. Bytes. Some clients put everything, user data too, into the query. HTTP libraries
+    /// stop at 65,534.
+    pub url_bytes_max: usize,
+    /// Request line and headers together. Bytes.
+    pub head_bytes_max: usize,
+    /// Header lines in a request.
+    pub headers_max: usize,
+    /// Parameters in a request, query and form together.
+    pub params_max: usize,
+    /// For a client to send the head of a request, idle time between requests included. Milliseconds.
+    pub head_ms: u64,
+    /// For a client to send the body. Milliseconds.
+    pub body_ms: u64,
+    /// For a client to take the next piece of an answer. Milliseconds.
+    pub write_ms: u64,
+    /// For us to answer a request that was read whole. Milliseconds. Deltacloud clients give up after 45 s.
+    pub answer_ms: u64,
+    /// Connections open at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// For requests under way to end when Tracker stops. Milliseconds.
+    pub stop_ms: u64,
+    /// How long the backend's word on who credentials belong to is believed. Seconds.
+    pub auth_cache_seconds: u64,
+    /// Credentials remembered for that long.
+    pub auth_cache_max: u64,
+    /// Different wrong credentials from one address, or for one user, before further unknown ones are refused without
+    /// asking the backend. 0: no limit.
+    pub failed_logins_max: u32,
+    /// For how long wrong credentials count. Seconds.
+    pub failed_logins_seconds: u64,
+    /// Addresses and users watched for wrong credentials.
+    pub failed_logins_table_max: u64,
+    /// How old a sample may be to stand in for a backend that cannot answer. Seconds.
+    pub stale_seconds: u64,
+    /// Instances that one request may ask for.
+    pub instance_count_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:3001".to_owned(),
+            public_url: String::new(),
+            body_bytes_max: 1024 * 1024,
+            url_bytes_max: 60_000,
+            head_bytes_max: 128 * 1024,
+            headers_max: 100,
+            params_max: 1_000,
+            head_ms: 30_000,
+            body_ms: 30_000,
+            write_ms: 30_000,
+            answer_ms: 40_000,
+            connections_max: 1_024,
+            stop_ms: 10_000,
+            auth_cache_seconds: 60,
+            auth_cache_max: 10_000,
+            failed_logins_max: 20,
+            failed_logins_seconds: 300,
+            failed_logins_table_max: 10_000,
+            stale_seconds: 15 * 60,
+            instance_count_max: 100,
+        }
+    }
+}
+
+impl Settings {
+    /// What is wrong with them, in one sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.listen.parse::<SocketAddr>().is_err() {
+            return Err(format!("api.listen: `{}` is not ADDRESS:PORT", self.listen));
+        }
+        if !self.public_url.is_empty() {
+            let url = Url::parse(&self.public_url).map_err(|err| format!("api.public_url: {err}"))?;
+            let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+                return Err("api.public_url: write http://HOST or https://HOST, and no more".to_owned());
+            }
+        }
+        if !(1_024..=65_000).contains(&self.url_bytes_max) {
+            return Err("api.url_bytes_max must be from 1024 to 65000".to_owned());
+        }
+        if self.head_bytes_max < 8_192 {
+            return Err("api.head_bytes_max must be 8192 or more".to_owned());
+        }
+        let at_least_one = [
+            ("body_bytes_max", self.body_bytes_max as u64),
+            ("headers_max", self.headers_max as u64),
+            ("params_max", self.params_max as u64),
+            ("head_ms", self.head_ms),
+            ("body_ms", self.body_ms),
+            ("write_ms", self.write_ms),
+            ("answer_ms", self.answer_ms),
+            ("connections_max", self.connections_max as u64),
+            ("auth_cache_max", self.auth_cache_max),
+            ("failed_logins_seconds", self.failed_logins_seconds),
+            ("failed_logins_table_max", self.failed_logins_table_max),
+            ("instance_count_max", u64::from(self.instance_count_max)),
+        ];
+        match at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(format!("api.{key} must not be 0")),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn stale(&self) -> Duration {
+        Duration::from_secs(self.stale_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let check = |change: fn(&mut Settings), said: &str| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            assert_eq!(settings.check().err().unwrap_or_default(), said);
+        };
+        check(|_| {}, "");
+        check(|s| s.public_url = "https://tracker.example/".to_owned(), "");
+        check(|s| s.listen = "3001".to_owned(), "api.listen: `3001` is not ADDRESS:PORT");
+        check(
+            |s| s.public_url = "ftp://x".to_owned(),
+            "api.public_url: write http://HOST or https://HOST, and no more",
+        );
+        check(|s| s.public_url = "tracker".to_owned(), "api.public_url: relative URL without a base");
+        check(|s| s.url_bytes_max = 70_000, "api.url_bytes_max must be from 1024 to 65000");
+        check(|s| s.connections_max = 0, "api.connections_max must not be 0");
+    }
+}

@@ -1,0 +1,217 @@
+//! The API on a real loopback socket, and a client that says exactly what a test wants said.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tracker::api::{Api, Parts, Settings, router, serve};
+use tracker::chance::Chance;
+use tracker::clock::FakeClock;
+use tracker::drivers::{Driver, Drivers};
+
+use super::cloud::Cloud;
+use super::memory::{Memory, NOW};
+
+pub struct World {
+    pub mock: Arc<Cloud>,
+    pub ec2: Arc<Cloud>,
+    pub memory: Arc<Memory>,
+    pub clock: Arc<FakeClock>,
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let (mock, ec2) = (Arc::new(Cloud::mock()), Arc::new(Cloud::ec2()));
+        let memory = Arc::new(Memory::default());
+        let clock = Arc::new(FakeClock::at(NOW.parse().unwrap()));
+        let api = Api::new(Parts {
+            settings: settings.clone(),
+            drivers: Drivers::of([mock.clone() as Arc<dyn Driver>, ec2.clone()]),
+            default_driver: "mock".to_owned(),
+            default_provider: String::new(),
+            store: memory.clone(),
+            hooks: memory.clone(),
+            feed: memory.clone(),
+            clock: clock.clone(),
+            chance: Arc::new(Chance::seeded(1)),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn({
+            let stop = stop.clone();
+            async move { serve(listener, router(api), &settings, stop).await }
+        });
+        Self { mock, ec2, memory, clock, address, stop, server }
+    }
+
+    /// The server ends by itself once it is told to.
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.server.await.unwrap().unwrap();
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[GOOD]).await
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(method, path, headers, "").await
+    }
+
+    /// `Host` is added unless given.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            text.push_str("Host: localhost:3001\r\n");
+        }
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        Answer::read(&self.raw(text.as_bytes()).await)
+    }
+
+    /// Sends bytes and reads until the server closes.
+    pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+}
+
+pub const GOOD: (&str, &str) = ("Authorization", "Basic bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk");
+pub const BAD: (&str, &str) = ("Authorization", "Basic bW9ja3VzZXI6d3Jvbmc=");
+pub const EMPTY: (&str, &str) = ("Authorization", "Basic Og==");
+pub const JSON: (&str, &str) = ("Accept", "application/json");
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let split =
+            |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        Self { status, headers: lines.filter_map(split).collect(), body: body.to_owned() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let name = name.to_ascii_lowercase();
+        self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|err| panic!("{err}: {self:?}"))
+    }
+
+    /// The body as a tree; fails the test when it is not well-formed.
+    pub fn xml(&self) -> Node {
+        Node::parse(&self.body)
+    }
+
+    /// An error document that agrees with the status and names the backend.
+    pub fn is_error(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        if self.header("content-type") == Some("application/json") {
+            assert_eq!(self.json()["code"], status, "{self:?}");
+            assert!(self.json()["message"].is_string(), "{self:?}");
+            assert!(self.json()["error"].as_str().unwrap().starts_with("Deltacloud::Exceptions::"), "{self:?}");
+            return self;
+        }
+        let root = self.xml();
+        assert_eq!(self.header("content-type"), Some("application/xml"));
+        assert_eq!((root.name.as_str(), root.attribute("status")), ("error", Some(status.to_string().as_str())));
+        let backend = root.child("backend");
+        assert!(backend.attribute("driver").is_some() && backend.attribute("provider").is_some(), "{self:?}");
+        assert!(!root.child("message").text.is_empty(), "{self:?}");
+        assert!(root.children.iter().all(|child| child.name != "backtrace" && child.name != "request"));
+        self
+    }
+}
+
+/// An XML element.
+#[derive(Debug, Default)]
+pub struct Node {
+    pub name: String,
+    pub attributes: Vec<(String, String)>,
+    pub text: String,
+    pub children: Vec<Node>,
+}
+
+impl Node {
+    pub fn parse(text: &str) -> Self {
+        use quick_xml::Reader;
+        use quick_xml::events::{BytesStart, Event};
+        let node = |start: &BytesStart| {
+            let attributes = start.attributes().map(|attribute| {
+                let attribute = attribute.unwrap();
+                let value = quick_xml::escape::unescape(&attribute.value).unwrap().into_owned();
+                (attribute.key.as_ref().to_owned(), value)
+            });
+            let name = start.name().as_ref().to_owned();
+            Self { name, attributes: attributes.collect(), ..Self::default() }
+        };
+        let mut reader = Reader::from_str(text);
+        let mut open = vec![Self::default()];
+        loop {
+            match reader.read_event().unwrap_or_else(|err| panic!("{err}: {text}")) {
+                Event::Start(start) => open.push(node(&start)),
+                Event::Empty(start) => open.last_mut().unwrap().children.push(node(&start)),
+                Event::End(_) => {
+                    let done = open.pop().unwrap();
+                    open.last_mut().unwrap().children.push(done);
+                }
+                Event::Text(piece) => open.last_mut().unwrap().text.push_str(&piece),
+                Event::GeneralRef(name) => {
+                    let name = format!("&{};", &*name);
+                    open.last_mut().unwrap().text.push_str(&quick_xml::escape::unescape(&name).unwrap());
+                }
+                Event::Eof => break,
+                _ => {}
+            }
+        }
+        let [mut root] = <[Self; 1]>::try_from(open).unwrap_or_else(|_| panic!("elements left open: {text}"));
+        assert_eq!(root.children.len(), 1, "one root: {text}");
+        root.children.remove(0)
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn child(&self, name: &str) -> &Self {
+        self.children.iter().find(|child| child.name == name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    /// All descendants of that name.
+    pub fn all(&self, name: &str) -> Vec<&Self> {
+        let mut found = Vec::new();
+        for child in &self.children {
+            if child.name == name {
+                found.push(child);
+            }
+            found.extend(child.all(name));
+        }
+        found
+    }
+}
