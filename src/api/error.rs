@@ -219,9 +219,7 @@ mod tests {
           <message>There is no instance &lt;i-9&gt;</message>
         </error>
         "#);
-        insta::assert_snapshot!(shown(Format::Json, None), @r#"
-        {"code":404,"message":"There is no instance <i-9>","error":"Deltacloud::Exceptions::ObjectNotFound"}
-        "#);
+        insta::assert_snapshot!(shown(Format::Json, None), @r#"{"code":404,"message":"There is no instance <i-9>","error":"Deltacloud::Exceptions::ObjectNotFound"}"#);
         assert!(shown(Format::Xml, Some("eu")).contains("provider='eu'"));
     }
 }
