@@ -49,7 +49,7 @@ pub async fn run(port: u16, seed: u64, stop: impl Future<Output = anyhow::Result
     let app = Router::new().route("/callback", post(print_callback)).with_state(Arc::new(printer));
     let receiving = tokio::spawn(async move { axum::serve(receiver, app).await });
 
-    let keys = KeyRing::load_or_create(&settings.store, chance.clone())?;
+    let keys = KeyRing::load_or_create(&settings.store, &chance)?;
     let store = store::open(&settings.store, keys).await?;
     let outbound = drivers_outbound(&settings)?;
     let drivers = Drivers::new(&settings.drivers, &outbound, clock.clone(), chance.clone());
@@ -147,8 +147,7 @@ struct Printer {
 /// A receiver in a nutshell: verify, then believe.
 async fn print_callback(State(printer): State<Arc<Printer>>, headers: HeaderMap, body: Body) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (id, timestamp, signature) =
-        (header(deliver::ID), header(deliver::TIMESTAMP), header(deliver::SIGNATURE));
+    let (id, timestamp, signature) = (header(deliver::ID), header(deliver::TIMESTAMP), header(deliver::SIGNATURE));
     let now = printer.clock.now();
     if let Err(err) = deliver::verify(&printer.key, id, timestamp, signature, &body, now, TOLERANCE_S) {
         println!("  refused: {err}");

@@ -1,1 +1,115 @@
-fn main() {}
+//! Settings, store, drivers, tasks, server: read, open, start, stop. Nothing is decided here.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tracing::info;
+use tracker::chance::Chance;
+use tracker::clock::SystemClock;
+use tracker::drivers::Drivers;
+use tracker::service::{self, Parts, Service};
+use tracker::settings::{self, LogFormat, Settings};
+use tracker::store::{self, KeyRing};
+
+/// Watches clouds and tells you what changed.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API, poll the clouds, deliver the callbacks
+    Serve {
+        /// The settings file; without one the defaults and the environment decide
+        #[arg(long, short, env = "TRACKER_CONFIG")]
+        config: Option<PathBuf>,
+    },
+    /// See it work: a lively mock cloud, a receiver, every callback printed. Nothing is kept
+    Demo {
+        /// The port to listen on; 0 takes any free one
+        #[arg(long, default_value_t = 3001)]
+        port: u16,
+        /// The same history for the same number
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Say whether the settings are right, and start nothing
+    CheckConfig {
+        #[arg(long, short, env = "TRACKER_CONFIG")]
+        config: Option<PathBuf>,
+        /// Print a settings file with every key, its default and a comment
+        #[arg(long)]
+        print: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve { config } => serve(config).await,
+        Command::Demo { port, seed } => tracker::demo::run(port, seed, asked_to_stop()).await,
+        Command::CheckConfig { print: true, .. } => {
+            print!("{}", settings::COMMENTED);
+            Ok(())
+        }
+        Command::CheckConfig { config, print: false } => check_config(config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("tracker: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_config(config: Option<PathBuf>) -> anyhow::Result<()> {
+    Settings::load(config.as_deref(), std::env::vars())?;
+    println!("The settings are right.");
+    Ok(())
+}
+
+async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
+    let settings = Settings::load(config.as_deref(), std::env::vars())?;
+    log_to_stderr(&settings.log);
+    let (clock, chance) = (Arc::new(SystemClock), Arc::new(Chance::from_system()));
+    let keys = KeyRing::load_or_create(&settings.store, &chance)?;
+    let store = store::open(&settings.store, keys).await?;
+    let outbound = service::drivers_outbound(&settings).context("drivers")?;
+    let drivers = Drivers::new(&settings.drivers, &outbound, clock.clone(), chance.clone());
+    let parts = Parts::new(&settings, store, drivers, clock, chance)?;
+    let listen = &settings.api.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("api.listen {listen}"))?;
+    let service = Service::start(&settings, parts, listener).await?;
+    info!("Tracker {} answers on http://{}/api", env!("CARGO_PKG_VERSION"), service.address);
+    asked_to_stop().await?;
+    info!("Stopping");
+    service.stop().await;
+    Ok(())
+}
+
+fn log_to_stderr(log: &settings::Log) {
+    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+}
+
+/// Ctrl-C, or the signal by which service managers stop things.
+async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminated.recv() => {}
+    }
+    Ok(())
+}

@@ -50,13 +50,8 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let outbound = deliver_outbound(settings).context("deliver")?;
         let (poll_wake, deliver_wake) = (Wake::default(), Wake::default());
-        let observer = Observer::new(
-            store.clone(),
-            clock.clone(),
-            chance.clone(),
-            settings.poll.clone(),
-            deliver_wake.clone(),
-        );
+        let observer =
+            Observer::new(store.clone(), clock.clone(), chance.clone(), settings.poll.clone(), deliver_wake.clone());
         let tracking = Tracking::new(
             store.clone(),
             observer.clone(),
@@ -85,7 +80,16 @@ impl Parts {
             deliver_wake.clone(),
             changes::render,
         );
-        let api = Arc::new(Api::new(settings, drivers, store.clone(), tracking, clock.clone(), chance));
+        let api = Api::new(api::Parts {
+            settings: settings.api.clone(),
+            drivers,
+            default_driver: settings.drivers.default.clone(),
+            default_provider: settings.drivers.default_provider.clone(),
+            store: store.clone(),
+            tracking,
+            clock: clock.clone(),
+            chance,
+        });
         Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
     }
 }
@@ -112,7 +116,7 @@ pub struct Service {
     pub address: SocketAddr,
     tasks: Tasks,
     cron: Cron,
-    server: JoinHandle<()>,
+    server: JoinHandle<std::io::Result<()>>,
     stop: CancellationToken,
 }
 
@@ -132,7 +136,8 @@ impl Service {
         tasks.run(parts.poll, parts.poll_wake);
         tasks.run(parts.deliver, parts.deliver_wake);
         let stop = CancellationToken::new();
-        let server = tokio::spawn(api::serve(listener, parts.api, stop.clone()));
+        let (router, api_settings, stopped) = (api::router(parts.api), settings.api.clone(), stop.clone());
+        let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
         Ok(Self { address, tasks, cron, server, stop })
     }
 
@@ -141,8 +146,10 @@ impl Service {
         self.stop.cancel();
         self.cron.stop().await;
         self.tasks.stop().await;
-        if let Err(err) = self.server.await {
-            warn!("the server did not stop cleanly: {err}");
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(err)) => warn!("the server did not stop cleanly: {err}"),
+            Err(err) => warn!("the server did not stop cleanly: {err}"),
         }
     }
 }

@@ -63,15 +63,13 @@ impl Settings {
     ///
     /// # Errors
     /// A file that cannot be read, a key that does not exist, a value of the wrong kind or out of its bounds.
-    pub fn load(
-        file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Error> {
+    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
         let mut table = match file {
             Some(path) => read(path)?,
             None => toml::Table::new(),
         };
-        let mut variables: Vec<_> = environment.into_iter().filter_map(|(name, value)| Some((path(&name)?, value))).collect();
+        let mut variables: Vec<_> =
+            environment.into_iter().filter_map(|(name, value)| Some((path(&name)?, value))).collect();
         variables.sort();
         for (path, value) in variables {
             lay_over(&mut table, &path, &value)?;

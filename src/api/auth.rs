@@ -24,14 +24,7 @@ use sha2::Sha256;
 
 use super::Settings;
 use crate::chance::Chance;
-use crate::model::{AccountKey, Credentials, ExposeSecret as _, Login};
-
-/// Someone the backend, or the store in its place, vouches for.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    pub login: Login,
-    pub key: AccountKey,
-}
+use crate::model::{Credentials, ExposeSecret as _, Login};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,

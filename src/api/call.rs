@@ -15,7 +15,7 @@ use md5::{Digest as _, Md5};
 use tracing::warn;
 
 use super::Api;
-use super::auth::{self, Caller};
+use super::auth;
 use super::error::{Fault, Problem};
 use super::negotiate::Format;
 use super::params::Params;
@@ -24,6 +24,7 @@ use super::render::{Base, Document, render};
 use super::target;
 use crate::drivers::{self, Driver, Kind};
 use crate::model::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+use crate::track::Caller;
 
 /// A request after the outermost layer: matrix, headers, query and form are read, the driver exists.
 #[derive(Clone)]

@@ -1,41 +1,30 @@
-//! `GET /api/changes`: the feed over HTTP. Parameters are judged here; what is due to whom is another room's work, reached
-//! through [`Feed`].
+//! `GET /api/changes`: the feed over HTTP.
 
-use async_trait::async_trait;
+use std::collections::HashMap;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
 
-use super::auth::Caller;
 use super::call::{self, Call};
 use super::error::{Fault, Problem};
 use super::params::Params;
 use super::tracking;
-use crate::model::{Seq, Subscriber};
-use crate::store;
-
-/// What the API needs of the room that knows the log.
-#[async_trait]
-pub trait Feed: Send + Sync {
-    /// A page of changes. With [`Place::After`] everything up to that place is acknowledged.
-    async fn page(&self, caller: &Caller, ask: &Ask) -> Result<Page, FeedError>;
-
-    /// The page was handed over whole: its changes count as delivered to this subscriber.
-    async fn written(&self, caller: &Caller, subscriber: &Subscriber, seqs: &[Seq]) -> Result<(), FeedError>;
-}
+use crate::changes::{Told, fan_out, render};
+use crate::model::{AccountId, Entry, Hook, HookId, Seq, Subscriber};
+use crate::track::Caller;
 
 /// A reader's question; every part of it is within bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    pub subscriber: Subscriber,
-    pub place: Place,
+struct Ask {
+    subscriber: Subscriber,
+    place: Place,
     /// Changes in the answer at most.
-    pub limit: usize,
+    limit: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+enum Place {
     /// What this subscriber has not got yet.
     Undelivered,
     /// The log from a place on, delivered or not.
@@ -43,41 +32,31 @@ pub enum Place {
 }
 
 /// An answer of the feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+struct Page {
     /// A bare JSON array, oldest first.
-    pub body: Bytes,
-    /// To be acknowledged once the body is written; empty when nothing is.
-    pub seqs: Vec<Seq>,
+    body: Vec<u8>,
+    /// To be acknowledged once the body is written out; empty when nothing is.
+    seqs: Vec<Seq>,
     /// The last change that the array includes, or the place asked for when it is empty.
-    pub through: Seq,
+    through: Seq,
     /// There is more.
-    pub more: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum FeedError {
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The place is older than what is kept; the text names the oldest kept.
-    #[error("{0}")]
-    TooOld(String),
-}
-
-impl From<FeedError> for Fault {
-    fn from(err: FeedError) -> Self {
-        match err {
-            FeedError::Store(err) => err.into(),
-            FeedError::TooOld(text) => Self::new(Problem::Gone, text),
-        }
-    }
+    more: bool,
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Fault> {
     let ask = parse(&call.params)?;
     let caller = call.caller().await?;
-    let page = call.api.feed.page(&caller, &ask).await?;
-    let mut response = call::body(StatusCode::OK, page.body.to_vec(), call.format);
+    let account = call.api.store.find_account(&caller.key).await?;
+    let page = match (account, ask.place) {
+        (Some(account), Place::Undelivered) => undelivered(&call, &caller, account, &ask).await?,
+        (Some(account), Place::After(after)) => log(&call, &caller, account, &ask, after).await?,
+        // Nothing was ever tracked there.
+        (None, Place::Undelivered | Place::After(Seq(0))) => {
+            Page { body: b"[]".to_vec(), seqs: vec![], through: Seq(0), more: false }
+        }
+        (None, Place::After(after)) => return Err(ahead(after, Seq(0))),
+    };
+    let mut response = call::body(StatusCode::OK, page.body, call.format);
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("tracker-seq"), HeaderValue::from(page.through.0));
     if page.more
@@ -85,13 +64,81 @@ pub(super) async fn list(call: Call) -> Result<Response, Fault> {
     {
         headers.insert(header::LINK, link);
     }
-    if !page.seqs.is_empty() {
-        let feed = call.api.feed.clone();
-        let written = async move { feed.written(&caller, &ask.subscriber, &page.seqs).await };
+    if let Some(account) = account.filter(|_| !page.seqs.is_empty()) {
+        let api = call.api.clone();
+        let written = async move {
+            let now = api.clock.now();
+            api.store.acknowledge(account, &ask.subscriber, &page.seqs, now).await.map(drop)
+        };
         let body = std::mem::replace(response.body_mut(), Body::empty());
         *response.body_mut() = super::receipt::on_written(body, call.wire.as_ref(), written);
     }
     Ok(response)
+}
+
+/// What this subscriber has not got yet, each with the token of the hook that owes it.
+async fn undelivered(call: &Call, caller: &Caller, account: AccountId, ask: &Ask) -> Result<Page, Fault> {
+    let mut owed = call.api.store.undelivered(account, &ask.subscriber, ask.limit + 1).await?;
+    let more = owed.len() > ask.limit;
+    owed.truncate(ask.limit);
+    let hooks = if owed.is_empty() { Vec::new() } else { call.api.store.hooks(account).await? };
+    let hooks: HashMap<&HookId, &Hook> = hooks.iter().map(|hook| (&hook.id, hook)).collect();
+    let told = owed.iter().map(|(entry, hook)| (entry, hooks.get(hook).copied()));
+    let body = array(call, caller, told);
+    let seqs: Vec<_> = owed.iter().map(|(entry, _)| entry.seq).collect();
+    Ok(Page { body, through: seqs.last().copied().unwrap_or(Seq(0)), seqs, more })
+}
+
+/// The log after a place. Whoever asks for what comes after it has what came before.
+async fn log(call: &Call, caller: &Caller, account: AccountId, ask: &Ask, after: Seq) -> Result<Page, Fault> {
+    let store = &call.api.store;
+    let (oldest, last) = store.log_bounds(account).await?;
+    if after > last {
+        return Err(ahead(after, last));
+    }
+    let first_kept = oldest.unwrap_or(Seq(last.0 + 1));
+    if after.0 + 1 < first_kept.0 {
+        let text = format!(
+            "What came after {after} is no longer kept; the oldest kept change is {first_kept}. List the resources anew and go on from there"
+        );
+        return Err(Fault::new(Problem::Gone, text));
+    }
+    if after > Seq(0) {
+        store.acknowledge_through(account, &ask.subscriber, after, call.api.clock.now()).await?;
+    }
+    let mut entries = store.log_after(account, after, ask.limit + 1).await?;
+    let more = entries.len() > ask.limit;
+    entries.truncate(ask.limit);
+    let mut hooks = if entries.is_empty() { Vec::new() } else { store.hooks(account).await? };
+    hooks.retain(|hook| hook.subscriber == ask.subscriber);
+    let told = entries.iter().map(|entry| {
+        let own = fan_out(&entry.change.subject, &hooks).into_iter().next();
+        (entry, own.and_then(|id| hooks.iter().find(|hook| hook.id == id)))
+    });
+    let body = array(call, caller, told);
+    Ok(Page { body, seqs: vec![], through: entries.last().map_or(after, |entry| entry.seq), more })
+}
+
+fn ahead(after: Seq, last: Seq) -> Fault {
+    Fault::invalid(format!("`after` is {after}, and the last change is {last}: there is nothing to come after it yet"))
+}
+
+/// The same bytes that a callback has, between brackets.
+fn array<'a>(call: &Call, caller: &Caller, told: impl Iterator<Item = (&'a Entry, Option<&'a Hook>)>) -> Vec<u8> {
+    let base = call.callback_base(&caller.key.provider);
+    let mut array = vec![b'['];
+    for (entry, hook) in told {
+        if array.len() > 1 {
+            array.push(b',');
+        }
+        let told = Told {
+            token: hook.and_then(|hook| hook.token.as_ref()),
+            base: hook.map_or(base.as_str(), |hook| hook.base.as_str()),
+        };
+        array.extend(render(entry, &caller.key, told));
+    }
+    array.push(b']');
+    array
 }
 
 /// `<…/api/changes?after=17&limit=100>; rel="next"`

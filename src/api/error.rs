@@ -136,6 +136,7 @@ impl From<drivers::Error> for Fault {
             Kind::NotFound => (Problem::NotFound, None),
             Kind::Throttled { after } => (Problem::Backend, Some(after.unwrap_or(Duration::from_secs(5)))),
             Kind::Unavailable => (Problem::Backend, None),
+            Kind::Failed => (Problem::Internal, None),
             Kind::TimedOut => (Problem::BackendTimeout, None),
             Kind::Unsupported => (Problem::Unsupported, None),
             Kind::Invalid => (Problem::Invalid, None),
@@ -219,9 +220,7 @@ mod tests {
           <message>There is no instance &lt;i-9&gt;</message>
         </error>
         "#);
-        insta::assert_snapshot!(shown(Format::Json, None), @r#"
-        {"code":404,"message":"There is no instance <i-9>","error":"Deltacloud::Exceptions::ObjectNotFound"}
-        "#);
+        insta::assert_snapshot!(shown(Format::Json, None), @r#"{"code":404,"message":"There is no instance <i-9>","error":"Deltacloud::Exceptions::ObjectNotFound"}"#);
         assert!(shown(Format::Xml, Some("eu")).contains("provider='eu'"));
     }
 }

@@ -14,7 +14,7 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tower::ServiceExt as _;
-use tracing::{debug, error};
+use tracing::{Instrument as _, debug, debug_span, error};
 
 use super::call::{self, Call, Inner};
 use super::error::{Fault, Problem};
@@ -63,7 +63,9 @@ pub(super) async fn answer(State(front): State<Front>, request: Request) -> Resp
         provider: None,
         format: Format::Xml,
     };
-    let guarded = AssertUnwindSafe(handle(&front, parts, body, &mut outline)).catch_unwind().await;
+    let span = debug_span!("request", method = %parts.method, path = %outline.path);
+    let handled = handle(&front, parts, body, &mut outline).instrument(span);
+    let guarded = AssertUnwindSafe(handled).catch_unwind().await;
     let mut response = match guarded {
         Ok(Ok(response)) => with_document(response, &outline),
         Ok(Err(fault)) => document(&fault, &outline),

@@ -3,7 +3,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use tracing::warn;
 
-use super::auth::Caller;
 use super::call::Call;
 use super::error::{Fault, Problem};
 use super::known::Shown;
@@ -11,6 +10,7 @@ use super::new_instance;
 use super::render::{InstanceView, List, Member, TrackingView};
 use super::tracking::{self, Asked};
 use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Scope};
+use crate::track::Caller;
 
 /// Filters: `id`, `state`, `realm_id`.
 pub(super) async fn list(call: Call) -> Result<Response, Fault> {
@@ -42,10 +42,24 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
     call.needs("instances")?;
     match tracking::put(&call, Scope::Member(Collection::Instances, id.clone())).await? {
         Some(tracked) => {
-            let instance = tracked.member::<Instance>().ok_or_else(|| Fault::not_found("instance", &id))?;
-            Ok(call.ok(&Member("instance", view(&call, &instance, Some(tracked.view())))))
+            let shown = tracking::tracked_members::<Instance>(&tracked).pop();
+            let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
+            Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
         }
         None => show(call, Path(id)).await,
+    }
+}
+
+/// Sets, replaces or removes the hook of all instances, present and future.
+pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
+    call.needs("instances")?;
+    match tracking::put(&call, Scope::Collection(Collection::Instances)).await? {
+        Some(tracked) => {
+            let members = tracking::tracked_members::<Instance>(&tracked);
+            let views = members.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
+            Ok(call.ok(&List("instances", views)))
+        }
+        None => list(call).await,
     }
 }
 
@@ -64,6 +78,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         }
     };
     let created = call.ask(&login, call.driver.create_instance(&login, &new)).await?;
+    touched(&call, &login).await;
     let mut shown = Vec::new();
     for instance in created {
         let tracking = match &watcher {
@@ -100,7 +115,7 @@ async fn track_new(
 ) -> Option<TrackingView> {
     let scope = Scope::Member(Collection::Instances, instance.id.to_string());
     match tracking::set(call, caller, asked, callback, scope).await {
-        Ok(tracked) => Some(tracked.view()),
+        Ok(tracked) => Some(tracking::tracked_view(&tracked)),
         Err(fault) => {
             warn!(instance.id = %instance.id, "A new instance is not tracked: {}", fault.message);
             None
@@ -115,6 +130,7 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
     let action = action.ok_or_else(|| Fault::of(Problem::NotFound))?;
     let (login, before) = allowed(&call, &id, action).await?;
     let after = call.ask(&login, call.driver.act(&login, &before.id, action)).await?;
+    touched(&call, &login).await;
     // Where nothing is left to read (a stop that deletes), what was there last is all there is to show.
     let instance = after.unwrap_or(before);
     Ok(call.answer(StatusCode::ACCEPTED, &view(&call, &instance, None)))
@@ -124,7 +140,17 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs("instances")?;
     let (login, before) = allowed(&call, &id, Action::Destroy).await?;
     call.ask(&login, call.driver.act(&login, &before.id, Action::Destroy)).await?;
+    touched(&call, &login).await;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Whoever tracks something in the account hears at once. The action has been done, so a store that fails does not fail
+/// the request: the next look comes by itself.
+async fn touched(call: &Call, login: &Login) {
+    let Some(account) = call.account_id(login).await else { return };
+    if let Err(err) = call.api.tracking.touched(account, Collection::Instances).await {
+        warn!(account.id = %account, "The look after an action waits for its turn: {err}");
+    }
 }
 
 /// The instance, if its state allows the action: the same list that clients are shown.

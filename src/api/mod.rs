@@ -43,17 +43,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-pub use auth::Caller;
-pub use changes::{Ask, Feed, FeedError, Page, Place};
 pub use serve::serve;
 pub use settings::Settings;
-pub use tracking::{Hooks, HooksError, SecretAsked, SetHook, Tracked};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
 use crate::model::DriverId;
 use crate::store::Store;
+use crate::track::Tracking;
 use error::{Fault, Problem};
 
 /// The version of the Deltacloud API that the answers follow; also in the `Server` header.
@@ -67,8 +65,7 @@ pub struct Parts {
     pub default_driver: String,
     pub default_provider: String,
     pub store: Arc<dyn Store>,
-    pub hooks: Arc<dyn Hooks>,
-    pub feed: Arc<dyn Feed>,
+    pub tracking: Tracking,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<Chance>,
 }
@@ -82,15 +79,14 @@ pub struct Api {
     /// `https://tracker.example`, when settings say so.
     public_origin: Option<String>,
     store: Arc<dyn Store>,
-    hooks: Arc<dyn Hooks>,
-    feed: Arc<dyn Feed>,
+    tracking: Tracking,
     clock: Arc<dyn Clock>,
     logins: auth::Logins,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, drivers, default_driver, default_provider, store, hooks, feed, clock, chance } = parts;
+        let Parts { settings, drivers, default_driver, default_provider, store, tracking, clock, chance } = parts;
         let logins = auth::Logins::new(&settings, &chance);
         let public_origin = settings.public_url.trim_end_matches('/').to_owned();
         Arc::new(Self {
@@ -100,8 +96,7 @@ impl Api {
             settings,
             drivers,
             store,
-            hooks,
-            feed,
+            tracking,
             clock,
             logins,
         })
@@ -119,11 +114,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/drivers", get(drivers::list).options(|| allow(LIST)))
         .route("/api/drivers/{id}", get(drivers::show))
         .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
-        .route("/api/realms", get(realms::list).options(|| allow(LIST)))
+        .route("/api/realms", get(realms::list).put(realms::track_all).options(|| allow(LIST)))
         .route("/api/realms/{id}", get(realms::show).put(realms::track))
         .route(
             "/api/instances",
-            get(instances::list).post(instances::create).options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+            get(instances::list)
+                .post(instances::create)
+                .put(instances::track_all)
+                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
         )
         .route("/api/instances/{id}", get(instances::show).put(instances::track).delete(instances::destroy))
         .route("/api/instances/{id}/{action}", post(instances::act))

@@ -2,8 +2,9 @@
 
 use super::error::Fault;
 
-/// In the order in which they came, the query's first. A later one of the same name wins.
-#[derive(Debug, Default)]
+/// In the order in which they came, the query's first. A later one of the same name wins. No `Debug`: among them are
+/// passwords and user data.
+#[derive(Default)]
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {

@@ -33,10 +33,23 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
     let scope = Scope::Member(Collection::Realms, id.clone());
     match tracking::put(&call, scope).await? {
         Some(tracked) => {
-            let realm = tracked.member::<Realm>().ok_or_else(|| Fault::not_found("realm", &id))?;
-            Ok(call.ok(&Member("realm", RealmView::new(&realm, call.base(), Some(tracked.view())))))
+            let realm = tracking::tracked_members::<Realm>(&tracked).pop();
+            let realm = realm.ok_or_else(|| Fault::not_found("realm", &id))?;
+            Ok(call.ok(&Member("realm", view(&call, &realm))))
         }
         None => show(call, Path(id)).await,
+    }
+}
+
+/// Sets, replaces or removes the hook of all realms, present and future.
+pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
+    call.needs("realms")?;
+    match tracking::put(&call, Scope::Collection(Collection::Realms)).await? {
+        Some(tracked) => {
+            let members = tracking::tracked_members::<Realm>(&tracked);
+            Ok(call.ok(&List("realms", members.iter().map(|shown| view(&call, shown)).collect())))
+        }
+        None => list(call).await,
     }
 }
 

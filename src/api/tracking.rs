@@ -1,97 +1,39 @@
-//! Hooks over HTTP: `PUT` on a member, and `track_hook` on create. Parameters are judged here; keeping hooks is another
-//! room's work, reached through [`Hooks`].
+//! Hooks over HTTP: `PUT` on a member or a collection, and `track_hook` on create. Parameters are judged here; keeping
+//! hooks is the work of [`track`].
 
-use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use url::Url;
 
-use super::auth::Caller;
 use super::call::Call;
 use super::error::{Fault, Problem};
-use super::known::{Trackable, view};
+use super::known::{Shown, Trackable, view};
 use super::params::Params;
 use super::render::TrackingView;
-use crate::drivers::{self, Driver};
-use crate::model::{Callback, ExposeSecret as _, Hook, Resource, Scope, Secret, Subscriber};
-use crate::store;
+use crate::model::{Callback, ExposeSecret as _, Resource, Scope, Secret, Subscriber};
+use crate::track::{self, Caller, SetHook, Tracked, Wish};
+use crate::{deliver, drivers};
 
-/// What the API needs of the room that keeps hooks.
-#[async_trait]
-pub trait Hooks: Send + Sync {
-    /// Fetches the resource with the caller's own login, takes it as baseline, and sets or replaces the hook.
-    async fn set(&self, caller: &Caller, driver: &dyn Driver, ask: &SetHook) -> Result<Tracked, HooksError>;
-
-    /// Removes a hook; `false`: there was none. Works while the backend is down.
-    async fn remove(&self, caller: &Caller, subscriber: &Subscriber, scope: &Scope) -> Result<bool, HooksError>;
+/// What is said of a hook that was just set.
+pub(super) fn tracked_view(tracked: &Tracked) -> TrackingView {
+    let secret = tracked.new_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+    TrackingView { secret, ..view(Some(&tracked.hook), tracked.observed_at, false) }
 }
 
-/// A hook as asked for; every part of it is within bounds.
-#[derive(Clone, Debug)]
-pub struct SetHook {
-    pub subscriber: Subscriber,
-    pub scope: Scope,
-    pub callback: Callback,
-    pub token: Option<Secret>,
-    /// `None`: keep the one there is, or make one.
-    pub secret: Option<SecretAsked>,
-    /// See [`Hook::base`].
-    pub base: String,
+/// The members of what was tracked, each with the hook beside it.
+pub(super) fn tracked_members<T: Trackable>(tracked: &Tracked) -> Vec<Shown<T>> {
+    let member =
+        |resource: &Resource| Some(Shown { resource: T::of(resource.clone())?, tracking: Some(tracked_view(tracked)) });
+    tracked.resources.iter().filter_map(member).collect()
 }
 
-#[derive(Clone, Debug)]
-pub enum SecretAsked {
-    /// `whsec_` and Base64 of 24 to 64 bytes.
-    Use(Secret),
-    /// Make a new one; the old one signs beside it for a while.
-    Rotate,
-}
-
-/// A hook that is set now.
-#[derive(Clone, Debug)]
-pub struct Tracked {
-    pub hook: Hook,
-    /// The baseline: the member as just fetched.
-    pub resource: Option<Resource>,
-    pub checked_at: Timestamp,
-    /// The secret, if this request made it: shown this once.
-    pub made: Option<Secret>,
-}
-
-impl Tracked {
-    pub(super) fn member<T: Trackable>(&self) -> Option<T> {
-        T::of(self.resource.clone()?)
-    }
-
-    pub(super) fn view(&self) -> TrackingView {
-        let secret = self.made.as_ref().map(|secret| secret.expose_secret().to_owned());
-        TrackingView { secret, ..view(Some(&self.hook), self.checked_at, false) }
-    }
-}
-
-/// Why a hook was not set or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum HooksError {
-    #[error(transparent)]
-    Driver(#[from] drivers::Error),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The backend clearly does not have the resource.
-    #[error("there is no such resource")]
-    NotFound,
-    /// The hook may not be set as asked: the text says why, without secrets.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl From<HooksError> for Fault {
-    fn from(err: HooksError) -> Self {
+impl From<track::Error> for Fault {
+    fn from(err: track::Error) -> Self {
         match err {
-            HooksError::Driver(err) => err.into(),
-            HooksError::Store(err) => err.into(),
-            HooksError::NotFound => Self::of(Problem::NotFound),
-            HooksError::Invalid(text) => Self::invalid(text),
+            track::Error::Driver(err) => err.into(),
+            track::Error::Store(err) => err.into(),
+            track::Error::NotFound(id, collection) => Self::not_found(collection.as_str(), &id),
+            track::Error::Refused(_) | track::Error::Secret(_) => Self::invalid(err.to_string()),
+            track::Error::NotTrackable(_) => Self::new(Problem::NotAllowed, err.to_string()),
+            track::Error::Busy(_) => Self::new(Problem::Backend, err.to_string()),
         }
     }
 }
@@ -107,7 +49,7 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fa
     match &asked.callback {
         Some(callback) => set(call, &caller, &asked, callback, scope).await.map(Some),
         None => {
-            call.api.hooks.remove(&caller, &asked.subscriber, &scope).await?;
+            call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
             Ok(None)
         }
     }
@@ -120,7 +62,7 @@ pub(super) async fn set(
     callback: &Callback,
     scope: Scope,
 ) -> Result<Tracked, Fault> {
-    let ask = SetHook {
+    let wanted = SetHook {
         subscriber: asked.subscriber.clone(),
         scope,
         callback: callback.clone(),
@@ -128,8 +70,8 @@ pub(super) async fn set(
         secret: asked.secret.clone(),
         base: call.callback_base(&caller.key.provider),
     };
-    let set = call.api.hooks.set(caller, call.driver.as_ref(), &ask).await;
-    if let Err(HooksError::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
+    let set = call.api.tracking.set(caller, call.driver.as_ref(), wanted).await;
+    if let Err(track::Error::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
         call.api.logins.refused(&caller.login, call.peer);
     }
     Ok(set?)
@@ -146,7 +88,7 @@ pub(super) struct Asked {
     pub(super) callback: Option<Callback>,
     pub(super) subscriber: Subscriber,
     token: Option<Secret>,
-    secret: Option<SecretAsked>,
+    secret: Wish,
 }
 
 impl Asked {
@@ -169,9 +111,9 @@ impl Asked {
             return Err(Fault::invalid(format!("`track_token` is longer than {TOKEN_BYTES_MAX} bytes")));
         }
         let secret = match params.given("track_secret") {
-            None => None,
-            Some("rotate") => Some(SecretAsked::Rotate),
-            Some(secret) => Some(SecretAsked::Use(signing_secret(secret)?)),
+            None => Wish::Keep,
+            Some("rotate") => Wish::Rotate,
+            Some(secret) => Wish::Given(signing_secret(secret)?),
         };
         let subscriber = subscriber(params)?;
         Ok(Self { callback, subscriber, token: token.map(Secret::from), secret })
@@ -205,15 +147,19 @@ fn hook_url(text: &str) -> Result<Url, Fault> {
 }
 
 fn signing_secret(text: &str) -> Result<Secret, Fault> {
-    let bytes = text.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
-    if bytes.is_some_and(|bytes| (24..=64).contains(&bytes.len())) {
-        return Ok(text.into());
+    match deliver::Key::parse(text) {
+        Ok(_) => Ok(text.into()),
+        Err(err) => Err(Fault::invalid(format!(
+            "`track_secret`: {err}; write `rotate` to have one made, and escape `+` as %2B"
+        ))),
     }
-    Err(Fault::invalid("`track_secret` must be `rotate`, or `whsec_` and Base64 of 24 to 64 bytes (escape `+` as %2B)"))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn asked(pairs: &[(&str, &str)]) -> Result<Asked, Fault> {

@@ -137,7 +137,7 @@ fn facts(facts: &Facts) -> Side<'_> {
 mod tests {
     use super::*;
     use crate::model::{
-        AddressKind, Change, ChangeId, Collection, DriverId, InstanceState, Observed, RealmState, Seq, Subject,
+        Address, AddressKind, Change, ChangeId, Collection, DriverId, InstanceState, Observed, RealmState, Seq, Subject,
     };
 
     fn entry(collection: Collection, id: &str, news: News) -> Entry {

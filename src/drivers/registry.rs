@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{Driver, Ec2Settings, MockSettings, ec2, mock};
@@ -17,6 +18,13 @@ pub struct Settings {
     pub default: String,
     /// The provider of a request that names neither driver nor provider. Empty: the driver's own default.
     pub default_provider: String,
+    /// Networks that providers may lie in although they are private, loopback or otherwise special, as `10.1.0.0/16`. None
+    /// by default: a client names the provider, and must not reach what only this machine can.
+    pub allow_networks: Vec<IpNet>,
+    /// For the name, TCP and TLS, inside each driver's own time-out. Milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Idle connections kept for each provider.
+    pub idle_per_host: usize,
     pub mock: MockSettings,
     pub ec2: Ec2Settings,
 }
@@ -26,6 +34,9 @@ impl Default for Settings {
         Self {
             default: "mock".to_owned(),
             default_provider: String::new(),
+            allow_networks: Vec::new(),
+            connect_timeout_ms: 5_000,
+            idle_per_host: 8,
             mock: MockSettings::default(),
             ec2: Ec2Settings::default(),
         }

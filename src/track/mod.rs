@@ -166,41 +166,18 @@ impl Tracking {
         Ok(Tracked { resources, hook, new_secret, observed_at })
     }
 
-    /// Removes the subscriber's hook and answers with the resource as it is now; fine when there was none.
-    ///
-    /// # Errors
-    /// As [`Tracking::set`]: the caller must own what it stops tracking.
-    pub async fn remove(
-        &self,
-        caller: &Caller,
-        driver: &dyn Driver,
-        subscriber: &Subscriber,
-        scope: &Scope,
-    ) -> Result<Vec<Resource>, Error> {
-        let account = self.store.find_account(&caller.key).await?;
-        let (resources, _) = self.see(caller, account, driver, scope).await?;
-        if let Some(account) = account
-            && self.store.remove_hook(account, subscriber, scope, self.clock.now()).await?
-        {
-            info!(account.id = %account, subscriber = %subscriber, "Hook on {scope:?} removed");
-        }
-        Ok(resources)
-    }
-
-    /// The subscriber's hook on this, for the resource's representation.
+    /// Removes the subscriber's hook; `false`: there was none. Asks the backend for nothing, so that one can stop tracking
+    /// while it is down.
     ///
     /// # Errors
     /// The store's.
-    pub async fn shown(
-        &self,
-        key: &AccountKey,
-        subscriber: &Subscriber,
-        scope: &Scope,
-    ) -> Result<Option<Hook>, store::Error> {
-        match self.store.find_account(key).await? {
-            Some(account) => self.store.hook(account, subscriber, scope).await,
-            None => Ok(None),
+    pub async fn remove(&self, caller: &Caller, subscriber: &Subscriber, scope: &Scope) -> Result<bool, store::Error> {
+        let Some(account) = self.store.find_account(&caller.key).await? else { return Ok(false) };
+        let removed = self.store.remove_hook(account, subscriber, scope, self.clock.now()).await?;
+        if removed {
+            info!(account.id = %account, subscriber = %subscriber, "Hook on {scope:?} removed");
         }
+        Ok(removed)
     }
 
     /// Says that something in the account was just touched, so that the next look comes at once. An account that nobody
@@ -208,11 +185,9 @@ impl Tracking {
     ///
     /// # Errors
     /// The store's.
-    pub async fn touched(&self, key: &AccountKey, collection: Collection) -> Result<(), store::Error> {
-        if let Some(account) = self.store.find_account(key).await? {
-            self.store.look_now(account, collection, self.clock.now()).await?;
-            self.poll.notify_one();
-        }
+    pub async fn touched(&self, account: AccountId, collection: Collection) -> Result<(), store::Error> {
+        self.store.look_now(account, collection, self.clock.now()).await?;
+        self.poll.notify_one();
         Ok(())
     }
 

@@ -27,13 +27,11 @@ async fn a_receiver_that_fails_twice_gets_the_same_change_three_times_and_the_ne
         world.clock.advance(minutes(1));
     }
     let requests = world.receiver.received();
-    let told: Vec<_> = requests.iter().map(|request| (request.header("webhook-id").unwrap().to_owned(), request.answered)).collect();
+    let told: Vec<_> =
+        requests.iter().map(|request| (request.header("webhook-id").unwrap().to_owned(), request.answered)).collect();
     let (first, second) = (told[0].0.clone(), told[3].0.clone());
     assert_ne!(first, second);
-    assert_eq!(
-        told,
-        [(first.clone(), Some(503)), (first.clone(), Some(503)), (first, Some(200)), (second, Some(200))]
-    );
+    assert_eq!(told, [(first.clone(), Some(503)), (first.clone(), Some(503)), (first, Some(200)), (second, Some(200))]);
     assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED", "inst0 STOPPED -> RUNNING"]);
     world.end().await;
 }
@@ -110,7 +108,7 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
     })
     .await;
     let hanging = Receiver::start().await;
-    hanging.always(Hang);
+    hanging.otherwise(Hang);
     let bad = String::from(hanging.url("/cb"));
     for turn in 0..20 {
         let id = format!("inst{turn}");
@@ -162,7 +160,8 @@ async fn a_send_that_could_not_be_recorded_is_sent_again() {
     world.receiver.otherwise(Status(200));
     world.start().await;
     world.deliver().await;
-    let ids: Vec<_> = world.receiver.received().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        world.receiver.received().iter().map(|request| request.header("webhook-id").unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2);
     assert_eq!(ids[0], ids[1]);
     world.end().await;

@@ -65,7 +65,8 @@ async fn a_connection_cut_in_the_middle_of_the_answer_loses_nothing() {
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
     let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
-    let request = format!("GET /api/changes?limit=1000 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
+    let request =
+        format!("GET /api/changes?limit=1000 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut some = [0; 2_000];
     stream.read_exact(&mut some).await.unwrap();

@@ -80,7 +80,8 @@ async fn all_arrived(tracker: &Tracker, receiver: &Receiver) {
 async fn log(tracker: &Tracker) -> Vec<Value> {
     let mut log = Vec::new();
     loop {
-        let (status, text) = tracker.request(Method::GET, &format!("/changes?subscriber=reader&after={}&limit=1000", log.len())).await;
+        let (status, text) =
+            tracker.request(Method::GET, &format!("/changes?subscriber=reader&after={}&limit=1000", log.len())).await;
         assert_eq!(status, StatusCode::OK, "{text}");
         let Value::Array(page) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
         let full = page.len() == 1_000;
@@ -106,7 +107,8 @@ async fn asked_to_stop_it_stops_cleanly_and_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
     let tracker = Tracker::start(folder.path(), &[]).await;
-    let (status, _) = tracker.request(Method::PUT, &format!("/instances/inst1?track_hook={}", receiver.url("/cb"))).await;
+    let (status, _) =
+        tracker.request(Method::PUT, &format!("/instances/inst1?track_hook={}", receiver.url("/cb"))).await;
     assert_eq!(status, StatusCode::OK);
     let (well, log) = tracker.stop().await;
     assert!(well, "{log}");

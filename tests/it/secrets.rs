@@ -21,10 +21,8 @@ async fn no_secret_is_in_the_store_the_log_or_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
     receiver.answers([Status(500), Status(302)]);
-    let settings = [
-        ("TRACKER_DRIVERS__MOCK__PASSWORD", BACKEND_PASSWORD),
-        ("TRACKER_DELIVER__STEPS_MS", "[1, 1, 1, 1]"),
-    ];
+    let settings =
+        [("TRACKER_DRIVERS__MOCK__PASSWORD", BACKEND_PASSWORD), ("TRACKER_DELIVER__STEPS_MS", "[1, 1, 1, 1]")];
     let tracker = Tracker::start(folder.path(), &settings).await;
     let hook = String::from(receiver.url("/cb")).replace("http://", &format!("http://{HOOK_USER}:{HOOK_PASSWORD}@"));
     let mut query = form_urlencoded::Serializer::new(String::new());

@@ -536,6 +536,39 @@ async fn the_feed_is_json_paged_and_counted_once_it_is_written() {
     world.end().await;
 }
 
+/// More than the buffers of two sockets hold.
+const HUGE: usize = 16 * 1024 * 1024;
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_hands_nothing_over() {
+    let world = World::with(Settings { write_ms: 50, ..Settings::default() }).await;
+    *world.memory.padding.lock().unwrap() = HUGE;
+    let ask = format!("GET /api/changes HTTP/1.1\r\nHost: h\r\n{}: {}\r\n\r\n", GOOD.0, GOOD.1);
+    let connect = async || {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut beginning = [0; 100];
+        stream.read_exact(&mut beginning).await.unwrap();
+        stream
+    };
+    drop(connect().await);
+    // This one stays open and reads no more, until the server has lost patience.
+    let idle = connect().await;
+    let memory = world.memory.clone();
+    world.end().await;
+    drop(idle);
+    assert!(memory.written.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_any_buffer_is_handed_over_whole() {
+    let world = World::new().await;
+    *world.memory.padding.lock().unwrap() = HUGE;
+    assert_eq!(world.get("/api/changes").await.body.len(), HUGE + 31);
+    until(|| world.memory.written.lock().unwrap().len() == 3).await;
+    world.end().await;
+}
+
 /// Waits for a condition, within a bound.
 async fn until(condition: impl Fn() -> bool) {
     let met = async {
@@ -623,6 +656,13 @@ async fn a_driver_that_panics_takes_only_its_request_down() {
     let world = World::new().await;
     world.ask("GET", "/api/realms", &[("Authorization", "Basic cGFuaWM6eA==")]).await.is_error(500);
     assert_eq!(world.get("/api/realms").await.status, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_driver_that_hangs_is_given_up() {
+    let world = World::with(Settings { answer_ms: 50, ..Settings::default() }).await;
+    world.ask("GET", "/api/realms", &[("Authorization", "Basic aGFuZzp4")]).await.is_error(502);
     world.end().await;
 }
 

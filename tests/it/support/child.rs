@@ -62,11 +62,8 @@ impl Tracker {
 
     /// The first line of the log that fits, waiting for it.
     pub async fn line(&mut self, fits: impl Fn(&str) -> bool) -> String {
-        let found = tokio::time::timeout(PATIENCE, self.lines.wait_for(|lines| lines.iter().any(|line| fits(line)))).await;
-        match found {
-            Ok(Ok(lines)) => lines.iter().find(|line| fits(line)).unwrap().clone(),
-            _ => panic!("no such line in the log:\n{}", self.log()),
-        }
+        self.line_after(0, &fits).await;
+        self.lines.borrow().iter().find(|line| fits(line)).unwrap().clone()
     }
 
     /// How long the log is by now.
@@ -85,7 +82,8 @@ impl Tracker {
     pub async fn more_lines(&mut self, more: usize) {
         let goal = self.lines.borrow().len() + more;
         let reached = tokio::time::timeout(PATIENCE, self.lines.wait_for(|lines| lines.len() >= goal)).await;
-        assert!(matches!(reached, Ok(Ok(_))), "it fell silent:\n{}", self.log());
+        let reached = matches!(reached, Ok(Ok(_)));
+        assert!(reached, "it fell silent:\n{}", self.log());
     }
 
     pub fn log(&self) -> String {

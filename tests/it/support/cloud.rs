@@ -74,7 +74,8 @@ impl Cloud {
         *self.fault.lock().unwrap() = kind;
     }
 
-    fn enter(&self, call: &str, login: &Login) -> Result<(), Error> {
+    /// The users `panic` and `hang` meet a driver with a bug.
+    async fn enter(&self, call: &str, login: &Login) -> Result<(), Error> {
         self.calls.lock().unwrap().push(call.to_owned());
         if let Some(kind) = *self.fault.lock().unwrap() {
             return Err(Error::new(kind, "ProviderErrorMessage"));
@@ -83,6 +84,7 @@ impl Cloud {
         match (credentials.user.as_str(), credentials.password.expose_secret()) {
             ("mockuser", "mockpassword") => Ok(()),
             ("panic", _) => panic!("a driver with a bug"),
+            ("hang", _) => std::future::pending().await,
             _ => Err(Error::new(Kind::Denied, "The backend refused the credentials")),
         }
     }
@@ -153,27 +155,27 @@ impl Driver for Cloud {
     }
 
     async fn identify(&self, login: &Login) -> Result<String, Error> {
-        self.enter("identify", login)?;
+        self.enter("identify", login).await?;
         Ok("mockuser".to_owned())
     }
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
-        self.enter("instances", login)?;
+        self.enter("instances", login).await?;
         Ok(self.instances.lock().unwrap().clone())
     }
 
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {
-        self.enter("instances_by_id", login)?;
+        self.enter("instances_by_id", login).await?;
         Ok(self.instances.lock().unwrap().iter().filter(|instance| ids.contains(&instance.id)).cloned().collect())
     }
 
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
-        self.enter("realms", login)?;
+        self.enter("realms", login).await?;
         Ok(vec![realm("eu", "Europe"), realm("us", "United States")])
     }
 
     async fn images(&self, login: &Login) -> Result<Vec<Image>, Error> {
-        self.enter("images", login)?;
+        self.enter("images", login).await?;
         Ok(vec![image("img1", "x86_64", "fedoraproject"), image("img3", "i386", "mockuser")])
     }
 
@@ -189,7 +191,7 @@ impl Driver for Cloud {
     }
 
     async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error> {
-        self.enter("create_instance", login)?;
+        self.enter("create_instance", login).await?;
         if new.image == "unknown" {
             return Err(Error::new(Kind::Invalid, "There is no image unknown"));
         }
@@ -208,7 +210,7 @@ impl Driver for Cloud {
     }
 
     async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {
-        self.enter(action.as_str(), login)?;
+        self.enter(action.as_str(), login).await?;
         let mut instances = self.instances.lock().unwrap();
         let place = instances.iter().position(|instance| instance.id == *id).expect("the API looked before it acted");
         let state = match action {

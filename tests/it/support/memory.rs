@@ -24,6 +24,8 @@ pub struct Memory {
     pub hooks: Mutex<Vec<Hook>>,
     pub known: Mutex<BTreeMap<Collection, Known>>,
     pub written: Mutex<Vec<Seq>>,
+    /// Blanks behind a page, to make it longer than any buffer on its way.
+    pub padding: Mutex<usize>,
 }
 
 impl Memory {
@@ -244,7 +246,7 @@ impl api::Feed for Memory {
         let entries: Vec<_> = page.iter().map(|seq| format!("{{\"seq\":{seq}}}")).collect();
         let seqs = if ask.place == Place::Undelivered { page.iter().copied().map(Seq).collect() } else { vec![] };
         Ok(Page {
-            body: Bytes::from(format!("[{}]", entries.join(","))),
+            body: Bytes::from(format!("[{}]{}", entries.join(","), " ".repeat(*self.padding.lock().unwrap()))),
             seqs,
             through: Seq(page.last().copied().unwrap_or(after)),
             more: page.len() < all.len(),

@@ -52,7 +52,7 @@ struct Running {
     parts: Rooms,
     base: String,
     stop: CancellationToken,
-    server: JoinHandle<()>,
+    server: JoinHandle<std::io::Result<()>>,
 }
 
 /// What is left of [`Parts`] when the API has been handed to the server.
@@ -166,7 +166,7 @@ impl World {
     pub async fn start(&mut self) {
         self.turns += 1;
         let chance = Arc::new(Chance::seeded(self.turns));
-        let keys = KeyRing::load_or_create(&self.settings.store, chance.clone()).unwrap();
+        let keys = KeyRing::load_or_create(&self.settings.store, &chance).unwrap();
         let store = store::open(&self.settings.store, keys).await.unwrap();
         store.release_claims().await.unwrap();
         let drivers = Drivers::of([Arc::new(Mock::of(self.provider.0.clone())) as Arc<dyn Driver>]);
@@ -175,7 +175,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let server = tokio::spawn(api::serve(listener, api, stop.clone()));
+        let (router, api_settings, stopped) = (api::router(api), self.settings.api.clone(), stop.clone());
+        let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
         self.running = Some(Running { parts: Rooms { poll, deliver, store }, base, stop, server });
     }
 
@@ -192,7 +193,7 @@ impl World {
         if let Some(Running { stop, server, parts, .. }) = self.running.take() {
             stop.cancel();
             drop(parts);
-            server.await.expect("the server did not panic");
+            server.await.expect("the server did not panic").unwrap();
         }
     }
 
@@ -321,11 +322,8 @@ impl World {
 
     /// All changes of the account in the store, whatever the provider says.
     pub async fn feed_of_the_store(&self) -> Vec<String> {
-        let key = AccountKey {
-            driver: DriverId::new("mock"),
-            provider: "default".to_owned(),
-            identity: USER.to_owned(),
-        };
+        let key =
+            AccountKey { driver: DriverId::new("mock"), provider: "default".to_owned(), identity: USER.to_owned() };
         let account = self.store().find_account(&key).await.unwrap().expect("something was tracked");
         let log = self.store().log_after(account, Seq(0), 1_000).await.unwrap();
         log.iter().map(|entry| format!("{} {}", entry.change.subject.id, entry.change.news)).collect()
