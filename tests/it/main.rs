@@ -1,0 +1,4 @@
+//! The running service and its contracts, one binary.
+
+mod contract;
+mod support;
