@@ -1,7 +1,8 @@
 //! What the tests stand on.
 
-pub(crate) mod child;
-pub(crate) mod moto;
-pub(crate) mod owed;
-pub(crate) mod receiver;
-pub(crate) mod world;
+pub mod child;
+pub mod faulty;
+pub mod moto;
+pub mod owed;
+pub mod receiver;
+pub mod world;

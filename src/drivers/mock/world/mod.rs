@@ -85,15 +85,20 @@ impl World {
         let Ok(behind) = Duration::try_from(behind) else { return };
         self.slept += behind.saturating_sub(CATCH_UP_MAX);
         let to = clock - self.slept;
-        if let Some(life) = self.rules.life.clone() {
-            while self.queue.next_at().is_some_and(|at| at <= to)
-                && let Some((at, event)) = self.queue.pop()
-            {
-                self.now = at;
-                self.happen(event, &life);
-            }
+        while self.queue.next_at().is_some_and(|at| at <= to) {
+            self.next_event();
         }
         self.now = to;
+    }
+
+    /// Lets the first of what is planned happen.
+    fn next_event(&mut self) {
+        if let Some((at, event)) = self.queue.pop()
+            && let Some(life) = self.rules.life.clone()
+        {
+            self.now = at;
+            self.happen(event, &life);
+        }
     }
 
     pub(super) fn instances(&self) -> Vec<Instance> {

@@ -1,0 +1,456 @@
+//! What every driver promises: the documentation of `Driver`, clause by clause.
+//!
+//! A new driver is a function that sets up a [`Subject`] and a line in `contract!`; it then keeps every clause.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracker::chance::Chance;
+use tracker::clock::FakeClock;
+use tracker::drivers::{
+    Driver, Error, Kind, Mock, MockCloud, MockFault, MockLife, MockRate, MockSettings, MockTrouble,
+};
+use tracker::model::{
+    Action, Credentials, DriverId, HardwareProfile, Instance, InstanceId, InstanceState, Login, NewInstance,
+};
+
+use crate::support::faulty::Faulty;
+
+macro_rules! contract {
+    ($($driver:ident)*) => {
+        $(mod $driver {
+            clauses! { $driver:
+                the_name_is_the_id_with_capitals
+                a_provider_has_one_canonical_name
+                the_account_has_one_name
+                wrong_credentials_are_denied_on_every_call
+                a_backend_that_cannot_be_reached_is_an_error_of_every_call
+                lists_are_in_the_order_of_ids
+                hardware_profiles_are_in_the_order_of_size
+                what_is_created_is_as_it_was_asked_for
+                what_is_created_is_listed
+                several_are_created_at_once
+                a_profile_nobody_knows_is_invalid_and_creates_nothing
+                a_look_finds_what_the_list_shows
+                a_look_leaves_out_what_is_not_there
+                a_realm_is_found_by_id_or_clearly_not_there
+                an_image_is_found_by_id_or_clearly_not_there
+                the_actions_shown_are_the_machines
+                what_the_state_does_not_allow_is_a_conflict_and_changes_nothing
+                acting_on_an_unknown_instance_finds_nothing
+                a_life_from_create_to_destroy
+                only_what_is_between_states_is_settling
+            }
+        })*
+    };
+}
+
+macro_rules! clauses {
+    ($driver:ident: $($clause:ident)*) => {
+        $(#[tokio::test]
+        async fn $clause() {
+            super::$clause(super::$driver().await).await;
+        })*
+    };
+}
+
+contract! { mock_reference mock_lively mock_behind_faulty }
+
+/// A driver over a backend of its own, and what one has to know to ask it.
+struct Subject {
+    driver: Arc<dyn Driver>,
+    login: Login,
+    /// The right user with a wrong password.
+    wrong: Login,
+    image: &'static str,
+    /// Not the one it would choose by itself.
+    realm: &'static str,
+    /// Not the one it would choose by itself.
+    profile: &'static str,
+    /// Ids of the right form that nothing has.
+    unknown_instance: &'static str,
+    unknown_image: &'static str,
+    /// The same kind of driver, its backend out of reach.
+    cut_off: Arc<dyn Driver>,
+    /// Gives the backend time to get on.
+    wait: Box<dyn Fn() + Send + Sync>,
+}
+
+async fn mock_reference() -> Subject {
+    mock(MockSettings::default())
+}
+
+/// With its delays, but nothing that nobody asked for.
+async fn mock_lively() -> Subject {
+    mock(MockSettings { lively: true, life: MockLife::quiet(), ..MockSettings::default() })
+}
+
+/// The wrapper that tests put around drivers passes everything on.
+async fn mock_behind_faulty() -> Subject {
+    let subject = mock_reference().await;
+    let wrapped = |driver| Arc::new(Faulty::new(driver));
+    Subject { driver: wrapped(subject.driver), cut_off: wrapped(subject.cut_off), ..subject }
+}
+
+fn mock(settings: MockSettings) -> Subject {
+    let down = MockFault {
+        calls: Vec::new(),
+        kind: MockTrouble::Unavailable,
+        rate: MockRate::ALWAYS,
+        from_s: 0,
+        until_s: None,
+        after_s: None,
+    };
+    let broken = MockSettings { faults: vec![down], ..settings.clone() };
+    let clock = Arc::new(FakeClock::at(Timestamp::from_second(1_700_000_000).unwrap()));
+    let login = |password: &str| Login {
+        driver: DriverId::new("mock"),
+        provider: None,
+        credentials: Credentials { user: "mockuser".to_owned(), password: password.into() },
+    };
+    let driver = |settings| -> Arc<dyn Driver> {
+        Arc::new(Mock::of(MockCloud::new(settings, clock.clone(), &Chance::seeded(1))))
+    };
+    Subject {
+        driver: driver(settings),
+        cut_off: driver(broken),
+        login: login("mockpassword"),
+        wrong: login("wrong"),
+        image: "img2",
+        realm: "eu",
+        profile: "m1-xlarge",
+        unknown_instance: "inst999",
+        unknown_image: "img999",
+        wait: Box::new(move || clock.advance(Duration::from_secs(1))),
+    }
+}
+
+const ACTIONS: [Action; 4] = [Action::Start, Action::Stop, Action::Reboot, Action::Destroy];
+
+/// How often a backend is asked for something that takes it time.
+const LOOKS_MAX: usize = 600;
+
+impl Subject {
+    fn new_instance(&self) -> NewInstance {
+        NewInstance { image: self.image.to_owned(), count: 1, ..NewInstance::default() }
+    }
+
+    async fn create(&self) -> Instance {
+        let mut created = self.driver.create_instance(&self.login, &self.new_instance()).await.unwrap();
+        assert_eq!(created.len(), 1);
+        created.remove(0)
+    }
+
+    async fn create_running(&self) -> Instance {
+        let id = self.create().await.id;
+        self.reaches(&id, InstanceState::Running).await
+    }
+
+    async fn list(&self) -> Vec<Instance> {
+        self.driver.instances(&self.login).await.unwrap()
+    }
+
+    async fn look(&self, id: &InstanceId) -> Option<Instance> {
+        self.driver.instance(&self.login, id).await.unwrap()
+    }
+
+    async fn act(&self, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {
+        self.driver.act(&self.login, id, action).await
+    }
+
+    async fn reaches(&self, id: &InstanceId, state: InstanceState) -> Instance {
+        let mut seen = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let instance = self.look(id).await.expect("an instance that nobody destroyed is there");
+            if instance.state == state {
+                return instance;
+            }
+            if seen.last() != Some(&instance.state) {
+                seen.push(instance.state);
+            }
+            (self.wait)();
+        }
+        panic!("{id} never was {state}, only {seen:?}");
+    }
+}
+
+async fn the_name_is_the_id_with_capitals(subject: Subject) {
+    let abilities = subject.driver.abilities();
+    assert_eq!(abilities.name.to_lowercase(), abilities.id);
+    assert_eq!(abilities.id, abilities.id.to_lowercase());
+    assert_eq!(abilities.machine.states()[0], "start");
+    for (collection, feature) in abilities.features {
+        assert!(abilities.collections.contains(collection), "{} of {collection}", feature.name);
+        assert!(["create", "index"].contains(&feature.operation), "{feature:?}");
+    }
+}
+
+async fn a_provider_has_one_canonical_name(subject: Subject) {
+    let provider = |given: Option<&str>| subject.driver.provider(given).unwrap();
+    let canonical = provider(subject.login.provider.as_deref());
+    assert!(!canonical.is_empty());
+    assert_eq!(provider(Some(&canonical)), canonical, "its own name");
+    assert_eq!(provider(Some(&canonical.to_uppercase())), canonical, "in capitals");
+    assert!(!provider(None).is_empty());
+    assert_eq!(provider(None), provider(Some(&provider(None))), "the default has a name");
+    for known in subject.driver.abilities().providers {
+        assert_eq!(provider(Some(known.id)), known.id);
+    }
+}
+
+async fn the_account_has_one_name(subject: Subject) {
+    let name = subject.driver.identify(&subject.login).await.unwrap();
+    assert!(!name.is_empty());
+    assert_eq!(subject.driver.identify(&subject.login).await.unwrap(), name);
+}
+
+async fn wrong_credentials_are_denied_on_every_call(subject: Subject) {
+    let id = subject.create_running().await.id;
+    let before = subject.list().await;
+    let (driver, wrong) = (&subject.driver, &subject.wrong);
+    let check = |what: &str, error: Option<Error>| {
+        assert_eq!(error.map(|error| error.kind), Some(Kind::Denied), "{what}");
+    };
+    check("identify", driver.identify(wrong).await.err());
+    check("instances", driver.instances(wrong).await.err());
+    check("instances_by_id", driver.instances_by_id(wrong, &BTreeSet::from([id.clone()])).await.err());
+    check("instance", driver.instance(wrong, &id).await.err());
+    check("realms", driver.realms(wrong).await.err());
+    check("realm", driver.realm(wrong, subject.realm).await.err());
+    check("images", driver.images(wrong).await.err());
+    check("image", driver.image(wrong, subject.image).await.err());
+    check("create_instance", driver.create_instance(wrong, &subject.new_instance()).await.err());
+    for action in ACTIONS {
+        check(action.as_str(), driver.act(wrong, &id, action).await.err());
+    }
+    if driver.abilities().open_hardware_profiles {
+        assert_eq!(
+            driver.hardware_profiles(wrong).await.unwrap(),
+            driver.hardware_profiles(&subject.login).await.unwrap(),
+            "open to everybody"
+        );
+    } else {
+        check("hardware_profiles", driver.hardware_profiles(wrong).await.err());
+    }
+    assert_eq!(subject.list().await, before, "nothing was done");
+}
+
+async fn a_backend_that_cannot_be_reached_is_an_error_of_every_call(subject: Subject) {
+    let (driver, login) = (&subject.cut_off, &subject.login);
+    let check = |what: &str, error: Option<Error>| {
+        let error = error.unwrap_or_else(|| panic!("{what} had an answer"));
+        assert!([Kind::Unavailable, Kind::TimedOut].contains(&error.kind), "{what}: {:?} {error}", error.kind);
+    };
+    let id = InstanceId::from(subject.unknown_instance);
+    check("identify", driver.identify(login).await.err());
+    check("instances", driver.instances(login).await.err());
+    check("instances_by_id", driver.instances_by_id(login, &BTreeSet::from([id.clone()])).await.err());
+    check("instance", driver.instance(login, &id).await.err());
+    check("realms", driver.realms(login).await.err());
+    check("realm", driver.realm(login, subject.realm).await.err());
+    check("images", driver.images(login).await.err());
+    check("image", driver.image(login, subject.image).await.err());
+    check("hardware_profiles", driver.hardware_profiles(login).await.err());
+    check("create_instance", driver.create_instance(login, &subject.new_instance()).await.err());
+    for action in ACTIONS {
+        check(action.as_str(), driver.act(login, &id, action).await.err());
+    }
+}
+
+async fn lists_are_in_the_order_of_ids(subject: Subject) {
+    for _ in 0..12 {
+        subject.create().await;
+    }
+    let instances: Vec<String> = subject.list().await.into_iter().map(|one| one.id.0).collect();
+    let realms: Vec<String> =
+        subject.driver.realms(&subject.login).await.unwrap().into_iter().map(|one| one.id).collect();
+    assert!(instances.len() >= 12 && instances.is_sorted_by(|a, b| a < b), "{instances:?}");
+    assert!(!realms.is_empty() && realms.is_sorted_by(|a, b| a < b), "{realms:?}");
+}
+
+async fn hardware_profiles_are_in_the_order_of_size(subject: Subject) {
+    let profiles = subject.driver.hardware_profiles(&subject.login).await.unwrap();
+    let size = |profile: &HardwareProfile| {
+        let measure = |name| {
+            let property = profile.properties.iter().find(|property| property.name == name)?;
+            Some(property.value.parse::<f64>().expect("cpu and memory are numbers"))
+        };
+        match (measure("cpu"), measure("memory")) {
+            (Some(cpu), Some(memory)) => (cpu, memory),
+            _ => (f64::INFINITY, f64::INFINITY),
+        }
+    };
+    assert!(profiles.iter().any(|profile| profile.id == subject.profile));
+    assert!(profiles.is_sorted_by(|a, b| size(a) <= size(b)), "{profiles:?}");
+}
+
+async fn what_is_created_is_as_it_was_asked_for(subject: Subject) {
+    let named = subject.driver.abilities().features.iter().any(|(_, feature)| feature.name == "user_name");
+    let new = NewInstance {
+        realm: Some(subject.realm.to_owned()),
+        hardware_profile: Some(subject.profile.to_owned()),
+        name: named.then(|| "web".to_owned()),
+        ..subject.new_instance()
+    };
+    let created = subject.driver.create_instance(&subject.login, &new).await.unwrap().remove(0);
+    let looked = subject.look(&created.id).await.unwrap();
+    for instance in [created, looked] {
+        assert_eq!(instance.image.as_deref(), Some(subject.image));
+        assert_eq!(instance.realm, new.realm);
+        assert_eq!(instance.hardware_profile, new.hardware_profile);
+        if named {
+            assert_eq!(instance.name.as_deref(), Some("web"));
+        }
+        assert!([InstanceState::Pending, InstanceState::Running].contains(&instance.state), "{}", instance.state);
+        assert!(!instance.native_state.is_empty());
+    }
+}
+
+async fn what_is_created_is_listed(subject: Subject) {
+    let before = ids(&subject.list().await);
+    let created = subject.create().await;
+    assert!(!before.contains(&created.id));
+    let mut expected = before;
+    expected.insert(created.id);
+    assert_eq!(ids(&subject.list().await), expected);
+}
+
+async fn several_are_created_at_once(subject: Subject) {
+    let new = NewInstance { count: 3, ..subject.new_instance() };
+    let created = subject.driver.create_instance(&subject.login, &new).await.unwrap();
+    assert_eq!((created.len(), ids(&created).len()), (3, 3));
+    assert!(ids(&created).is_subset(&ids(&subject.list().await)));
+}
+
+async fn a_profile_nobody_knows_is_invalid_and_creates_nothing(subject: Subject) {
+    let before = ids(&subject.list().await);
+    let new = NewInstance { hardware_profile: Some("x9.gigantic".to_owned()), ..subject.new_instance() };
+    let error = subject.driver.create_instance(&subject.login, &new).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Invalid, "{error}");
+    assert_eq!(ids(&subject.list().await), before);
+}
+
+async fn a_look_finds_what_the_list_shows(subject: Subject) {
+    subject.create_running().await;
+    let list = subject.list().await;
+    assert!(!list.is_empty());
+    assert_eq!(subject.driver.instances_by_id(&subject.login, &ids(&list)).await.unwrap(), list);
+    for instance in list {
+        assert_eq!(subject.look(&instance.id).await, Some(instance));
+    }
+}
+
+async fn a_look_leaves_out_what_is_not_there(subject: Subject) {
+    let id = subject.create().await.id;
+    let unknown = InstanceId::from(subject.unknown_instance);
+    let look = async |ids: BTreeSet<InstanceId>| {
+        let found = subject.driver.instances_by_id(&subject.login, &ids).await.unwrap();
+        found.into_iter().map(|instance| instance.id).collect::<Vec<_>>()
+    };
+    assert_eq!(look(BTreeSet::from([unknown.clone(), id.clone()])).await, [id]);
+    assert_eq!(look(BTreeSet::from([unknown.clone()])).await, []);
+    assert_eq!(look(BTreeSet::new()).await, [], "asked for nothing, it does not answer with everything");
+    assert_eq!(subject.look(&unknown).await, None);
+}
+
+async fn a_realm_is_found_by_id_or_clearly_not_there(subject: Subject) {
+    let realms = subject.driver.realms(&subject.login).await.unwrap();
+    assert!(realms.iter().any(|realm| realm.id == subject.realm));
+    for realm in realms {
+        let id = realm.id.clone();
+        assert_eq!(subject.driver.realm(&subject.login, &id).await.unwrap(), Some(realm));
+    }
+    assert_eq!(subject.driver.realm(&subject.login, "atlantis-1z").await.unwrap(), None);
+}
+
+async fn an_image_is_found_by_id_or_clearly_not_there(subject: Subject) {
+    let images = subject.driver.images(&subject.login).await.unwrap();
+    let listed = images.into_iter().find(|image| image.id == subject.image);
+    assert!(listed.is_some());
+    assert_eq!(subject.driver.image(&subject.login, subject.image).await.unwrap(), listed);
+    assert_eq!(subject.driver.image(&subject.login, subject.unknown_image).await.unwrap(), None);
+}
+
+async fn the_actions_shown_are_the_machines(subject: Subject) {
+    let machine = subject.driver.abilities().machine;
+    let check = |instance: &Instance| assert_eq!(instance.actions, machine.actions(instance.state), "{instance:?}");
+    check(&subject.create().await);
+    let running = subject.create_running().await;
+    assert!(running.actions.contains(&Action::Stop), "{:?}", running.actions);
+    check(&subject.act(&running.id, Action::Stop).await.unwrap().unwrap());
+    check(&subject.reaches(&running.id, InstanceState::Stopped).await);
+    subject.list().await.iter().for_each(check);
+}
+
+async fn what_the_state_does_not_allow_is_a_conflict_and_changes_nothing(subject: Subject) {
+    let running = subject.create_running().await;
+    let stopped = subject.create_running().await.id;
+    subject.act(&stopped, Action::Stop).await.unwrap();
+    let stopped = subject.reaches(&stopped, InstanceState::Stopped).await;
+    for instance in [running, stopped] {
+        let refused = ACTIONS.into_iter().filter(|action| !instance.actions.contains(action));
+        let mut any = false;
+        for action in refused {
+            any = true;
+            let error = subject.act(&instance.id, action).await.unwrap_err();
+            assert_eq!(error.kind, Kind::Conflict, "{action:?} while {}: {error}", instance.state);
+        }
+        assert!(any, "{} refuses nothing", instance.state);
+        assert_eq!(subject.look(&instance.id).await.map(|after| after.state), Some(instance.state));
+    }
+}
+
+async fn acting_on_an_unknown_instance_finds_nothing(subject: Subject) {
+    for action in ACTIONS {
+        let error = subject.act(&subject.unknown_instance.into(), action).await.unwrap_err();
+        assert_eq!(error.kind, Kind::NotFound, "{action:?}: {error}");
+    }
+}
+
+async fn a_life_from_create_to_destroy(subject: Subject) {
+    let id = subject.create_running().await.id;
+    let act = async |action| subject.act(&id, action).await.unwrap();
+
+    let rebooted = act(Action::Reboot).await.expect("still there");
+    assert_eq!(rebooted.id, id);
+    subject.reaches(&id, InstanceState::Running).await;
+
+    let stopped = act(Action::Stop).await.expect("still there");
+    assert_ne!(stopped.state, InstanceState::Running, "read back at once");
+    subject.reaches(&id, InstanceState::Stopped).await;
+
+    let started = act(Action::Start).await.expect("still there");
+    assert_ne!(started.state, InstanceState::Stopped, "read back at once");
+    subject.reaches(&id, InstanceState::Running).await;
+
+    act(Action::Stop).await;
+    subject.reaches(&id, InstanceState::Stopped).await;
+    act(Action::Destroy).await;
+    for _ in 0..LOOKS_MAX {
+        match subject.look(&id).await.map(|instance| instance.state) {
+            None | Some(InstanceState::Finish) => return,
+            Some(_) => (subject.wait)(),
+        }
+    }
+    panic!("{id} is neither gone nor finished");
+}
+
+async fn only_what_is_between_states_is_settling(subject: Subject) {
+    let check = |instance: &Instance| {
+        let between = [InstanceState::Pending, InstanceState::Stopping].contains(&instance.state);
+        assert!(!between || instance.settling, "{} is about to move", instance.state);
+        let at_rest = [InstanceState::Running, InstanceState::Stopped, InstanceState::Finish].contains(&instance.state);
+        assert!(!at_rest || !instance.settling, "{} stays", instance.state);
+    };
+    check(&subject.create().await);
+    let id = subject.create_running().await.id;
+    check(&subject.look(&id).await.unwrap());
+    check(&subject.act(&id, Action::Stop).await.unwrap().unwrap());
+    check(&subject.reaches(&id, InstanceState::Stopped).await);
+}
+
+fn ids(instances: &[Instance]) -> BTreeSet<InstanceId> {
+    instances.iter().map(|instance| instance.id.clone()).collect()
+}

@@ -1,0 +1,3 @@
+//! Promises that every implementation of a trait keeps.
+
+mod driver;

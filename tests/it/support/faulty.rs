@@ -1,0 +1,171 @@
+//! A driver that fails when told to, around any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tracker::drivers::{Abilities, Driver, Error, Kind};
+use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
+
+/// Counts the calls that go to a backend, from 1, and fails those it was told to; a failed call does not reach the inner
+/// driver. Every method of the trait is passed on by name: a default one would slip past.
+pub(crate) struct Faulty {
+    inner: Arc<dyn Driver>,
+    script: Mutex<Script>,
+}
+
+#[derive(Default)]
+struct Script {
+    calls: usize,
+    fail: BTreeMap<usize, Kind>,
+    fail_from: Option<(usize, Kind)>,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
+        Self { inner, script: Mutex::default() }
+    }
+
+    /// The `number`th call from the beginning fails.
+    pub(crate) fn fail_call(self, number: usize, kind: Kind) -> Self {
+        self.script().fail.insert(number, kind);
+        self
+    }
+
+    /// The `number`th call from the beginning fails, and all after it, but for those that fail otherwise.
+    pub(crate) fn fail_from(self, number: usize, kind: Kind) -> Self {
+        self.script().fail_from = Some((number, kind));
+        self
+    }
+
+    /// How many calls came so far, failed ones included.
+    pub(crate) fn calls(&self) -> usize {
+        self.script().calls
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().expect("counting does not panic")
+    }
+
+    fn call(&self) -> Result<&dyn Driver, Error> {
+        let mut script = self.script();
+        script.calls += 1;
+        let number = script.calls;
+        let lasting = script.fail_from.filter(|&(first, _)| number >= first).map(|(_, kind)| kind);
+        match script.fail.get(&number).copied().or(lasting) {
+            Some(kind) => Err(Error::new(kind, format!("call {number} fails on purpose: {kind:?}"))),
+            None => Ok(&*self.inner),
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Faulty {
+    fn abilities(&self) -> &Abilities {
+        self.inner.abilities()
+    }
+
+    fn provider(&self, given: Option<&str>) -> Result<String, Error> {
+        self.inner.provider(given)
+    }
+
+    async fn identify(&self, login: &Login) -> Result<String, Error> {
+        self.call()?.identify(login).await
+    }
+
+    async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
+        self.call()?.instances(login).await
+    }
+
+    async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {
+        self.call()?.instances_by_id(login, ids).await
+    }
+
+    async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
+        self.call()?.realms(login).await
+    }
+
+    async fn images(&self, login: &Login) -> Result<Vec<Image>, Error> {
+        self.call()?.images(login).await
+    }
+
+    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
+        self.call()?.image(login, id).await
+    }
+
+    async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error> {
+        self.call()?.hardware_profiles(login).await
+    }
+
+    async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error> {
+        self.call()?.create_instance(login, new).await
+    }
+
+    async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {
+        self.call()?.act(login, id, action).await
+    }
+
+    async fn instance(&self, login: &Login, id: &InstanceId) -> Result<Option<Instance>, Error> {
+        self.call()?.instance(login, id).await
+    }
+
+    async fn realm(&self, login: &Login, id: &str) -> Result<Option<Realm>, Error> {
+        self.call()?.realm(login, id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use tracker::chance::Chance;
+    use tracker::clock::FakeClock;
+    use tracker::drivers::{Mock, MockCloud, MockSettings};
+    use tracker::model::{Credentials, DriverId};
+
+    use super::*;
+
+    fn login() -> Login {
+        let credentials = Credentials { user: "mockuser".to_owned(), password: "mockpassword".into() };
+        Login { driver: DriverId::new("mock"), provider: None, credentials }
+    }
+
+    fn cloud() -> MockCloud {
+        let clock = Arc::new(FakeClock::at(Timestamp::UNIX_EPOCH));
+        MockCloud::new(MockSettings::default(), clock, &Chance::seeded(1))
+    }
+
+    #[tokio::test]
+    async fn only_the_call_that_is_told_fails_and_it_does_not_go_through() {
+        let cloud = cloud();
+        let faulty = Faulty::new(Arc::new(Mock::of(cloud.clone()))).fail_call(2, Kind::Unavailable);
+        assert!(faulty.instances(&login()).await.is_ok());
+        let error = faulty.act(&login(), &"inst1".into(), Action::Stop).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unavailable);
+        assert!(faulty.realm(&login(), "us").await.unwrap().is_some());
+        assert_eq!((faulty.calls(), cloud.calls().len()), (3, 2));
+    }
+
+    #[tokio::test]
+    async fn every_method_counts_once() {
+        let faulty = Faulty::new(Arc::new(Mock::of(cloud()))).fail_from(1, Kind::TimedOut).fail_call(3, Kind::Denied);
+        let (login, id) = (login(), InstanceId::from("inst1"));
+        let kinds = [
+            faulty.identify(&login).await.err(),
+            faulty.instances(&login).await.err(),
+            faulty.instances_by_id(&login, &BTreeSet::new()).await.err(),
+            faulty.realms(&login).await.err(),
+            faulty.images(&login).await.err(),
+            faulty.image(&login, "img1").await.err(),
+            faulty.hardware_profiles(&login).await.err(),
+            faulty.create_instance(&login, &NewInstance::default()).await.err(),
+            faulty.act(&login, &id, Action::Stop).await.err(),
+            faulty.instance(&login, &id).await.err(),
+            faulty.realm(&login, "us").await.err(),
+        ]
+        .map(|error| error.map(|error| error.kind));
+        let mut expected = [Some(Kind::TimedOut); 11];
+        expected[2] = Some(Kind::Denied);
+        assert_eq!(kinds, expected);
+        assert_eq!(faulty.calls(), 11);
+    }
+}
