@@ -109,6 +109,7 @@ mod tests {
         check("/api;driver", "/api", None, None);
         check("/api/instances;driver=ec2/1;x=y", "/api/instances/1", None, None);
         check("/x;driver=ec2", "/x", None, None);
+        check("/api/instances/api;driver=ec2", "/api/instances/api", None, None);
         check("/api/instances/", "/api/instances/", None, None);
         check("/api/a%20b%2Fc", "/api/a%20b%2Fc", None, None);
         check("", "", None, None);

@@ -375,6 +375,8 @@ async fn t1_t7_t9_t41_errors_and_heads_are_what_clients_survive() {
     check("GET", "/api?format=foo", &[], 406).await;
     check("GET", "/api/changes?format=xml", &[GOOD], 406).await;
     check("GET", "/api/%ff", &[], 400).await;
+    check("GET", "/api;provider=%0d%0aX:y", &[], 400).await;
+    check("GET", &format!("/api;driver={}", "x".repeat(65)), &[], 400).await;
     check("GET", "/api", &[("Host", "a b")], 400).await;
     check("GET", "/api/images", &[GOOD, ("X-Deltacloud-Driver", "ec2")], 501).await;
     check("GET", "/api;provider=nonsense/realms", &[GOOD], 400).await;
@@ -541,7 +543,7 @@ const HUGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_hands_nothing_over() {
-    let world = World::with(Settings { write_ms: 50, ..Settings::default() }).await;
+    let world = World::with(Settings { write_ms: 50, stop_ms: 60_000, ..Settings::default() }).await;
     *world.memory.padding.lock().unwrap() = HUGE;
     let ask = format!("GET /api/changes HTTP/1.1\r\nHost: h\r\n{}: {}\r\n\r\n", GOOD.0, GOOD.1);
     let connect = async || {
@@ -555,7 +557,7 @@ async fn an_answer_that_breaks_off_hands_nothing_over() {
     // This one stays open and reads no more, until the server has lost patience.
     let idle = connect().await;
     let memory = world.memory.clone();
-    world.end().await;
+    tokio::time::timeout(Duration::from_secs(10), world.end()).await.expect("nobody waits for one who does not read");
     drop(idle);
     assert!(memory.written.lock().unwrap().is_empty());
 }
@@ -705,7 +707,8 @@ fn rubbish_is_answered_with_an_error_document_and_never_a_fault_of_ours() {
         ]
     };
     let path = proptest::collection::vec(piece(), 0..5).prop_map(|pieces| format!("/{}", pieces.join("/")));
-    let path = prop_oneof![path.clone(), path.prop_map(|path| format!("/api{path}"))];
+    let sane = "/api(;driver=(ec2|mock))?/(instances|realms|images|hardware_profiles|drivers|changes)(/(inst0|us|img1|[!-~]{1,8})(/(stop|start|reboot|x))?)?";
+    let path = prop_oneof![1 => path.clone(), 1 => path.prop_map(|path| format!("/api{path}")), 3 => sane];
     let query = prop_oneof![
         Just(String::new()),
         "[!-~]{0,30}".prop_map(|query| format!("?{query}")),
@@ -713,10 +716,10 @@ fn rubbish_is_answered_with_an_error_document_and_never_a_fault_of_ours() {
             .prop_map(|query| format!("?{query}")),
     ];
     let header = prop_oneof![
-        Just(format!("{}: {}", GOOD.0, GOOD.1)),
-        "(Host|Accept|X-Deltacloud-Driver|X-Deltacloud-Provider|X-Forwarded-Host|X-Forwarded-Proto|Authorization\
+        4 => Just(format!("{}: {}", GOOD.0, GOOD.1)),
+        2 => "(Host|Accept|X-Deltacloud-Driver|X-Deltacloud-Provider|X-Forwarded-Host|X-Forwarded-Proto|Authorization\
          |X-HTTP-Method-Override|Referer|Content-Type): [ -~]{0,30}",
-        "(Accept|X-Deltacloud-Driver|X-Deltacloud-Provider|Authorization): \\PC{0,10}",
+        1 => "(Accept|X-Deltacloud-Driver|X-Deltacloud-Provider|Authorization): \\PC{0,10}",
     ];
     let method =
         prop_oneof![Just("GET"), Just("POST"), Just("PUT"), Just("DELETE"), Just("PATCH"), Just("TRACE"), Just("FOO")];
