@@ -71,7 +71,10 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     // A bad hook, or a caller nobody knows, must be refused before anything exists.
     let asked = Asked::parse(&call.params)?;
     let watcher = match &asked.callback {
-        Some(callback) => Some((call.caller().await?, callback)),
+        Some(callback) => {
+            call.api.tracking.check(callback)?;
+            Some((call.caller().await?, callback))
+        }
         None => {
             call.visitor().await?;
             None

@@ -100,7 +100,14 @@ impl Observer {
     ) -> Result<Timestamp, Error> {
         let ask = |known: &Known, now| plan::ask(known, now, &self.rules, &self.settings);
         self.observe(account, login, driver, collection, ask).await?;
-        let known = self.store.known(account, collection).await?;
+        let mut known = self.store.known(account, collection).await?;
+        // A list serves all but those it missed before: for them it takes a look of their own.
+        let (ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        if !ripe.is_empty() {
+            let ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+            self.look(account, login, driver, collection, &ripe).await?;
+            known = self.store.known(account, collection).await?;
+        }
         Ok(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings))
     }
 

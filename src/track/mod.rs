@@ -143,9 +143,7 @@ impl Tracking {
     /// # Errors
     /// [`Error::Refused`] before anything is asked of the backend; nothing is stored on any error.
     pub async fn set(&self, caller: &Caller, driver: &dyn Driver, wanted: SetHook) -> Result<Tracked, Error> {
-        if let Callback::Post(url) = &wanted.callback {
-            self.outbound.check(url)?;
-        }
+        self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
         let account = self.store.find_account(&caller.key).await?;
         let (resources, observed_at) = self.see(caller, account, driver, &wanted.scope).await?;
@@ -164,6 +162,17 @@ impl Tracking {
         self.poll.notify_one();
         self.deliver.notify_one();
         Ok(Tracked { resources, hook, new_secret, observed_at })
+    }
+
+    /// What can be said of a callback before anything is done for it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for one that may never be called.
+    pub fn check(&self, callback: &Callback) -> Result<(), Error> {
+        match callback {
+            Callback::Post(url) => Ok(self.outbound.check(url)?),
+            Callback::Feed => Ok(()),
+        }
     }
 
     /// Removes the subscriber's hook; `false`: there was none. Asks the backend for nothing, so that one can stop tracking

@@ -81,8 +81,8 @@ impl Tracker {
     /// Waits until the log has this many more lines than now: a moment in the middle of whatever it does.
     pub async fn more_lines(&mut self, more: usize) {
         let goal = self.lines.borrow().len() + more;
-        let reached = tokio::time::timeout(PATIENCE, self.lines.wait_for(|lines| lines.len() >= goal)).await;
-        let reached = matches!(reached, Ok(Ok(_)));
+        let reached = self.lines.wait_for(|lines| lines.len() >= goal);
+        let reached = matches!(tokio::time::timeout(PATIENCE, reached).await, Ok(Ok(_)));
         assert!(reached, "it fell silent:\n{}", self.log());
     }
 
