@@ -121,11 +121,11 @@ impl Polls for Sqlite {
         let spread_ms = int(spread.as_millis()).min(SPREAD_MS_MAX);
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
-        // Multiplied by a large prime, neighbouring accounts land far apart; the low 32 bits are the point, as a fraction of
-        // the spread. Earlier than that is left as it is: nothing is ever put off here.
+        // Multiplied by the golden ratio, neighbouring accounts land far apart; the low 32 bits are the point, as a fraction of
+        // the spread. All of it stays below 63 bits. What is due earlier is left as it is: nothing is ever put off here.
         let brought = sqlx::query(
             "UPDATE units
-             SET due_at = min(due_at, $2 + (((account_id & 4294967295) * 2147483629 & 4294967295) * $3 >> 32))
+             SET due_at = min(due_at, $2 + (((account_id & 2147483647) * 2654435769 & 4294967295) * $3 >> 32))
              WHERE collection = $1 AND failures = 0 AND due_at > $2",
         )
         .bind(collection.as_str())

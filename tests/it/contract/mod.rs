@@ -1,3 +1,4 @@
-//! Promises that every implementation of a trait keeps.
+//! Every clause of a trait, for everything behind it.
 
 mod driver;
+mod store;

@@ -1,0 +1,207 @@
+use tracker::model::{AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, Scope, Verdict};
+
+use super::world::{
+    PASSWORD, World, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member, members,
+    owed, subscriber,
+};
+
+contract! {
+    a_hook_is_read_back_whole
+    hooks_come_by_id_and_stay_in_their_account
+    a_hook_replaces_that_of_its_subscriber_and_scope_only
+    an_id_of_another_hook_is_refused_and_nothing_is_stored
+    what_is_owed_goes_to_the_new_callback_at_its_time
+    what_is_owed_follows_a_replaced_id
+    a_disabled_hook_set_again_is_due_at_once
+    a_feed_hook_that_gets_a_callback_is_due_at_once
+    a_hook_that_turns_to_the_feed_is_posted_to_no_more
+    a_removed_hook_is_owed_nothing
+    setting_a_hook_refuses_samples_decided_without_it
+    a_baseline_never_overwrites_what_is_known
+}
+
+async fn a_hook_is_read_back_whole(world: World) {
+    let ordinary = hook("hook_1", "i-1", "one");
+    let full = Hook {
+        subscriber: subscriber("other"),
+        disabled: Some(Disabled { at: at(3), reason: "410".to_owned() }),
+        ended_at: Some(at(4)),
+        ..hook("hook_2", "i-1", "one")
+    };
+    let sparse = Hook { token: None, keys: vec![], scope: Scope::Account, ..feed_hook("hook_3", "") };
+    let whole = collection_hook("hook_4", "one");
+    let odd = hook("hook_5", "i'\"; -- ü", "one");
+    for hook in [ordinary, full, sparse, whole, odd] {
+        let account = world.set(&hook).await;
+        let by_scope = world.store.hook(account, &hook.subscriber, &hook.scope).await.unwrap().unwrap();
+        let by_id = world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap();
+        assert_eq!(bare(&by_scope), bare(&hook));
+        assert_eq!(bare(&by_id), bare(&hook));
+    }
+}
+
+async fn hooks_come_by_id_and_stay_in_their_account(world: World) {
+    let a = world.set(&hook("hook_2", "i-2", "one")).await;
+    world.set(&hook("hook_1", "i-1", "one")).await;
+    let b = world.store.save_hook(&key("b"), &login("b"), &hook("hook_3", "i-1", "one"), None, at(0)).await.unwrap();
+    let ids = async |account| {
+        let hooks = world.store.hooks(account).await.unwrap();
+        hooks.into_iter().map(|hook| hook.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(a).await, ["hook_1", "hook_2"]);
+    assert_eq!(ids(b).await, ["hook_3"]);
+    assert!(ids(AccountId(99)).await.is_empty());
+    assert!(world.store.hook_by_id(b, &HookId("hook_1".to_owned())).await.unwrap().is_none());
+    assert!(world.store.hook(b, &subscriber("default"), &member("i-2")).await.unwrap().is_none());
+}
+
+async fn a_hook_replaces_that_of_its_subscriber_and_scope_only(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    world.set(&Hook { subscriber: subscriber("other"), ..hook("hook_2", "i-1", "one") }).await;
+    world.set(&collection_hook("hook_3", "one")).await;
+    let replaced = Hook { token: None, ..hook("hook_1", "i-1", "two") };
+    world.set_at(&replaced, 1).await;
+
+    let hooks = world.store.hooks(account).await.unwrap();
+    assert_eq!(hooks.len(), 3);
+    assert_eq!(bare(&hooks[0]), bare(&replaced));
+    assert_eq!(hooks[1].receiver().as_deref(), Some("https://one"));
+}
+
+async fn an_id_of_another_hook_is_refused_and_nothing_is_stored(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    let version = world.store.known(account, Collection::Instances).await.unwrap().version;
+    let stolen = hook("hook_1", "i-2", "two");
+    assert!(world.store.save_hook(&key("a"), &login("rotated"), &stolen, None, at(1)).await.is_err());
+
+    assert!(world.store.hook(account, &subscriber("default"), &member("i-2")).await.unwrap().is_none());
+    assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().version, version);
+    assert!(world.store.account_by_login(&login(PASSWORD), "us-east-1").await.unwrap().is_some());
+}
+
+async fn what_is_owed_goes_to_the_new_callback_at_its_time(world: World) {
+    let old = hook("hook_1", "i-1", "one");
+    let account = world.set(&old).await;
+    world.news(account, 1, &[("i-1", &[&old]), ("i-1", &[&old])]).await;
+    assert_eq!(world.claimed(1).await, owed(&[("hook_1", 1)]));
+    world.record(account, &old, 1, super::world::retry(100), 2).await;
+
+    world.set_at(&hook("hook_1", "i-1", "two"), 10).await;
+    assert!(world.claimed(99).await.is_empty());
+    let full = ["https://two".to_owned()];
+    assert!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().is_empty(), "it goes to two");
+    let full = ["https://one".to_owned()];
+    assert_eq!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().len(), 1);
+}
+
+async fn what_is_owed_follows_a_replaced_id(world: World) {
+    let old = hook("hook_1", "i-1", "one");
+    let account = world.set(&old).await;
+    world.news(account, 1, &[("i-1", &[&old]), ("i-1", &[&old])]).await;
+    world.claim(1).await;
+    world.record(account, &old, 1, super::world::retry(3), 2).await;
+
+    let new = hook("hook_9", "i-1", "one");
+    world.set_at(&new, 3).await;
+    assert!(world.store.hook_by_id(account, &old.id).await.unwrap().is_none());
+    assert_eq!(world.undelivered(account).await, [(1, "hook_9".to_owned()), (2, "hook_9".to_owned())]);
+    assert_eq!(world.claimed(3).await, owed(&[("hook_9", 1)]));
+    // An attempt that was under way for the old one belongs nowhere, and does no harm.
+    world.record(account, &old, 1, Verdict::Delivered, 4).await;
+    world.record(account, &new, 1, Verdict::Delivered, 4).await;
+    assert_eq!(world.claimed(4).await, owed(&[("hook_9", 2)]));
+}
+
+async fn a_disabled_hook_set_again_is_due_at_once(world: World) {
+    let hook = hook("hook_1", "i-1", "one");
+    let account = world.set(&hook).await;
+    world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook]), ("i-2", &[&hook])]).await;
+    world.claim(1).await;
+    world.record(account, &hook, 1, super::world::gone(), 2).await;
+    world.news(account, 3, &[("i-3", &[&hook])]).await;
+    assert!(world.claimed(1_000).await.is_empty(), "a disabled hook gets nothing");
+
+    world.set_at(&hook, 2_000).await;
+    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(2_000)));
+    assert_eq!(world.claimed(2_000).await, owed(&[("hook_1", 1), ("hook_1", 3), ("hook_1", 4)]));
+}
+
+async fn a_feed_hook_that_gets_a_callback_is_due_at_once(world: World) {
+    let feed = feed_hook("hook_1", "i-1");
+    let account = world.set(&feed).await;
+    world.news(account, 1, &[("i-1", &[&feed]), ("i-1", &[&feed])]).await;
+    assert!(world.claimed(1).await.is_empty());
+    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), None);
+
+    world.set_at(&hook("hook_1", "i-1", "one"), 10).await;
+    assert_eq!(world.claimed(10).await, owed(&[("hook_1", 1)]));
+}
+
+async fn a_hook_that_turns_to_the_feed_is_posted_to_no_more(world: World) {
+    let posted = hook("hook_1", "i-1", "one");
+    let account = world.set(&posted).await;
+    world.news(account, 1, &[("i-1", &[&posted]), ("i-2", &[&posted])]).await;
+    assert_eq!(world.store.claim(at(1), at(61), 1, 1, &[]).await.unwrap().len(), 1);
+    world.set_at(&Hook { callback: Callback::Feed, ..posted.clone() }, 2).await;
+
+    // One was under way: whatever becomes of it, nothing more is sent.
+    world.record(account, &posted, 1, super::world::retry(3), 3).await;
+    assert!(world.claimed(1_000).await.is_empty());
+    assert_eq!(world.undelivered(account).await.len(), 2);
+}
+
+async fn a_removed_hook_is_owed_nothing(world: World) {
+    let (mine, other) = (hook("hook_1", "i-1", "one"), collection_hook("hook_2", "one"));
+    let account = world.set(&mine).await;
+    world.set(&other).await;
+    world.news(account, 1, &[("i-1", &[&mine, &other]), ("i-1", &[&mine, &other])]).await;
+    world.claim(1).await;
+    world.record(account, &mine, 1, Verdict::Exhausted, 2).await;
+
+    let default = subscriber("default");
+    assert!(world.store.remove_hook(account, &default, &member("i-1"), at(3)).await.unwrap());
+    assert!(!world.store.remove_hook(account, &default, &member("i-1"), at(3)).await.unwrap());
+    assert!(world.store.hook_by_id(account, &mine.id).await.unwrap().is_none());
+    assert_eq!(world.undelivered(account).await, [(1, "hook_2".to_owned()), (2, "hook_2".to_owned())]);
+    assert_eq!(world.claimed(100).await, owed(&[("hook_2", 1)]));
+
+    // Set anew, it is another hook: what was dropped stays so.
+    world.set_at(&mine, 200).await;
+    assert_eq!(world.undelivered(account).await.len(), 2);
+    // And changes decided for a hook that is no more are owed to nobody.
+    world.store.remove_hook(account, &default, &member("i-1"), at(201)).await.unwrap();
+    world.news(account, 202, &[("i-1", &[&mine])]).await;
+    assert_eq!(world.undelivered(account).await.len(), 2);
+}
+
+async fn setting_a_hook_refuses_samples_decided_without_it(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    let versions = async || {
+        let instances = world.store.known(account, Collection::Instances).await.unwrap().version;
+        (instances, world.store.known(account, Collection::Realms).await.unwrap().version)
+    };
+    let (instances, realms) = versions().await;
+    world.set_at(&hook("hook_2", "i-2", "one"), 1).await;
+    assert_eq!(versions().await, (instances + 1, realms));
+    world.set_at(&Hook { scope: Scope::Collection(Collection::Realms), ..hook("hook_3", "", "one") }, 1).await;
+    assert_eq!(versions().await, (instances + 1, realms + 1));
+    world.set_at(&Hook { scope: Scope::Account, ..hook("hook_4", "", "one") }, 1).await;
+    assert_eq!(versions().await, (instances + 2, realms + 2));
+
+    let late = world.store.commit_sample(&commit(account, instances, 2)).await;
+    assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
+}
+
+async fn a_baseline_never_overwrites_what_is_known(world: World) {
+    let hook = hook("hook_1", "i-1", "one");
+    let first = known(instance("i-1", InstanceState::Running), 0);
+    let save = async |baseline| {
+        world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(baseline), at(9)).await.unwrap()
+    };
+    let account = save(&first).await;
+    let got = world.store.known(account, Collection::Instances).await.unwrap();
+    assert_eq!((got.observed_at, got.members), (None, members(std::slice::from_ref(&first))));
+
+    save(&known(instance("i-1", InstanceState::Stopped), 5)).await;
+    assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().members, members(&[first]));
+}

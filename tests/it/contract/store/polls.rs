@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use tracker::model::{AccountId, Collection};
+use tracker::store::{Commit, UnitPlan};
+
+use super::world::{World, at, commit, hook, key, login, member, subscriber};
+
+contract! {
+    a_hook_makes_every_unit_of_its_account_due
+    the_longest_overdue_come_first
+    a_plan_is_kept
+    units_without_a_living_hook_are_left_alone
+    a_cadence_brings_healthy_units_forward
+    a_cadence_never_puts_anything_off
+}
+
+fn plan(second: i64, failures: u32) -> UnitPlan {
+    UnitPlan { due_at: at(second), failures, error: (failures > 0).then(|| "timed out".to_owned()) }
+}
+
+async fn account(world: &World, name: &str) -> AccountId {
+    world.store.save_hook(&key(name), &login(name), &hook("hook_1", "i-1", "one"), None, at(0)).await.unwrap()
+}
+
+async fn due(world: &World, second: i64) -> Vec<(i64, Collection)> {
+    let units = world.store.due_units(at(second), at(0), 100).await.unwrap();
+    units.into_iter().map(|unit| (unit.account.id.0, unit.collection)).collect()
+}
+
+async fn a_hook_makes_every_unit_of_its_account_due(world: World) {
+    assert!(due(&world, 0).await.is_empty());
+    assert_eq!(world.store.next_unit_due_at(at(0)).await.unwrap(), None);
+    let a = account(&world, "a").await;
+    assert_eq!(world.store.next_unit_due_at(at(0)).await.unwrap(), Some(at(0)));
+    assert!(due(&world, -1).await.is_empty());
+    assert_eq!(due(&world, 0).await, Collection::ALL.map(|collection| (a.0, collection)));
+
+    let units = world.store.due_units(at(0), at(0), 1).await.unwrap();
+    assert_eq!(units.len(), 1, "not more than asked for");
+    assert_eq!((&units[0].account.key, &units[0].plan), (&key("a"), &plan(0, 0)));
+    assert_eq!(units[0].account.login.credentials.user, "AKIA7");
+
+    for collection in Collection::ALL {
+        world.store.plan_unit(a, collection, &plan(50, 2)).await.unwrap();
+    }
+    assert!(due(&world, 49).await.is_empty());
+    world.set_at(&hook("hook_2", "i-2", "one"), 10).await;
+    assert_eq!(due(&world, 10).await.len(), Collection::ALL.len(), "backing off or not");
+}
+
+async fn the_longest_overdue_come_first(world: World) {
+    let (a, b) = (account(&world, "a").await, account(&world, "b").await);
+    for (account, collection, second) in [
+        (a, Collection::Instances, 30),
+        (a, Collection::Realms, 10),
+        (b, Collection::Instances, 20),
+        (b, Collection::Realms, 40),
+    ] {
+        world.store.plan_unit(account, collection, &plan(second, 0)).await.unwrap();
+    }
+    let wanted = [(a.0, Collection::Realms), (b.0, Collection::Instances), (a.0, Collection::Instances)];
+    assert_eq!(due(&world, 30).await, wanted);
+    assert_eq!(world.store.next_unit_due_at(at(0)).await.unwrap(), Some(at(10)));
+}
+
+async fn a_plan_is_kept(world: World) {
+    let a = account(&world, "a").await;
+    world.store.plan_unit(a, Collection::Realms, &plan(5, 3)).await.unwrap();
+    world.store.plan_unit(a, Collection::Instances, &plan(500, 0)).await.unwrap();
+    let units = world.store.due_units(at(5), at(0), 100).await.unwrap();
+    assert_eq!(units.into_iter().map(|unit| unit.plan).collect::<Vec<_>>(), [plan(5, 3)]);
+}
+
+async fn units_without_a_living_hook_are_left_alone(world: World) {
+    let a = account(&world, "a").await;
+    let version = world.store.known(a, Collection::Instances).await.unwrap().version;
+    let gone = Commit { removed: vec!["i-1".to_owned()], ..commit(a, version, 10) };
+    world.store.commit_sample(&gone).await.unwrap();
+
+    let counts = async |ended_after: i64| {
+        let units = world.store.due_units(at(20), at(ended_after), 100).await.unwrap().len();
+        (units, world.store.next_unit_due_at(at(ended_after)).await.unwrap())
+    };
+    assert_eq!(counts(10).await, (Collection::ALL.len(), Some(at(0))), "it has not ended before");
+    assert_eq!(counts(11).await, (0, None));
+
+    world.set_at(&hook("hook_2", "i-2", "one"), 12).await;
+    assert_eq!(counts(11).await.0, Collection::ALL.len());
+    for instance in ["i-1", "i-2"] {
+        world.store.remove_hook(a, &subscriber("default"), &member(instance), at(13)).await.unwrap();
+    }
+    assert_eq!(counts(0).await, (0, None));
+}
+
+async fn a_cadence_brings_healthy_units_forward(world: World) {
+    let mut accounts = Vec::new();
+    for number in 0..20 {
+        let id = account(&world, &format!("a{number:02}")).await;
+        world.store.plan_unit(id, Collection::Instances, &plan(10_000, u32::from(number == 0))).await.unwrap();
+        world.store.plan_unit(id, Collection::Realms, &plan(10_000, 0)).await.unwrap();
+        accounts.push(id);
+    }
+    let spread = Duration::from_secs(60);
+    assert_eq!(world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap(), 19);
+    let points = async || {
+        let units = world.store.due_units(at(9_999), at(0), 100).await.unwrap();
+        assert!(units.iter().all(|unit| unit.collection == Collection::Instances && unit.account.id != accounts[0]));
+        units.into_iter().map(|unit| (unit.account.id, unit.plan.due_at)).collect::<Vec<_>>()
+    };
+    let first = points().await;
+    assert_eq!(first.len(), 19);
+    assert!(first.iter().all(|(_, due_at)| (at(100)..=at(160)).contains(due_at)), "{first:?}");
+    assert!(first.windows(2).filter(|pair| pair[0].1 != pair[1].1).count() > 15, "they are spread: {first:?}");
+
+    for (id, _) in &first {
+        world.store.plan_unit(*id, Collection::Instances, &plan(10_000, 0)).await.unwrap();
+    }
+    world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap();
+    assert_eq!(points().await, first, "each at a point of its own");
+}
+
+async fn a_cadence_never_puts_anything_off(world: World) {
+    let mut wanted = Vec::new();
+    for (number, second) in [(1, 50), (2, 100), (3, 101)] {
+        let id = account(&world, &format!("a{number}")).await;
+        world.store.plan_unit(id, Collection::Instances, &plan(second, 0)).await.unwrap();
+        world.store.plan_unit(id, Collection::Realms, &plan(10_000, 0)).await.unwrap();
+        wanted.push((id, second));
+    }
+    world.store.bring_forward(Collection::Instances, at(100), Duration::from_secs(3_600)).await.unwrap();
+    for unit in world.store.due_units(at(9_999), at(0), 100).await.unwrap() {
+        let (_, before) = wanted.iter().find(|(id, _)| *id == unit.account.id).unwrap();
+        assert!(unit.plan.due_at <= at(*before), "{:?}", unit.plan);
+    }
+    assert_eq!(world.store.bring_forward(Collection::Instances, at(5_000), Duration::ZERO).await.unwrap(), 0);
+    let brought = world.store.bring_forward(Collection::Realms, at(5_000), Duration::ZERO).await.unwrap();
+    assert_eq!(brought, 3);
+    assert_eq!(due(&world, 5_000).await.len(), 6);
+}
