@@ -9,6 +9,7 @@ contract! {
     a_hook_makes_every_unit_of_its_account_due
     the_longest_overdue_come_first
     a_plan_is_kept
+    a_look_wanted_meanwhile_stands
     units_without_a_living_hook_are_left_alone
     a_cadence_brings_healthy_units_forward
     a_cadence_never_puts_anything_off
@@ -41,7 +42,7 @@ async fn a_hook_makes_every_unit_of_its_account_due(world: World) {
     assert_eq!(units[0].account.login.credentials.user, "AKIA7");
 
     for collection in Collection::ALL {
-        world.store.plan_unit(a, collection, &plan(50, 2)).await.unwrap();
+        world.plan(a, collection, &plan(50, 2)).await;
     }
     assert!(due(&world, 49).await.is_empty());
     world.set_at(&hook("hook_2", "i-2", "one"), 10).await;
@@ -56,7 +57,7 @@ async fn the_longest_overdue_come_first(world: World) {
         (b, Collection::Instances, 20),
         (b, Collection::Realms, 40),
     ] {
-        world.store.plan_unit(account, collection, &plan(second, 0)).await.unwrap();
+        world.plan(account, collection, &plan(second, 0)).await;
     }
     let wanted = [(a.0, Collection::Realms), (b.0, Collection::Instances), (a.0, Collection::Instances)];
     assert_eq!(due(&world, 30).await, wanted);
@@ -65,10 +66,25 @@ async fn the_longest_overdue_come_first(world: World) {
 
 async fn a_plan_is_kept(world: World) {
     let a = account(&world, "a").await;
-    world.store.plan_unit(a, Collection::Realms, &plan(5, 3)).await.unwrap();
-    world.store.plan_unit(a, Collection::Instances, &plan(500, 0)).await.unwrap();
+    world.plan(a, Collection::Realms, &plan(5, 3)).await;
+    world.plan(a, Collection::Instances, &plan(500, 0)).await;
     let units = world.store.due_units(at(5), at(0), 100).await.unwrap();
     assert_eq!(units.into_iter().map(|unit| unit.plan).collect::<Vec<_>>(), [plan(5, 3)]);
+}
+
+async fn a_look_wanted_meanwhile_stands(world: World) {
+    let a = account(&world, "a").await;
+    world.plan(a, Collection::Instances, &plan(500, 0)).await;
+    world.plan(a, Collection::Realms, &plan(500, 0)).await;
+    world.store.look_now(a, Collection::Instances, at(20)).await.unwrap();
+    assert_eq!(due(&world, 20).await, [(a.0, Collection::Instances)]);
+    // A visit that began at 500's due time ends: what it plans is overtaken, how it went is kept.
+    world.store.plan_unit(a, Collection::Instances, at(500), &plan(900, 1)).await.unwrap();
+    let units = world.store.due_units(at(20), at(0), 100).await.unwrap();
+    assert_eq!(units[0].plan, UnitPlan { due_at: at(20), ..plan(900, 1) });
+    world.store.remove_hook(a, &subscriber("default"), &member("i-1"), at(21)).await.unwrap();
+    world.store.look_now(a, Collection::Instances, at(22)).await.unwrap();
+    assert_eq!(due(&world, 1_000).await, [], "nobody tracks anything there");
 }
 
 async fn units_without_a_living_hook_are_left_alone(world: World) {
@@ -96,8 +112,8 @@ async fn a_cadence_brings_healthy_units_forward(world: World) {
     let mut accounts = Vec::new();
     for number in 0..20 {
         let id = account(&world, &format!("a{number:02}")).await;
-        world.store.plan_unit(id, Collection::Instances, &plan(10_000, u32::from(number == 0))).await.unwrap();
-        world.store.plan_unit(id, Collection::Realms, &plan(10_000, 0)).await.unwrap();
+        world.plan(id, Collection::Instances, &plan(10_000, u32::from(number == 0))).await;
+        world.plan(id, Collection::Realms, &plan(10_000, 0)).await;
         accounts.push(id);
     }
     let spread = Duration::from_secs(60);
@@ -113,7 +129,7 @@ async fn a_cadence_brings_healthy_units_forward(world: World) {
     assert!(first.windows(2).filter(|pair| pair[0].1 != pair[1].1).count() > 15, "they are spread: {first:?}");
 
     for (id, _) in &first {
-        world.store.plan_unit(*id, Collection::Instances, &plan(10_000, 0)).await.unwrap();
+        world.plan(*id, Collection::Instances, &plan(10_000, 0)).await;
     }
     world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap();
     assert_eq!(points().await, first, "each at a point of its own");
@@ -123,8 +139,8 @@ async fn a_cadence_never_puts_anything_off(world: World) {
     let mut wanted = Vec::new();
     for (number, second) in [(1, 50), (2, 100), (3, 101)] {
         let id = account(&world, &format!("a{number}")).await;
-        world.store.plan_unit(id, Collection::Instances, &plan(second, 0)).await.unwrap();
-        world.store.plan_unit(id, Collection::Realms, &plan(10_000, 0)).await.unwrap();
+        world.plan(id, Collection::Instances, &plan(second, 0)).await;
+        world.plan(id, Collection::Realms, &plan(10_000, 0)).await;
         wanted.push((id, second));
     }
     world.store.bring_forward(Collection::Instances, at(100), Duration::from_secs(3_600)).await.unwrap();

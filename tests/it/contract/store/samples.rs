@@ -19,6 +19,7 @@ contract! {
     a_sample_on_another_version_is_refused_whole
     of_two_samples_on_one_version_one_wins
     a_resource_that_is_gone_ends_its_hooks_until_it_is_back
+    the_last_revision_of_what_is_gone_is_kept
     changes_are_numbered_without_a_hole_in_each_account
     changes_committed_at_once_leave_no_hole
     a_hook_is_told_once_of_a_change
@@ -160,6 +161,34 @@ async fn a_resource_that_is_gone_ends_its_hooks_until_it_is_back(world: World) {
     let back = Commit { upserts: there[..1].to_vec(), ..commit(account, version + 3, 4) };
     world.store.commit_sample(&back).await.unwrap();
     assert_eq!(ended().await, [None, None, None]);
+}
+
+async fn the_last_revision_of_what_is_gone_is_kept(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    let version = async || world.store.known(account, Collection::Instances).await.unwrap().version;
+    let rows = ["i-1", "i-2", "i-\"3\""].map(|id| known(instance(id, InstanceState::Running), 1));
+    let rows = rows.map(|row| KnownResource { revision: 4, ..row });
+    let sample = Commit { upserts: rows.to_vec(), ..commit(account, version().await, 1) };
+    world.store.commit_sample(&sample).await.unwrap();
+
+    // One leaves with a change of its own, two in silence.
+    let mut end = change("i-1", 2);
+    end.subject.revision = 5;
+    let removed = ["i-1", "i-2", "i-\"3\""].map(str::to_owned).to_vec();
+    let changes = vec![NewChange { change: end, told: vec![] }];
+    let sample = Commit { removed, changes, ..commit(account, version().await, 2) };
+    world.store.commit_sample(&sample).await.unwrap();
+    let after = world.store.known(account, Collection::Instances).await.unwrap();
+    let former = [("i-1", 5), ("i-2", 4), ("i-\"3\"", 4)].map(|(id, revision)| (id.to_owned(), revision));
+    assert_eq!((after.members.len(), after.former), (0, former.into()));
+
+    // Back again, it is known, and no longer known once.
+    let back = KnownResource { revision: 6, ..known(instance("i-1", InstanceState::Running), 3) };
+    let sample = Commit { upserts: vec![back], ..commit(account, version().await, 3) };
+    world.store.commit_sample(&sample).await.unwrap();
+    let after = world.store.known(account, Collection::Instances).await.unwrap();
+    assert_eq!(after.members["i-1"].revision, 6);
+    assert_eq!(after.former.keys().collect::<Vec<_>>(), ["i-\"3\"", "i-2"]);
 }
 
 async fn changes_are_numbered_without_a_hole_in_each_account(world: World) {

@@ -12,7 +12,7 @@ use tracker::model::{
     ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceId, InstanceState, KnownResource, Login, News, Observed,
     Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Verdict,
 };
-use tracker::store::{self, Commit, KeyRing, NewChange, Settings, Store};
+use tracker::store::{self, Commit, KeyRing, NewChange, Settings, Store, UnitPlan};
 
 pub(super) const PASSWORD: &str = "pa\"ss-w0rd-ü";
 pub(super) const TOKEN: &str = "t0ken-of-the-caller";
@@ -78,6 +78,14 @@ impl World {
     }
 
     /// What the subscriber `default` has not got: seq and the hook that owes it.
+    /// Plans a unit as a visit does that finds no one came between.
+    pub(super) async fn plan(&self, account: AccountId, collection: Collection, plan: &UnitPlan) {
+        let far = at(1_000_000);
+        let units = self.store.due_units(far, Timestamp::UNIX_EPOCH, 10_000).await.unwrap();
+        let unit = units.iter().find(|unit| unit.account.id == account && unit.collection == collection).unwrap();
+        self.store.plan_unit(account, collection, unit.plan.due_at, plan).await.unwrap();
+    }
+
     pub(super) async fn undelivered(&self, account: AccountId) -> Vec<(u64, String)> {
         let owed = self.store.undelivered(account, &Subscriber::default(), 100).await.unwrap();
         owed.into_iter().map(|(entry, hook)| (entry.seq.0, hook.0)).collect()
