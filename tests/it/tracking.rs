@@ -196,7 +196,7 @@ async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
 #[tokio::test]
 async fn a_create_with_a_bad_hook_creates_nothing() {
     let world = World::new().await;
-    for hook in ["nonsense", "ftp%3A%2F%2Fx", "http%3A%2F%2F169.254.169.254%2F", ""] {
+    for hook in ["nonsense", "ftp%3A%2F%2Fx", "http%3A%2F%2F169.254.169.254%2F"] {
         let answer = world.request(Method::POST, &format!("/instances?image_id=img1&track_hook={hook}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{hook}: {}", answer.text);
     }
