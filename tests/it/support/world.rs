@@ -43,7 +43,8 @@ pub struct World {
     pub provider: Provider,
     pub receiver: Receiver,
     pub settings: Settings,
-    pub folder: TempDir,
+    /// Gone with the world.
+    _folder: TempDir,
     running: Option<Running>,
     turns: u64,
 }
@@ -154,7 +155,7 @@ impl World {
             clock,
             receiver: Receiver::start().await,
             settings,
-            folder,
+            _folder: folder,
             running: None,
             turns: 0,
         };
