@@ -40,7 +40,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,tokio_cron_scheduler=warn".to_owned(), format: LogFormat::Text }
     }
 }
 
