@@ -34,8 +34,8 @@ pub struct Seen {
     /// Members by id: all of the collection, or those asked for that exist.
     pub members: BTreeMap<String, Resource>,
     pub answered_at: Timestamp,
-    /// The changes it led to, as numbered.
-    pub changes: Vec<Entry>,
+    /// Of the collection, now that this is written.
+    pub version: i64,
 }
 
 /// Asks, compares, commits. Used by the poller and by whoever just touched a resource.
@@ -144,7 +144,7 @@ impl Observer {
             match self.store.commit_sample(&commit).await {
                 Ok(changes) => {
                     self.tell(account, &changes);
-                    return Ok(Seen { members, answered_at, changes });
+                    return Ok(Seen { members, answered_at, version: known.version + 1 });
                 }
                 Err(store::Error::Conflict) => {}
                 Err(err) => return Err(err.into()),

@@ -177,6 +177,22 @@ async fn a_hook_on_a_collection_hears_of_every_member_present_and_future() {
 }
 
 #[tokio::test]
+async fn a_collection_is_told_of_what_happens_right_after_the_put() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.put_hook("instances", &world.hook(), &[]).await;
+    // Before any sample was taken.
+    world.provider.set_state("inst0", "STOPPED");
+    world.provider.add_instance("inst1", "PENDING");
+    world.poll().await;
+    world.deliver().await;
+    let mut accepted = world.accepted();
+    accepted.sort();
+    assert_eq!(accepted, ["inst0 RUNNING -> STOPPED", "inst1 nothing -> PENDING"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
     let mut world = World::new().await;
     let hook = world.hook().replace(':', "%3A").replace('/', "%2F");
