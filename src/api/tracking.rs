@@ -8,7 +8,7 @@ use super::error::{Fault, Problem};
 use super::known::{Shown, Trackable, view};
 use super::params::Params;
 use super::render::TrackingView;
-use crate::model::{Callback, ExposeSecret as _, Resource, Scope, Secret, Subscriber};
+use crate::model::{Callback, Collection, ExposeSecret as _, Instance, Resource, Scope, Secret, Subscriber};
 use crate::track::{self, Caller, SetHook, Tracked, Wish};
 use crate::{deliver, drivers};
 
@@ -55,26 +55,25 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fa
     }
 }
 
-pub(super) async fn set(
-    call: &Call,
-    caller: &Caller,
-    asked: &Asked,
-    callback: &Callback,
-    scope: Scope,
-) -> Result<Tracked, Fault> {
-    let wanted = SetHook {
-        subscriber: asked.subscriber.clone(),
-        scope,
-        callback: callback.clone(),
-        token: asked.token.clone(),
-        secret: asked.secret.clone(),
-        base: call.callback_base(&caller.key.provider),
-    };
+async fn set(call: &Call, caller: &Caller, asked: &Asked, callback: &Callback, scope: Scope) -> Result<Tracked, Fault> {
+    let wanted = asked.wanted(call, caller, callback, scope);
     let set = call.api.tracking.set(caller, call.driver.as_ref(), wanted).await;
     if let Err(track::Error::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
         call.api.logins.refused(&caller.login, call.peer);
     }
     Ok(set?)
+}
+
+/// The hook of an instance that this request has just created.
+pub(super) async fn set_created(
+    call: &Call,
+    caller: &Caller,
+    asked: &Asked,
+    callback: &Callback,
+    created: &Instance,
+) -> Result<Tracked, Fault> {
+    let scope = Scope::Member(Collection::Instances, created.id.to_string());
+    Ok(call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?)
 }
 
 /// The longest callback URL and token. Bytes.
@@ -92,6 +91,17 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    fn wanted(&self, call: &Call, caller: &Caller, callback: &Callback, scope: Scope) -> SetHook {
+        SetHook {
+            subscriber: self.subscriber.clone(),
+            scope,
+            callback: callback.clone(),
+            token: self.token.clone(),
+            secret: self.secret.clone(),
+            base: call.callback_base(&caller.key.provider),
+        }
+    }
+
     pub(super) fn parse(params: &Params) -> Result<Self, Fault> {
         for (name, known) in [("track_format", "changes"), ("track_mode", "each")] {
             if params.given(name).is_some_and(|value| value != known) {

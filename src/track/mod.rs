@@ -23,8 +23,8 @@ use crate::clock::Clock;
 use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Hook, HookId, InstanceId, KnownResource, Login, Resource, Scope,
-    Secret, Subscriber,
+    AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, InstanceId, KnownResource, Login, Resource,
+    Scope, Secret, Subscriber,
 };
 use crate::outbound::{Outbound, Refused};
 use crate::poll::{self, Observer, Seen};
@@ -148,24 +148,59 @@ impl Tracking {
     pub async fn set(&self, caller: &Caller, driver: &dyn Driver, wanted: SetHook) -> Result<Tracked, Error> {
         self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
-        let mut tries = 0;
-        let (account, hook, new_secret, seen) = loop {
-            let known = self.store.find_account(&caller.key).await?;
-            let seen = self.see(caller, known, driver, &wanted.scope).await?;
-            let before = match known {
-                Some(account) => self.store.hook(account, &wanted.subscriber, &wanted.scope).await?,
-                None => None,
-            };
-            let now = self.clock.now();
-            let (hook, new_secret) = self.hook(wanted.clone(), before, now);
-            let baseline = baseline(&hook.scope, &seen);
-            match self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await {
-                Ok(account) => break (account, hook, new_secret, seen),
-                // Something was seen since that this hook would not be told of: look again.
-                Err(store::Error::Conflict) if tries < CONTENDED_TRIES => tries += 1,
-                Err(store::Error::Conflict) => return Err(Error::Busy(poll::Error::Contended.to_string())),
-                Err(err) => return Err(err.into()),
+        for _ in 0..CONTENDED_TRIES {
+            let account = self.store.find_account(&caller.key).await?;
+            let seen = self.see(caller, account, driver, &wanted.scope).await?;
+            if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
+                return Ok(tracked);
             }
+        }
+        Err(Error::Busy(poll::Error::Contended.to_string()))
+    }
+
+    /// Sets the hook of an instance that the caller has just created, without asking the backend again, which may need
+    /// minutes until it shows a new instance everywhere. `wanted.scope` names the instance.
+    ///
+    /// # Errors
+    /// As [`Tracking::set`].
+    pub async fn set_created(&self, caller: &Caller, created: &Instance, wanted: SetHook) -> Result<Tracked, Error> {
+        self.check(&wanted.callback)?;
+        secret::check(&wanted.secret)?;
+        let answered_at = self.clock.now();
+        for _ in 0..CONTENDED_TRIES {
+            let account = self.store.find_account(&caller.key).await?;
+            let created = Resource::from(created.clone());
+            let seen = match account {
+                Some(account) => self.observer.introduce(account, created).await?,
+                None => Seen::alone(created, answered_at),
+            };
+            if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
+                return Ok(tracked);
+            }
+        }
+        Err(Error::Busy(poll::Error::Contended.to_string()))
+    }
+
+    /// Saves the hook with what was seen as its baseline. `None`: something was seen since that the hook would not be
+    /// told of, so look again.
+    async fn save(
+        &self,
+        caller: &Caller,
+        account: Option<AccountId>,
+        wanted: SetHook,
+        seen: Seen,
+    ) -> Result<Option<Tracked>, Error> {
+        let before = match account {
+            Some(account) => self.store.hook(account, &wanted.subscriber, &wanted.scope).await?,
+            None => None,
+        };
+        let now = self.clock.now();
+        let (hook, new_secret) = self.hook(wanted, before, now);
+        let baseline = baseline(&hook.scope, &seen);
+        let saved = self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await;
+        let account = match saved {
+            Err(store::Error::Conflict) => return Ok(None),
+            saved => saved?,
         };
         info!(
             account.id = %account, hook.id = %hook.id, subscriber = %hook.subscriber,
@@ -174,7 +209,7 @@ impl Tracking {
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
-        Ok(Tracked { resources, hook, new_secret, observed_at: seen.answered_at })
+        Ok(Some(Tracked { resources, hook, new_secret, observed_at: seen.answered_at }))
     }
 
     /// What can be said of a callback before anything is done for it.

@@ -210,6 +210,28 @@ async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
 }
 
 #[tokio::test]
+async fn a_new_instance_is_tracked_though_the_provider_does_not_show_it_yet() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.put_hook("instances", &world.hook(), &[]).await;
+    world.poll().await;
+    // Whatever asks for it by id fails for a while, as with EC2.
+    world.provider.fails_looks();
+    let answer = world.request(Method::POST, "/instances?image_id=img1&track_hook=feed&subscriber=maker").await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    assert!(answer.text.contains("<tracking"), "{}", answer.text);
+    world.provider.heals();
+    // Others hear that it appeared, its maker what happens to it from then on.
+    world.provider.set_state("inst1", "STOPPED");
+    world.tick().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst1 nothing -> RUNNING", "inst1 RUNNING -> STOPPED"]);
+    let of_the_maker = world.feed("?subscriber=maker").await;
+    assert_eq!(of_the_maker, [(2, "inst1 RUNNING -> STOPPED".to_owned())]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_create_with_a_bad_hook_creates_nothing() {
     let world = World::new().await;
     for hook in ["nonsense", "ftp%3A%2F%2Fx", "http%3A%2F%2F169.254.169.254%2F"] {

@@ -119,6 +119,11 @@ impl Provider {
         }
     }
 
+    /// Looks for instances by id fail, until told otherwise.
+    pub fn fails_looks(&self) {
+        self.0.fail(MockCall::Look, MockTimes::UntilHealed, Kind::Unavailable);
+    }
+
     pub fn heals(&self) {
         self.0.heal();
     }
