@@ -71,3 +71,23 @@ async fn t10_a_list_is_shown_as_it_was_last_seen_whole() {
     raw.get("/api/instances").await.is_error(504);
     world.end().await;
 }
+
+/// Whatever says nothing about the instance is no reason to let it vanish.
+#[tokio::test]
+async fn t10_every_trouble_of_the_backends_own_leaves_a_known_instance_shown() {
+    let mut world = reference().await;
+    assert_eq!(world.raw().ask("PUT", "/api/instances/inst0?track_hook=feed", &[GOOD]).await.status, 200);
+    world.tick().await;
+    let status = async |world: &World, kind| {
+        world.provider.heals();
+        world.provider.fails(kind);
+        let paths = ["/api/instances/inst0", "/api/instances"];
+        [world.raw().get(paths[0]).await.status, world.raw().get(paths[1]).await.status]
+    };
+    for kind in [Kind::Unavailable, Kind::TimedOut, Kind::Throttled { after: None }, Kind::Failed] {
+        assert_eq!(status(&world, kind).await, [200, 200], "{kind:?}");
+    }
+    assert_eq!(status(&world, Kind::NotFound).await, [404, 404]);
+    assert_eq!(status(&world, Kind::Forbidden).await, [403, 403]);
+    world.end().await;
+}
