@@ -1,5 +1,7 @@
 //! Hooks as clients set, see and remove them.
 
+use tracker::drivers::Kind;
+
 use super::reference;
 use crate::support::raw::{BAD, GOOD, JSON};
 
@@ -74,5 +76,38 @@ async fn a_hook_that_cannot_be_is_refused_and_nothing_is_kept() {
     check("/api/instances/inst0?track_hook=feed", &[BAD], 401).await;
     check("/api/drivers/mock?track_hook=feed", &[GOOD], 405).await;
     assert_eq!(world.hooks().await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_can_be_removed_while_the_backend_is_down() {
+    let world = reference().await;
+    let raw = world.raw();
+    for path in ["instances/inst0", "instances/inst1", "realms/eu", "realms"] {
+        assert_eq!(raw.ask("PUT", &format!("/api/{path}?track_hook=feed"), &[GOOD]).await.status, 200);
+    }
+    world.provider.fails(Kind::Unavailable);
+    let remove = async |path: &str| raw.ask("PUT", &format!("/api/{path}?track_hook=none"), &[GOOD]).await;
+    // As long as something is known, it is shown.
+    let shown = remove("realms").await;
+    assert_eq!((shown.status, shown.xml().children.len()), (200, 2));
+    for path in ["instances/inst0", "realms/eu", "instances/inst1"] {
+        let removed = remove(path).await;
+        assert!([200, 204].contains(&removed.status), "{removed:?}");
+    }
+    assert!(world.hooks().await.is_empty());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_hook_of_what_is_gone_can_be_removed_and_what_never_was_is_not_found() {
+    let world = reference().await;
+    let raw = world.raw();
+    assert_eq!(raw.ask("PUT", "/api/instances/inst0?track_hook=feed", &[GOOD]).await.status, 200);
+    world.provider.remove("inst0");
+    let removed = raw.ask("PUT", "/api/instances/inst0?track_hook=none", &[GOOD]).await;
+    assert_eq!((removed.status, removed.body.as_str()), (204, ""));
+    assert!(world.hooks().await.is_empty());
+    raw.ask("PUT", "/api/instances/inst0?track_hook=none", &[GOOD]).await.is_error(404);
     world.end().await;
 }
