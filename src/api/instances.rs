@@ -8,7 +8,7 @@ use super::error::{Fault, Problem};
 use super::known::Shown;
 use super::new_instance;
 use super::render::{InstanceView, List, Member, TrackingView};
-use super::tracking::{self, Asked};
+use super::tracking::{self, Asked, Done};
 use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Scope};
 use crate::track::Caller;
 
@@ -41,12 +41,12 @@ pub(super) async fn show(call: Call, Path(id): Path<String>) -> Result<Response,
 pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs("instances")?;
     match tracking::put(&call, Scope::Member(Collection::Instances, id.clone())).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let shown = tracking::tracked_members::<Instance>(&tracked).pop();
             let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
             Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
         }
-        None => show(call, Path(id)).await,
+        Done::Removed(removed) => tracking::after_removal(removed, show(call, Path(id)).await),
     }
 }
 
@@ -54,12 +54,12 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
 pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
     call.needs("instances")?;
     match tracking::put(&call, Scope::Collection(Collection::Instances)).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let members = tracking::tracked_members::<Instance>(&tracked);
             let views = members.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
             Ok(call.ok(&List("instances", views)))
         }
-        None => list(call).await,
+        Done::Removed(removed) => tracking::after_removal(removed, list(call).await),
     }
 }
 

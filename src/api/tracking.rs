@@ -1,6 +1,8 @@
 //! Hooks over HTTP: `PUT` on a member or a collection, and `track_hook` on create. Parameters are judged here; keeping
 //! hooks is the work of [`track`].
 
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
 use super::call::Call;
@@ -38,8 +40,15 @@ impl From<track::Error> for Fault {
     }
 }
 
-/// `PUT`: sets or replaces (`Some`), or removes (`None`). Removing what is not there is fine.
-pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fault> {
+/// What a `PUT` did.
+pub(super) enum Done {
+    Set(Box<Tracked>),
+    /// `false`: there was no hook, which is fine.
+    Removed(bool),
+}
+
+/// `PUT`: sets, replaces or removes.
+pub(super) async fn put(call: &Call, scope: Scope) -> Result<Done, Fault> {
     let hook = call.params.required("track_hook")?;
     if hook.is_empty() {
         return Err(Fault::invalid("`track_hook` is empty; `none` removes a hook"));
@@ -47,11 +56,23 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fa
     let asked = Asked::parse(&call.params)?;
     let caller = call.caller().await?;
     match &asked.callback {
-        Some(callback) => set(call, &caller, &asked, callback, scope).await.map(Some),
+        Some(callback) => set(call, &caller, &asked, callback, scope).await.map(|set| Done::Set(Box::new(set))),
         None => {
-            call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
-            Ok(None)
+            let removed = call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
+            Ok(Done::Removed(removed))
         }
+    }
+}
+
+/// The answer to a removal: the resource as it is now, and nothing (204) where it cannot be shown. The hook is gone, so a
+/// backend that is down, or no longer has the resource, does not make the request a failed one.
+pub(super) fn after_removal(removed: bool, shown: Result<Response, Fault>) -> Result<Response, Fault> {
+    match shown {
+        Err(Fault { problem: Problem::Backend | Problem::BackendTimeout | Problem::Internal, .. }) => {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(Fault { problem: Problem::NotFound, .. }) if removed => Ok(StatusCode::NO_CONTENT.into_response()),
+        shown => shown,
     }
 }
 
