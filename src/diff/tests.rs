@@ -223,6 +223,28 @@ fn one_that_comes_back_was_never_gone() {
 }
 
 #[test]
+fn what_others_saw_since_it_was_asked_for_may_be_newer() {
+    let (running, stopped) =
+        (instance("a", InstanceState::Running).into(), instance("a", InstanceState::Stopped).into());
+    let check = |known: &Known, asked: i64, members: &[Resource], late: bool| {
+        let found = sample(known, &taken(asked, members.iter().cloned()), &rules());
+        assert_eq!(found.may_be_late(known, at(asked)), late, "asked at {asked}");
+    };
+    let known = known_since(10, [running]);
+    check(&known, 11, std::slice::from_ref(&stopped), false);
+    check(&known, 10, std::slice::from_ref(&stopped), true);
+    // Missing from the list, but seen by somebody since.
+    check(&known, 11, &[], false);
+    check(&known, 10, &[], true);
+    // New to us, and not in a list that was taken since.
+    let empty = known_since(10, []);
+    check(&empty, 11, std::slice::from_ref(&stopped), false);
+    check(&empty, 10, std::slice::from_ref(&stopped), true);
+    // Nothing to write is never late.
+    check(&empty, 5, &[], false);
+}
+
+#[test]
 fn an_id_that_comes_back_after_its_end_counts_on() {
     let mut known = known_since(0, []);
     known.former.insert("a".to_owned(), 7);

@@ -14,8 +14,11 @@ use crate::model::{AccountId, Change, ChangeId, Collection, Entry, InstanceId, K
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
 
-/// How often a look is made again because somebody else wrote meanwhile, before the next pass has to do it.
+/// How often a provider is asked again because somebody else saw the same things meanwhile, before the next pass has to.
 const CONTENDED_TRIES: usize = 4;
+
+/// How often an answer is compared anew because somebody else wrote meanwhile. Each time one of them got on.
+const CONTENDED_WRITES: usize = 64;
 
 /// Why a look came to nothing. Nothing was written, so nothing was mistaken for a change.
 #[derive(Debug, thiserror::Error)]
@@ -120,37 +123,62 @@ impl Observer {
         ask: impl Fn(&Known, Timestamp) -> Ask,
     ) -> Result<Seen, Error> {
         for _ in 0..CONTENDED_TRIES {
-            // Known first, then asked: an answer can only be newer than what it is compared with.
             let known = self.store.known(account, collection).await?;
-            let asked_at = self.clock.now();
-            let (members, found, complete, answered_at) = match ask(&known, asked_at) {
-                Ask::List => {
-                    let members = list(driver, login, collection).await?;
-                    let answered_at = self.clock.now();
-                    let sample = Sample { collection, asked_at, answered_at, members };
-                    let found = diff::sample(&known, &sample, &self.rules);
-                    (sample.members, found, Some(answered_at), answered_at)
-                }
-                Ask::Look(ids) => {
-                    let members = look(driver, login, collection, &ids).await?;
-                    let answered_at = self.clock.now();
-                    let missing = ids.into_iter().filter(|id| !members.contains_key(id)).collect();
-                    let look = Look { asked_at, answered_at, found: members, missing };
-                    let found = diff::look(&known, &look, &self.rules);
-                    (look.found, found, None, answered_at)
-                }
-            };
-            let commit = self.commit(account, &known, found, complete).await?;
-            match self.store.commit_sample(&commit).await {
-                Ok(changes) => {
-                    self.tell(account, &changes);
-                    return Ok(Seen { members, answered_at, changes });
-                }
-                Err(store::Error::Conflict) => {}
-                Err(err) => return Err(err.into()),
+            let answer = self.ask(login, driver, collection, ask(&known, self.clock.now())).await?;
+            if let Some(changes) = self.keep(account, known, &answer).await? {
+                self.tell(account, &changes);
+                let (members, answered_at) = answer.into_members();
+                return Ok(Seen { members, answered_at, changes });
             }
         }
         Err(Error::Contended)
+    }
+
+    async fn ask(
+        &self,
+        login: &Login,
+        driver: &dyn Driver,
+        collection: Collection,
+        ask: Ask,
+    ) -> Result<Answer, drivers::Error> {
+        let asked_at = self.clock.now();
+        Ok(match ask {
+            Ask::List => {
+                let members = list(driver, login, collection).await?;
+                Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
+            }
+            Ask::Look(ids) => {
+                let found = look(driver, login, collection, &ids).await?;
+                let missing = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
+                Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing })
+            }
+        })
+    }
+
+    /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
+    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again.
+    async fn keep(
+        &self,
+        account: AccountId,
+        mut known: Known,
+        answer: &Answer,
+    ) -> Result<Option<Vec<Entry>>, store::Error> {
+        for turn in 0..CONTENDED_WRITES {
+            let (found, complete_at) = answer.compare(&known, &self.rules);
+            if complete_at.is_none() && found == Found::default() {
+                return Ok(Some(Vec::new()));
+            }
+            if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
+                return Ok(None);
+            }
+            let commit = self.commit(account, &known, found, complete_at).await?;
+            match self.store.commit_sample(&commit).await {
+                Ok(changes) => return Ok(Some(changes)),
+                Err(store::Error::Conflict) => known = self.store.known(account, known.collection).await?,
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(None)
     }
 
     /// The news with ids, and who is told. A hook set meanwhile raises the version, so none is overlooked.
@@ -195,6 +223,36 @@ impl Observer {
         }
         if !changes.is_empty() {
             self.deliver.notify_one();
+        }
+    }
+}
+
+/// What a provider said, as far as it was asked.
+enum Answer {
+    List(Sample),
+    Look(Look),
+}
+
+impl Answer {
+    /// What is new in it, and when it was taken if it is complete.
+    fn compare(&self, known: &Known, rules: &Absence) -> (Found, Option<Timestamp>) {
+        match self {
+            Self::List(sample) => (diff::sample(known, sample, rules), Some(sample.answered_at)),
+            Self::Look(look) => (diff::look(known, look, rules), None),
+        }
+    }
+
+    fn asked_at(&self) -> Timestamp {
+        match self {
+            Self::List(sample) => sample.asked_at,
+            Self::Look(look) => look.asked_at,
+        }
+    }
+
+    fn into_members(self) -> (BTreeMap<String, Resource>, Timestamp) {
+        match self {
+            Self::List(Sample { members, answered_at, .. }) => (members, answered_at),
+            Self::Look(Look { found, answered_at, .. }) => (found, answered_at),
         }
     }
 }
