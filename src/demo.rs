@@ -38,6 +38,8 @@ const TOLERANCE_S: u32 = 300;
 /// # Errors
 /// When a port or the folder cannot be had.
 pub async fn run(port: u16, seed: u64, stop: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // Only what went wrong: the callbacks are the show.
+    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
     let folder = tempfile::Builder::new().prefix("tracker-demo-").tempdir().context("no temporary folder")?;
     let settings = settings(folder.path(), seed)?;
     let (clock, chance) = (Arc::new(SystemClock), Arc::new(Chance::from_system()));

@@ -1,5 +1,6 @@
 //! Settings, store, drivers, tasks, server: read, open, start, stop. Nothing is decided here.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
 
 fn log_to_stderr(log: &settings::Log) {
     let filter = tracing_subscriber::EnvFilter::new(&log.filter);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match log.format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

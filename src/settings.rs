@@ -40,7 +40,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,tokio_cron_scheduler=warn".to_owned(), format: LogFormat::Text }
     }
 }
 
@@ -84,6 +84,7 @@ impl Settings {
     /// # Errors
     /// The first setting that makes no sense, by name, and what would be right.
     pub fn check(&self) -> Result<(), Error> {
+        self.drivers.check().map_err(Error)?;
         self.poll.check().map_err(Error)?;
         self.deliver.check().map_err(Error)?;
         self.api.check().map_err(Error)?;

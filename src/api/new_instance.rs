@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::error::Fault;
 use super::params::Params;
-use crate::model::{NewInstance, Secret};
+use crate::model::{NewInstance, SecretBytes};
 
 /// Overrides of a profile's properties.
 const SIZES: [&str; 4] = ["architecture", "cpu", "memory", "storage"];
@@ -39,18 +39,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Line breaks within and behind are normal, and padding may be missing. A blank is a `+` that nobody escaped, or, if
-/// that makes no sense, nothing.
-fn user_data(text: &str) -> Result<Secret, Fault> {
+/// only that gives text, nothing.
+fn user_data(text: &str) -> Result<SecretBytes, Fault> {
     let unpack = |blank: &str| {
         let packed = text.replace(['\n', '\r', '\t'], "").replace(' ', blank);
         BASE64.decode(packed.trim_end_matches('=')).ok()
     };
-    let mut found = ["+", ""].into_iter().filter_map(unpack).peekable();
-    if found.peek().is_none() {
+    let mut readings: Vec<Vec<u8>> = ["+", ""].into_iter().filter_map(unpack).collect();
+    // Text where there is text; otherwise it is binary (an archive), and the first reading is as good as any.
+    let best = readings.iter().position(|bytes| std::str::from_utf8(bytes).is_ok()).unwrap_or(0);
+    if readings.is_empty() {
         return Err(Fault::invalid("`user_data` is not Base64"));
     }
-    let text = found.find_map(|bytes| String::from_utf8(bytes).ok());
-    Ok(text.ok_or_else(|| Fault::invalid("`user_data` must be text in UTF-8 behind its Base64"))?.into())
+    Ok(readings.swap_remove(best).into())
 }
 
 #[cfg(test)]
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(new.name.as_deref(), Some("web"));
         assert_eq!(new.key_name, None);
         assert_eq!(new.firewalls, ["a", "b"]);
-        assert_eq!(new.user_data.unwrap().expose_secret(), "hello");
+        assert_eq!(new.user_data.unwrap().expose_secret(), b"hello");
         assert_eq!(new.count, 3);
     }
 
@@ -94,18 +95,18 @@ mod tests {
         check("image_id=x&instance_count=0", "`instance_count` must be a whole number from 1 to 5");
         check("image_id=x&instance_count=6", "`instance_count` must be a whole number from 1 to 5");
         check("image_id=x&user_data=%21", "`user_data` is not Base64");
-        check("image_id=x&user_data=%2Fw", "`user_data` must be text in UTF-8 behind its Base64");
         assert_eq!(parsed("image_id=x&instance_count=9", false).unwrap().count, 1);
     }
 
     #[test]
     fn user_data_is_read_leniently() {
-        let check = |text: &str, data: &str| assert_eq!(user_data(text).unwrap().expose_secret(), data, "{text:?}");
-        check("aGVsbG8=", "hello");
-        check("aGVsbG8", "hello");
-        check("aGVs\r\nbG8=\n", "hello");
-        check("Pz4+", "?>>");
-        check("Pz4 ", "?>>");
-        check("aGVs bG8=", "hello");
+        let check = |text: &str, data: &[u8]| assert_eq!(user_data(text).unwrap().expose_secret(), data, "{text:?}");
+        check("aGVsbG8=", b"hello");
+        check("aGVsbG8", b"hello");
+        check("aGVs\r\nbG8=\n", b"hello");
+        check("Pz4+", b"?>>");
+        check("Pz4 ", b"?>>");
+        check("aGVs bG8=", b"hello");
+        check("H4sIAAAA/w==", &[0x1f, 0x8b, 8, 0, 0, 0, 0xff]);
     }
 }

@@ -8,7 +8,7 @@ use super::{Driver, Ec2Settings, MockSettings, ec2, mock};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::DriverId;
-use crate::outbound::Outbound;
+use crate::outbound::{Guard, Outbound};
 
 /// `[drivers]` of the settings file.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +43,21 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        Guard::new(&self.allow_networks).map_err(|err| format!("drivers.{err}"))?;
+        if !IDS.contains(&DriverId::new(&self.default).as_str()) {
+            return Err(format!("drivers.default `{}` is no driver: there are {}", self.default, IDS.join(", ")));
+        }
+        self.ec2.check()
+    }
+}
+
+/// What [`Drivers::new`] makes.
+const IDS: [&str; 2] = ["ec2", "mock"];
+
 /// All drivers by id, in the order of their ids.
 #[derive(Clone)]
 pub struct Drivers(BTreeMap<DriverId, Arc<dyn Driver>>);
@@ -68,5 +83,44 @@ impl Drivers {
 
     pub fn iter(&self) -> impl Iterator<Item = (&DriverId, &Arc<dyn Driver>)> {
         self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FakeClock;
+    use crate::outbound;
+
+    #[test]
+    fn the_ids_are_those_of_the_drivers() {
+        let outbound = Outbound::new(&outbound::Settings {
+            allow_networks: vec![],
+            connect_timeout: std::time::Duration::from_secs(1),
+            idle_per_host: 1,
+            user_agent: "test".to_owned(),
+        });
+        let clock = Arc::new(FakeClock::at(jiff::Timestamp::UNIX_EPOCH));
+        let drivers = Drivers::new(&Settings::default(), &outbound.unwrap(), clock, Arc::new(Chance::seeded(1)));
+        assert_eq!(drivers.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), IDS);
+    }
+
+    #[test]
+    fn settings_are_checked_with_their_names() {
+        let check = |edit: fn(&mut Settings), expected: &str| {
+            let mut settings = Settings::default();
+            edit(&mut settings);
+            assert_eq!(settings.check().unwrap_err(), expected);
+        };
+        assert_eq!(Settings::default().check(), Ok(()));
+        check(
+            |settings| settings.default = "ec3".to_owned(),
+            "drivers.default `ec3` is no driver: there are ec2, mock",
+        );
+        check(|settings| settings.ec2.page_size = 4, "drivers.ec2.page_size is 4: EC2 takes 5 to 1000");
+        check(
+            |settings| settings.allow_networks = vec!["::/0".parse().unwrap()],
+            "drivers.allow_networks: ::/0 would allow every address: list the networks that are meant",
+        );
     }
 }

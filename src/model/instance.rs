@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::SecretBytes;
 
 /// An instance's id as the client sees it; unique only within an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -168,7 +168,7 @@ pub struct NewInstance {
     pub name: Option<String>,
     pub key_name: Option<String>,
     /// Decoded: the API takes Base64 leniently, drivers encode it as their backend wants it.
-    pub user_data: Option<Secret>,
+    pub user_data: Option<SecretBytes>,
     pub firewalls: Vec<String>,
     /// 1 unless the client asked for more and the driver has `instance_count`.
     pub count: u32,

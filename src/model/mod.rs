@@ -28,3 +28,6 @@ pub use resource::{Collection, Resource};
 pub use sample::{Known, KnownResource, Sample};
 
 pub use secrecy::{ExposeSecret, SecretString as Secret};
+
+/// As [`Secret`], of bytes that need not be text.
+pub type SecretBytes = secrecy::SecretSlice<u8>;

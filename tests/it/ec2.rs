@@ -278,7 +278,7 @@ async fn an_error_shows_no_secret_even_if_the_backend_echoes_all() {
     let user_data = "top secret user data";
     let new = NewInstance {
         image: "ami-1".to_owned(),
-        user_data: Some(Secret::from(user_data)),
+        user_data: Some(user_data.as_bytes().to_vec().into()),
         count: 1,
         ..NewInstance::default()
     };
@@ -355,7 +355,7 @@ async fn moto_is_watched_and_used_like_ec2() {
         realm: Some("us-east-1b".to_owned()),
         hardware_profile: Some("m5d.large".to_owned()),
         key_name: Some("alice".to_owned()),
-        user_data: Some(Secret::from("#!/bin/sh\necho hello\n")),
+        user_data: Some(b"#!/bin/sh\necho hello\n".to_vec().into()),
         count: 2,
         ..NewInstance::default()
     };

@@ -46,7 +46,10 @@ async fn post(outbound: &Outbound, url: &Url, deadline: Duration, cut: bool) -> 
 }
 
 /// Names with the answers they get, one each time; the last answer stays.
-struct Names(Mutex<Vec<(&'static str, VecDeque<Vec<IpAddr>>)>>);
+struct Names(Mutex<Vec<(&'static str, Answers)>>);
+
+/// What a name stands for, look-up by look-up.
+type Answers = VecDeque<Vec<IpAddr>>;
 
 impl Names {
     fn new(names: &[(&'static str, &[&[&str]])]) -> Arc<Self> {

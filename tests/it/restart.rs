@@ -8,6 +8,7 @@ use tracker::chance::Chance;
 
 use crate::support::child::{PATIENCE, Tracker};
 use crate::support::receiver::Receiver;
+use crate::support::world::{World, seconds};
 
 /// A cloud that never rests, looked at all the time.
 const BUSY: &[(&str, &str)] = &[
@@ -91,6 +92,39 @@ async fn log(tracker: &Tracker) -> Vec<Value> {
             return log;
         }
     }
+}
+
+#[tokio::test]
+async fn dead_between_the_sample_and_its_commit_it_finds_the_change_again() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    world.provider.set_state("inst0", "STOPPED");
+    // The visit is cut off wherever it is by then: before the provider is asked, or after.
+    world.begin_to_poll().await;
+    world.crash().await;
+    world.start().await;
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn dead_between_the_commit_and_the_send_it_sends_after_the_restart() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    for state in ["STOPPED", "RUNNING"] {
+        world.provider.set_state("inst0", state);
+        world.clock.advance(seconds(60));
+        world.tick().await;
+    }
+    world.crash().await;
+    world.start().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED", "inst0 STOPPED -> RUNNING"]);
+    world.end().await;
 }
 
 #[tokio::test]

@@ -79,6 +79,22 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !(5..=1000).contains(&self.page_size) {
+            return Err(format!("drivers.ec2.page_size is {}: EC2 takes 5 to 1000", self.page_size));
+        }
+        for (name, value) in [("pages_max", u64::from(self.pages_max)), ("page_timeout_ms", self.page_timeout_ms)] {
+            if value == 0 {
+                return Err(format!("drivers.ec2.{name} is 0: it must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn url_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
@@ -264,7 +280,7 @@ impl Driver for Ec2 {
 
 fn run_params(new: &NewInstance, token: &str) -> Params {
     let count = new.count.max(1);
-    let user_data = new.user_data.as_ref().map(|text| BASE64.encode(text.expose_secret()));
+    let user_data = new.user_data.as_ref().map(|bytes| BASE64.encode(bytes.expose_secret()));
     let mut params = Params::default()
         .with("ImageId", &new.image)
         .with("MinCount", count)
@@ -287,7 +303,6 @@ fn run_params(new: &NewInstance, token: &str) -> Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
 
     #[test]
     fn a_create_asks_for_exactly_what_was_given() {
@@ -305,7 +320,7 @@ mod tests {
             hardware_overrides: vec![("memory".to_owned(), "9".to_owned())],
             name: Some("web".to_owned()),
             key_name: Some("alice".to_owned()),
-            user_data: Some(Secret::from("#!/bin/sh\n")),
+            user_data: Some(b"#!/bin/sh\n".to_vec().into()),
             firewalls: ["web", "sg-1", "ssh", "sg-2"].map(str::to_owned).to_vec(),
             count: 3,
         };

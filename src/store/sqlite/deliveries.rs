@@ -72,13 +72,13 @@ impl Deliveries for Sqlite {
                  FROM receivers r WHERE r.receiver IS NOT NULL
              ),
              due (receiver) AS (
-                 SELECT receiver FROM (
-                     SELECT r.receiver, (SELECT d.next_at FROM deliveries d INDEXED BY deliveries_ready
-                                         WHERE d.receiver = r.receiver AND d.next_at IS NOT NULL
-                                         ORDER BY d.next_at LIMIT 1) AS first_at
-                     FROM receivers r
-                     WHERE r.receiver IS NOT NULL AND r.receiver NOT IN (SELECT value FROM json_each($5)))
-                 WHERE first_at <= $1 ORDER BY first_at LIMIT $3
+                 SELECT head.receiver FROM receivers r
+                 CROSS JOIN deliveries head ON head.rowid = (
+                     SELECT d.rowid FROM deliveries d INDEXED BY deliveries_ready
+                     WHERE d.receiver = r.receiver AND d.next_at IS NOT NULL AND d.next_at <= $1
+                     ORDER BY d.next_at, d.account_id, d.seq, d.hook_id LIMIT 1)
+                 WHERE r.receiver IS NOT NULL AND r.receiver NOT IN (SELECT value FROM json_each($5))
+                 ORDER BY head.next_at, head.account_id, head.seq, head.hook_id LIMIT $3
              ),
              picked (delivery) AS (
                  SELECT d.rowid FROM due CROSS JOIN deliveries d ON d.rowid IN (

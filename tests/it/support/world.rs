@@ -43,7 +43,8 @@ pub struct World {
     pub provider: Provider,
     pub receiver: Receiver,
     pub settings: Settings,
-    pub folder: TempDir,
+    /// Gone with the world.
+    _folder: TempDir,
     running: Option<Running>,
     turns: u64,
 }
@@ -154,7 +155,7 @@ impl World {
             clock,
             receiver: Receiver::start().await,
             settings,
-            folder,
+            _folder: folder,
             running: None,
             turns: 0,
         };
@@ -167,7 +168,7 @@ impl World {
         self.turns += 1;
         let chance = Arc::new(Chance::seeded(self.turns));
         let keys = KeyRing::load_or_create(&self.settings.store, &chance).unwrap();
-        let store = store::open(&self.settings.store, keys).await.unwrap();
+        let store = self.open(keys).await;
         store.release_claims().await.unwrap();
         let drivers = Drivers::of([Arc::new(Mock::of(self.provider.0.clone())) as Arc<dyn Driver>]);
         let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
@@ -178,6 +179,17 @@ impl World {
         let (router, api_settings, stopped) = (api::router(api), self.settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
         self.running = Some(Running { parts: Rooms { poll, deliver, store }, base, stop, server });
+    }
+
+    /// Opens the store. What a crash left running is let go of a moment later, so that is waited for.
+    async fn open(&self, keys: KeyRing) -> Arc<dyn store::Store> {
+        for _ in 0..100_000 {
+            match store::open(&self.settings.store, keys.clone()).await {
+                Err(store::Error::InUse { .. }) => tokio::task::yield_now().await,
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("the store of a Tracker that crashed is never let go");
     }
 
     /// Ends Tracker without a word, as a power failure would: nothing that was under way is brought to its end.
@@ -212,6 +224,12 @@ impl World {
         let report = poll.pass(now).await.unwrap();
         poll.settle().await;
         report
+    }
+
+    /// Starts to look at what is due and does not wait for the end of it.
+    pub async fn begin_to_poll(&mut self) {
+        let now = self.clock.now();
+        self.running.as_mut().expect("Tracker runs").parts.poll.pass(now).await.unwrap();
     }
 
     /// Polls as the cron tick would: everything healthy is due, at once.

@@ -266,7 +266,8 @@ async fn every_attempt_is_kept_whatever_it_decides() {
     world.store.record(&both, at(6)).await.unwrap();
 
     let mut connection = raw(&world.settings).await;
-    let kept: Vec<(i64, i64, i64, Option<i64>, Option<String>, String)> =
+    type Kept = (i64, i64, i64, Option<i64>, Option<String>, String);
+    let kept: Vec<Kept> =
         sqlx::query_as("SELECT record, at, elapsed_ms, status, error, answer FROM attempts ORDER BY record")
             .fetch_all(&mut connection)
             .await
