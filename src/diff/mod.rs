@@ -117,6 +117,17 @@ impl Found {
         }
     }
 
+    /// Whether something of this, asked for at `asked_at`, was seen by others since: theirs may be the newer word.
+    pub fn may_be_late(&self, known: &Known, asked_at: Timestamp) -> bool {
+        let seen_since = |id: &str| match known.members.get(id) {
+            Some(row) => row.observed_at >= asked_at || row.absent_since.is_some_and(|since| since >= asked_at),
+            // Others may have found that it is not there.
+            None => known.former.contains_key(id) || known.observed_at.is_some_and(|at| at >= asked_at),
+        };
+        let upserts = self.upserts.iter().map(|row| row.resource.id());
+        upserts.chain(self.removed.iter().map(String::as_str)).any(seen_since)
+    }
+
     fn in_order(mut self) -> Self {
         self.news.sort_by(|a, b| a.subject.id.cmp(&b.subject.id));
         self

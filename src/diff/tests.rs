@@ -67,6 +67,7 @@ fn unknown() -> Known {
     Known {
         collection: Collection::Instances,
         version: 0,
+        through: crate::model::Seq(0),
         observed_at: None,
         members: BTreeMap::new(),
         former: BTreeMap::new(),
@@ -220,6 +221,28 @@ fn one_that_comes_back_was_never_gone() {
     let found = sample(&known, &taken(460, [instance("a", InstanceState::Running).into()]), &rules());
     assert_eq!(kinds(&found), []);
     assert_eq!(apply(&known, &found, Some(at(460))).members["a"].absent_since, None);
+}
+
+#[test]
+fn what_others_saw_since_it_was_asked_for_may_be_newer() {
+    let (running, stopped) =
+        (instance("a", InstanceState::Running).into(), instance("a", InstanceState::Stopped).into());
+    let check = |known: &Known, asked: i64, members: &[Resource], late: bool| {
+        let found = sample(known, &taken(asked, members.iter().cloned()), &rules());
+        assert_eq!(found.may_be_late(known, at(asked)), late, "asked at {asked}");
+    };
+    let known = known_since(10, [running]);
+    check(&known, 11, std::slice::from_ref(&stopped), false);
+    check(&known, 10, std::slice::from_ref(&stopped), true);
+    // Missing from the list, but seen by somebody since.
+    check(&known, 11, &[], false);
+    check(&known, 10, &[], true);
+    // New to us, and not in a list that was taken since.
+    let empty = known_since(10, []);
+    check(&empty, 11, std::slice::from_ref(&stopped), false);
+    check(&empty, 10, std::slice::from_ref(&stopped), true);
+    // Nothing to write is never late.
+    check(&empty, 5, &[], false);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Collection, Resource};
+use super::{Collection, Resource, Seq};
 
 /// All of a collection at one moment. It exists only when the list was complete, so a failure cannot be mistaken for
 /// an empty cloud.
@@ -23,6 +23,8 @@ pub struct Known {
     /// Rises with every write of this collection. A commit names the version it was decided on and is refused when
     /// another came between.
     pub version: i64,
+    /// The last change recorded in the account when this was read.
+    pub through: Seq,
     /// When the newest complete sample was taken; `None` until the first, which is the baseline and makes no news.
     pub observed_at: Option<Timestamp>,
     pub members: BTreeMap<String, KnownResource>,

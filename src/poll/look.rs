@@ -10,12 +10,15 @@ use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver};
-use crate::model::{AccountId, Change, ChangeId, Collection, Entry, InstanceId, Known, Login, Resource, Sample};
+use crate::model::{AccountId, Change, ChangeId, Collection, Entry, InstanceId, Known, Login, Resource, Sample, Seq};
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
 
-/// How often a look is made again because somebody else wrote meanwhile, before the next pass has to do it.
+/// How often a provider is asked again because somebody else saw the same things meanwhile, before the next pass has to.
 const CONTENDED_TRIES: usize = 4;
+
+/// How often an answer is compared anew because somebody else wrote meanwhile. Each time one of them got on.
+const CONTENDED_WRITES: usize = 64;
 
 /// Why a look came to nothing. Nothing was written, so nothing was mistaken for a change.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +37,15 @@ pub struct Seen {
     /// Members by id: all of the collection, or those asked for that exist.
     pub members: BTreeMap<String, Resource>,
     pub answered_at: Timestamp,
-    /// Of the collection, now that this is written.
-    pub version: i64,
+    /// The last change of the account that this takes into account: whatever is recorded of these members later is news to
+    /// whoever holds this.
+    pub through: Seq,
 }
 
 impl Seen {
-    /// One resource of an account that nobody knows yet.
-    pub fn alone(resource: Resource, answered_at: Timestamp) -> Self {
-        Self { members: by_id(vec![resource]), answered_at, version: 0 }
+    /// Of an account that nobody tracks anything in yet.
+    pub fn first(members: Vec<Resource>, answered_at: Timestamp) -> Self {
+        Self { members: by_id(members), answered_at, through: Seq(0) }
     }
 }
 
@@ -97,29 +101,6 @@ impl Observer {
         self.observe(account, login, driver, collection, |_, _| Ask::Look(ids.clone())).await
     }
 
-    /// Makes a resource known that a client has just made, and tells those who listen that it appeared. If it was met
-    /// before, it stays as it is known: what the client has in hand may be older.
-    ///
-    /// # Errors
-    /// Never [`Error::Driver`]: nobody is asked.
-    pub async fn introduce(&self, account: AccountId, resource: Resource) -> Result<Seen, Error> {
-        for _ in 0..CONTENDED_TRIES {
-            let known = self.store.known(account, resource.collection()).await?;
-            let now = self.clock.now();
-            if let Some(met) = known.members.get(resource.id()) {
-                let members = by_id(vec![met.resource.clone()]);
-                return Ok(Seen { members, answered_at: now, version: known.version });
-            }
-            let members = by_id(vec![resource.clone()]);
-            let look = Look { asked_at: now, answered_at: now, found: members, missing: BTreeSet::new() };
-            let found = diff::look(&known, &look, &self.rules);
-            if let Some(version) = self.commit(account, &known, found, None).await? {
-                return Ok(Seen { members: look.found, answered_at: now, version });
-            }
-        }
-        Err(Error::Contended)
-    }
-
     /// One visit to a unit that is due: what it needs now, and when to come again.
     pub(super) async fn visit(
         &self,
@@ -150,42 +131,89 @@ impl Observer {
         ask: impl Fn(&Known, Timestamp) -> Ask,
     ) -> Result<Seen, Error> {
         for _ in 0..CONTENDED_TRIES {
-            // Known first, then asked: an answer can only be newer than what it is compared with.
             let known = self.store.known(account, collection).await?;
-            let asked_at = self.clock.now();
-            let (members, found, complete, answered_at) = match ask(&known, asked_at) {
-                Ask::List => {
-                    let members = list(driver, login, collection).await?;
-                    let answered_at = self.clock.now();
-                    let sample = Sample { collection, asked_at, answered_at, members };
-                    let found = diff::sample(&known, &sample, &self.rules);
-                    (sample.members, found, Some(answered_at), answered_at)
-                }
-                Ask::Look(ids) => {
-                    let members = look(driver, login, collection, &ids).await?;
-                    let answered_at = self.clock.now();
-                    let missing = ids.into_iter().filter(|id| !members.contains_key(id)).collect();
-                    let look = Look { asked_at, answered_at, found: members, missing };
-                    let found = diff::look(&known, &look, &self.rules);
-                    (look.found, found, None, answered_at)
-                }
-            };
-            if let Some(version) = self.commit(account, &known, found, complete).await? {
-                return Ok(Seen { members, answered_at, version });
+            let answer = self.ask(login, driver, collection, ask(&known, self.clock.now())).await?;
+            if let Some(through) = self.keep(account, known, &answer).await? {
+                let (members, answered_at) = answer.into_members();
+                return Ok(Seen { members, answered_at, through });
             }
         }
         Err(Error::Contended)
     }
 
-    /// Writes what was found, the news with ids and with who is told. Answers with the collection's version by then;
-    /// `None` when somebody else wrote since `known` was read. A hook set meanwhile is such a write, so none is overlooked.
+    /// Makes a resource known that a client has just made, and tells those who listen that it appeared. If it was met
+    /// before, it stays as it is known: what the client has in hand may be older.
+    ///
+    /// # Errors
+    /// Never [`Error::Driver`]: nobody is asked.
+    pub async fn introduce(&self, account: AccountId, resource: Resource) -> Result<Seen, Error> {
+        for _ in 0..CONTENDED_WRITES {
+            let known = self.store.known(account, resource.collection()).await?;
+            let now = self.clock.now();
+            if let Some(met) = known.members.get(resource.id()) {
+                return Ok(Seen { through: known.through, ..Seen::first(vec![met.resource.clone()], now) });
+            }
+            let found = by_id(vec![resource.clone()]);
+            let look = Look { asked_at: now, answered_at: now, found, missing: BTreeSet::new() };
+            let found = diff::look(&known, &look, &self.rules);
+            if let Some(through) = self.commit(account, &known, found, None).await? {
+                return Ok(Seen { members: look.found, answered_at: now, through });
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    async fn ask(
+        &self,
+        login: &Login,
+        driver: &dyn Driver,
+        collection: Collection,
+        ask: Ask,
+    ) -> Result<Answer, drivers::Error> {
+        let asked_at = self.clock.now();
+        Ok(match ask {
+            Ask::List => {
+                let members = list(driver, login, collection).await?;
+                Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
+            }
+            Ask::Look(ids) => {
+                let found = look(driver, login, collection, &ids).await?;
+                let missing = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
+                Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing })
+            }
+        })
+    }
+
+    /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
+    /// then it is compared anew. Answers with the last change that this takes into account. `None`: what it says is not
+    /// newer than what they saw, so it must be asked for again.
+    async fn keep(&self, account: AccountId, mut known: Known, answer: &Answer) -> Result<Option<Seq>, store::Error> {
+        for turn in 0..CONTENDED_WRITES {
+            let (found, complete_at) = answer.compare(&known, &self.rules);
+            if complete_at.is_none() && found == Found::default() {
+                return Ok(Some(known.through));
+            }
+            if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
+                return Ok(None);
+            }
+            if let Some(through) = self.commit(account, &known, found, complete_at).await? {
+                return Ok(Some(through));
+            }
+            known = self.store.known(account, known.collection).await?;
+        }
+        Ok(None)
+    }
+
+    /// Writes what was found, the news with ids and with who is told. Answers with the last change recorded of the
+    /// collection by then; `None` when somebody else wrote since `known` was read. A hook set meanwhile is such a write, so
+    /// none is overlooked.
     async fn commit(
         &self,
         account: AccountId,
         known: &Known,
         found: Found,
         observed_at: Option<Timestamp>,
-    ) -> Result<Option<i64>, store::Error> {
+    ) -> Result<Option<Seq>, store::Error> {
         let now = self.clock.now();
         let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account).await? };
         let changes = found.news.into_iter().map(|told| NewChange {
@@ -211,7 +239,7 @@ impl Observer {
         match self.store.commit_sample(&commit).await {
             Ok(changes) => {
                 self.tell(account, &changes);
-                Ok(Some(known.version + 1))
+                Ok(Some(changes.last().map_or(known.through, |entry| entry.seq)))
             }
             Err(store::Error::Conflict) => Ok(None),
             Err(err) => Err(err),
@@ -228,6 +256,36 @@ impl Observer {
         }
         if !changes.is_empty() {
             self.deliver.notify_one();
+        }
+    }
+}
+
+/// What a provider said, as far as it was asked.
+enum Answer {
+    List(Sample),
+    Look(Look),
+}
+
+impl Answer {
+    /// What is new in it, and when it was taken if it is complete.
+    fn compare(&self, known: &Known, rules: &Absence) -> (Found, Option<Timestamp>) {
+        match self {
+            Self::List(sample) => (diff::sample(known, sample, rules), Some(sample.answered_at)),
+            Self::Look(look) => (diff::look(known, look, rules), None),
+        }
+    }
+
+    fn asked_at(&self) -> Timestamp {
+        match self {
+            Self::List(sample) => sample.asked_at,
+            Self::Look(look) => look.asked_at,
+        }
+    }
+
+    fn into_members(self) -> (BTreeMap<String, Resource>, Timestamp) {
+        match self {
+            Self::List(Sample { members, answered_at, .. }) => (members, answered_at),
+            Self::Look(Look { found, answered_at, .. }) => (found, answered_at),
         }
     }
 }

@@ -2,11 +2,11 @@
 //! that is due.
 //!
 //! Guarantees: an error is never a change, because a look that failed commits nothing; a look is decided on what was known
-//! *before* it asked, and is thrown away and made again when somebody else wrote meanwhile, so what is known never goes
-//! backwards.
+//! *before* it asked. When somebody else wrote meanwhile it is decided anew on that, and thrown away and made again when
+//! they saw the same things later than it asked, so what is known never goes backwards.
 //!
-//! Accepted: a unit may be looked at twice at once (a client sets a hook while the poller is there). One of the two
-//! commits, the other asks again.
+//! Accepted: a unit may be looked at by several at once (clients set hooks while the poller is there). Where they see the
+//! same change one commits it, and the others find it known.
 
 mod look;
 mod pass;

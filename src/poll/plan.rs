@@ -199,6 +199,7 @@ mod tests {
         Known {
             collection: Collection::Instances,
             version: 1,
+            through: crate::model::Seq(0),
             observed_at: Some(at(0)),
             members: [("a".to_owned(), row)].into(),
             former: Default::default(),

@@ -100,8 +100,8 @@ pub trait Hooks: Send + Sync {
     /// hook's collections rises, so that a sample decided without this hook is refused.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the collection was written since the baseline was seen: whatever happened since would be
-    /// told to others and not to this hook. Look again.
+    /// [`Error::Conflict`] when a change of what the hook listens to was recorded since the baseline was seen: it was told to
+    /// others and would never be told to this hook. Look again.
     async fn save_hook(
         &self,
         key: &AccountKey,
@@ -126,8 +126,8 @@ pub trait Hooks: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Baseline {
     pub collection: Collection,
-    /// Of the collection when, or after, it was seen; 0 when nothing was known of the account.
-    pub version: i64,
+    /// The last change of the account that it takes into account.
+    pub through: Seq,
     pub members: Vec<KnownResource>,
     /// When it was taken, if it is all of the collection: it then serves as the first sample.
     pub complete_at: Option<Timestamp>,

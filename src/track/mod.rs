@@ -31,7 +31,7 @@ use crate::poll::{self, Observer, Seen};
 use crate::store::{self, Baseline, Store};
 use crate::tasks::Wake;
 
-/// How often a hook is set anew because its collection was written meanwhile, before the client has to ask again.
+/// How often a hook is set anew because what it is set on changed meanwhile, before the client has to ask again.
 const CONTENDED_TRIES: usize = 4;
 
 /// `[track]` of the settings file.
@@ -172,7 +172,7 @@ impl Tracking {
             let created = Resource::from(created.clone());
             let seen = match account {
                 Some(account) => self.observer.introduce(account, created).await?,
-                None => Seen::alone(created, answered_at),
+                None => Seen::first(vec![created], answered_at),
             };
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
                 return Ok(tracked);
@@ -271,8 +271,7 @@ impl Tracking {
             }
             (None, id) => {
                 let members = fetch(driver, login, collection, id).await?;
-                let members = members.into_iter().map(|member| (member.id().to_owned(), member)).collect();
-                Seen { members, answered_at: self.clock.now(), version: 0 }
+                Seen::first(members, self.clock.now())
             }
         };
         match id {
@@ -332,5 +331,5 @@ fn baseline(scope: &Scope, seen: &Seen) -> Option<Baseline> {
         absent_since: None,
     };
     let members = seen.members.values().map(member).collect();
-    Some(Baseline { collection, version: seen.version, members, complete_at })
+    Some(Baseline { collection, through: seen.through, members, complete_at })
 }

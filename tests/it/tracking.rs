@@ -352,3 +352,21 @@ async fn a_receiver_that_says_nothing_bad_is_asked_once() {
     assert_eq!(world.receiver.accepted_requests().len(), 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn twenty_clients_may_set_hooks_in_one_account_at_the_same_moment() {
+    let mut world = World::new().await;
+    let ids: Vec<_> = (0..20).map(|n| format!("inst{n}")).collect();
+    for id in &ids {
+        world.provider.add_instance(id, "RUNNING");
+    }
+    world.track("inst0").await;
+    futures_util::future::join_all(ids.iter().map(|id| world.track(id))).await;
+    world.poll().await;
+    world.clock.advance(seconds(1));
+    let create = || world.request(Method::POST, "/instances?image_id=img1&track_hook=feed");
+    for made in futures_util::future::join_all((0..20).map(|_| create())).await {
+        assert!(made.text.contains("<tracking"), "{}", made.text);
+    }
+    world.end().await;
+}

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::rows::{Cell, Doing as _, json, row};
+use super::rows::{Cell, Doing as _, int, json, row};
 use super::samples;
 use super::{Sqlite, accounts, deliveries};
 use crate::model::{
@@ -194,7 +194,7 @@ impl Hooks for Sqlite {
         let mut tx = turn.begin().await?;
         let account = accounts::save(&mut tx, &self.keys, key, login, now_ms).await.doing(ACTION)?;
         if let Some(baseline) = baseline
-            && version(&mut tx, account, baseline.collection).await.doing(ACTION)? != baseline.version
+            && is_overtaken(&mut tx, account, &hook.scope, baseline).await.doing(ACTION)?
         {
             return Err(Error::Conflict);
         }
@@ -355,18 +355,32 @@ async fn make_units_due(
     .map(drop)
 }
 
-/// 0 when there is no such unit yet.
-async fn version(tx: &mut SqliteConnection, account: AccountId, collection: Collection) -> Result<i64, sqlx::Error> {
-    let version = sqlx::query_scalar("SELECT version FROM units WHERE account_id = $1 AND collection = $2")
-        .bind(account.0)
-        .bind(collection.as_str())
-        .fetch_optional(&mut *tx)
-        .await?;
-    Ok(version.unwrap_or(0))
+/// Whether a change of what the hook listens to was recorded since its baseline was seen.
+async fn is_overtaken(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    scope: &Scope,
+    baseline: &Baseline,
+) -> Result<bool, sqlx::Error> {
+    let member = match scope {
+        Scope::Member(_, id) => Some(id.as_str()),
+        Scope::Collection(_) | Scope::Account => None,
+    };
+    sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT 1 FROM changes
+             WHERE account_id = $1 AND seq > $2 AND collection = $3 AND resource = coalesce($4, resource))",
+    )
+    .bind(account.0)
+    .bind(int(baseline.through.0))
+    .bind(baseline.collection.as_str())
+    .bind(member)
+    .fetch_one(&mut *tx)
+    .await
 }
 
 async fn put_baseline(tx: &mut SqliteConnection, account: AccountId, baseline: &Baseline) -> Result<(), sqlx::Error> {
-    let Baseline { collection, version: _, members, complete_at } = baseline;
+    let Baseline { collection, through: _, members, complete_at } = baseline;
     samples::put_new_resources(tx, account, *collection, members).await?;
     sqlx::query(
         "UPDATE units SET observed_at = $3 WHERE account_id = $1 AND collection = $2 AND observed_at IS NULL AND $3 IS NOT NULL",

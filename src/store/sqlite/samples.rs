@@ -14,6 +14,7 @@ row! {
     /// A unit, and beside it one of its resources or none.
     struct KnownRow {
         version: i64,
+        last_seq: i64,
         unit_observed_at: Option<i64>,
         resource: Option<String>,
         revision: i64,
@@ -60,10 +61,11 @@ impl Samples for Sqlite {
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error> {
         // One statement, so that version and members are of one moment.
         let rows: Vec<KnownRow> = sqlx::query_as(
-            "SELECT u.version, u.observed_at AS unit_observed_at, r.resource, coalesce(r.revision, 0) AS revision,
+            "SELECT u.version, a.last_seq, u.observed_at AS unit_observed_at, r.resource, coalesce(r.revision, 0) AS revision,
                     coalesce(r.first_seen_at, 0) AS first_seen_at, coalesce(r.observed_at, 0) AS observed_at,
                     r.absent_since, coalesce(r.body, '') AS body
              FROM units u
+             JOIN accounts a ON a.account_id = u.account_id
              LEFT JOIN resources r ON r.account_id = u.account_id AND r.collection = u.collection
              WHERE u.account_id = $1 AND u.collection = $2
              ORDER BY r.resource",
@@ -83,16 +85,23 @@ impl Samples for Sqlite {
                 .await
                 .doing("reading what was known once")?;
 
-        let mut known =
-            Known { collection, version: 0, observed_at: None, members: BTreeMap::new(), former: BTreeMap::new() };
+        let mut known = Known {
+            collection,
+            version: 0,
+            through: Seq(0),
+            observed_at: None,
+            members: BTreeMap::new(),
+            former: BTreeMap::new(),
+        };
         for (id, revision) in former {
             let cell = Cell { table: "former_resources", column: "revision", account, key: &id };
             let revision = cell.unsigned(revision)?;
             known.former.insert(id, revision);
         }
-        if let Some(KnownRow { version, unit_observed_at, .. }) = rows.first() {
+        if let Some(KnownRow { version, last_seq, unit_observed_at, .. }) = rows.first() {
             let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
             known.version = *version;
+            known.through = Seq(cell.column("last_seq").unsigned(*last_seq)?);
             known.observed_at = unit_observed_at.map(|ms| cell.instant(ms)).transpose()?;
         }
         for mut row in rows {

@@ -1,5 +1,5 @@
 use tracker::model::{
-    AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Scope, Verdict,
+    AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Scope, Seq, Verdict,
 };
 use tracker::store::Baseline;
 
@@ -200,15 +200,15 @@ async fn setting_a_hook_refuses_samples_decided_without_it(world: World) {
 async fn a_baseline_never_overwrites_what_is_known(world: World) {
     let hook = hook("hook_1", "i-1", "one");
     let first = known(instance("i-1", InstanceState::Running), 0);
-    let save = async |version, row: &KnownResource| {
-        let baseline = baseline(version, row, None);
+    let save = async |row: &KnownResource| {
+        let baseline = baseline(0, row, None);
         world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(&baseline), at(9)).await.unwrap()
     };
-    let account = save(0, &first).await;
+    let account = save(&first).await;
     let got = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!((got.observed_at, got.members), (None, members(std::slice::from_ref(&first))));
 
-    save(got.version, &known(instance("i-1", InstanceState::Stopped), 5)).await;
+    save(&known(instance("i-1", InstanceState::Stopped), 5)).await;
     assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().members, members(&[first]));
 }
 
@@ -220,7 +220,7 @@ async fn a_complete_baseline_is_the_first_sample(world: World) {
     let got = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!((got.observed_at, got.members), (Some(at(3)), members(std::slice::from_ref(&row))));
 
-    let later = baseline(got.version, &row, Some(20));
+    let later = baseline(0, &row, Some(20));
     world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(&later), at(21)).await.unwrap();
     let again = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!(again.observed_at, Some(at(3)), "only samples move it on");
@@ -228,23 +228,32 @@ async fn a_complete_baseline_is_the_first_sample(world: World) {
 
 async fn a_baseline_that_is_overtaken_is_refused_and_nothing_is_stored(world: World) {
     let row = known(instance("i-1", InstanceState::Running), 0);
-    let save = async |hook: &Hook, version| {
-        let baseline = baseline(version, &row, None);
+    let save = async |hook: &Hook, through| {
+        let baseline = baseline(through, &row, None);
         world.store.save_hook(&key("a"), &login(PASSWORD), hook, Some(&baseline), at(9)).await
     };
-    let account = save(&hook("hook_1", "i-1", "one"), 0).await.unwrap();
-    let seen = world.store.known(account, Collection::Instances).await.unwrap().version;
+    let first = hook("hook_1", "i-1", "one");
+    let account = save(&first, 0).await.unwrap();
+    assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().through, Seq(0));
     // Between what the second client sees and its hook a change is recorded, which the hook would never hear of.
-    world.store.commit_sample(&commit(account, seen, 10)).await.unwrap();
+    world.news(account, 10, &[("i-1", &[&first]), ("i-2", &[])]).await;
+    assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().through, Seq(2));
     let second = Hook { subscriber: subscriber("second"), ..hook("hook_2", "i-1", "two") };
-    for version in [0, seen] {
-        let late = save(&second, version).await;
-        assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
-    }
+    let late = save(&second, 0).await;
+    assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
+    let whole = collection_hook("hook_3", "one");
+    let late = save(&whole, 1).await;
+    assert!(matches!(late, Err(tracker::store::Error::Conflict)), "i-2 is a member too: {late:?}");
     assert_eq!(world.store.hooks(account).await.unwrap().len(), 1);
-    save(&second, seen + 1).await.unwrap();
+    save(&second, 1).await.expect("what was recorded since is of another instance");
+    save(&whole, 2).await.unwrap();
 }
 
-fn baseline(version: i64, row: &KnownResource, complete: Option<i64>) -> Baseline {
-    Baseline { collection: Collection::Instances, version, members: vec![row.clone()], complete_at: complete.map(at) }
+fn baseline(through: u64, row: &KnownResource, complete: Option<i64>) -> Baseline {
+    Baseline {
+        collection: Collection::Instances,
+        through: Seq(through),
+        members: vec![row.clone()],
+        complete_at: complete.map(at),
+    }
 }

@@ -52,7 +52,7 @@ async fn filled() -> (World, AccountId) {
     let world = World::sqlite().await;
     let hook = hook("hook_1", "i-1", "one");
     let members = vec![known(instance("i-1", InstanceState::Running), 0)];
-    let baseline = Baseline { collection: Collection::Instances, version: 0, members, complete_at: None };
+    let baseline = Baseline { collection: Collection::Instances, through: Seq(0), members, complete_at: None };
     let (key, login) = (key("a"), login(PASSWORD));
     let account = world.store.save_hook(&key, &login, &hook, Some(&baseline), at(0)).await.unwrap();
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;
