@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Address, AddressKind, Collection, Instance, InstanceId, InstanceState, Known, KnownResource, Realm, RealmState,
-    Resource, Sample,
+    Address, AddressKind, Collection, Instance, InstanceState, Known, KnownResource, Realm, RealmState, Resource,
+    Sample,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -20,25 +20,9 @@ fn rules() -> Absence {
 
 fn instance(id: &str, state: InstanceState) -> Instance {
     Instance {
-        id: InstanceId::from(id),
         name: Some(format!("name of {id}")),
-        owner: None,
-        image: None,
         realm: Some("us".to_owned()),
-        state,
-        native_state: state.as_str().to_lowercase(),
-        settling: false,
-        hardware_profile: None,
-        hardware_properties: vec![],
-        actions: vec![],
-        can_create_image: false,
-        launch_time: None,
-        public_addresses: vec![],
-        private_addresses: vec![],
-        firewalls: None,
-        storage_volumes: vec![],
-        login: None,
-        network_interfaces: None,
+        ..Instance::bare(id, state, &state.as_str().to_lowercase())
     }
 }
 

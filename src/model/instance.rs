@@ -157,6 +157,33 @@ pub struct Instance {
     pub network_interfaces: Option<Vec<String>>,
 }
 
+impl Instance {
+    /// Of which nothing is known but how it is, in our word and the provider's.
+    pub fn bare(id: &str, state: InstanceState, native_state: &str) -> Self {
+        Self {
+            id: InstanceId::from(id),
+            name: None,
+            owner: None,
+            image: None,
+            realm: None,
+            state,
+            native_state: native_state.to_owned(),
+            settling: false,
+            hardware_profile: None,
+            hardware_properties: Vec::new(),
+            actions: Vec::new(),
+            can_create_image: false,
+            launch_time: None,
+            public_addresses: Vec::new(),
+            private_addresses: Vec::new(),
+            firewalls: None,
+            storage_volumes: Vec::new(),
+            login: None,
+            network_interfaces: None,
+        }
+    }
+}
+
 /// A request to create instances, after the API has dropped empty parameters (empty means "not given").
 #[derive(Clone, Debug, Default)]
 pub struct NewInstance {

@@ -156,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Instance, InstanceId, InstanceState, KnownResource};
+    use crate::model::{Instance, InstanceState, KnownResource};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -168,27 +168,7 @@ mod tests {
 
     /// A collection last listed at 0 with one instance seen long before.
     fn known(settling: bool, absent_since: Option<i64>) -> Known {
-        let instance = Instance {
-            id: InstanceId::from("a"),
-            name: None,
-            owner: None,
-            image: None,
-            realm: None,
-            state: InstanceState::Pending,
-            native_state: "pending".to_owned(),
-            settling,
-            hardware_profile: None,
-            hardware_properties: vec![],
-            actions: vec![],
-            can_create_image: false,
-            launch_time: None,
-            public_addresses: vec![],
-            private_addresses: vec![],
-            firewalls: None,
-            storage_volumes: vec![],
-            login: None,
-            network_interfaces: None,
-        };
+        let instance = Instance { settling, ..Instance::bare("a", InstanceState::Pending, "pending") };
         let row = KnownResource {
             resource: instance.into(),
             revision: 0,

@@ -387,27 +387,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_leaves_the_elements_that_clients_need() {
-        let bare = Instance {
-            id: "i-8".into(),
-            name: None,
-            owner: None,
-            image: None,
-            realm: None,
-            state: InstanceState::Pending,
-            native_state: "pending".to_owned(),
-            settling: true,
-            hardware_profile: None,
-            hardware_properties: vec![],
-            actions: vec![],
-            can_create_image: false,
-            launch_time: None,
-            public_addresses: vec![],
-            private_addresses: vec![],
-            firewalls: None,
-            storage_volumes: vec![],
-            login: None,
-            network_interfaces: None,
-        };
+        let bare = Instance::bare("i-8", InstanceState::Pending, "pending");
         insta::assert_snapshot!(both(&List("instances", vec![InstanceView::new(&bare, Base("http://h/api;driver=ec2"), None)])), @r#"
         <?xml version='1.0' encoding='utf-8' ?>
         <instances>

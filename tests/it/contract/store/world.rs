@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tracker::chance::Chance;
 use tracker::model::{
     AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, DriverId, Entry,
-    ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceId, InstanceState, KnownResource, Login, News, Observed,
-    Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Verdict,
+    ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed, Outcome,
+    Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Verdict,
 };
 use tracker::store::{self, Commit, KeyRing, NewChange, Settings, Store, UnitPlan};
 
@@ -178,25 +178,11 @@ pub(super) fn bare(hook: &Hook) -> String {
 
 pub(super) fn instance(id: &str, state: InstanceState) -> Instance {
     Instance {
-        id: InstanceId::from(id),
         name: Some(format!("the \"{id}\"")),
-        owner: None,
         image: Some("ami-1".to_owned()),
         realm: Some("us-east-1a".to_owned()),
-        state,
-        native_state: state.as_str().to_lowercase(),
-        settling: false,
-        hardware_profile: None,
         hardware_properties: vec![("memory".to_owned(), "1024".to_owned())],
-        actions: vec![],
-        can_create_image: false,
-        launch_time: None,
-        public_addresses: vec![],
-        private_addresses: vec![],
-        firewalls: None,
-        storage_volumes: vec![],
-        login: None,
-        network_interfaces: None,
+        ..Instance::bare(id, state, &state.as_str().to_lowercase())
     }
 }
 
