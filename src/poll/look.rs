@@ -90,6 +90,39 @@ impl Observer {
         self.observe(account, login, driver, collection, |_, _| Ask::Look(ids.clone())).await
     }
 
+    /// Makes `members`, a complete list, the baseline of a collection that has none yet. `false`: it has one, of another
+    /// look, and that stands.
+    ///
+    /// # Errors
+    /// The store's, or [`Error::Contended`].
+    pub async fn begin(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        members: &[Resource],
+        answered_at: Timestamp,
+    ) -> Result<bool, Error> {
+        let members = by_id(members.to_vec());
+        let sample = Sample { collection, asked_at: answered_at, answered_at, members };
+        for _ in 0..CONTENDED_TRIES {
+            let known = self.store.known(account, collection).await?;
+            if known.observed_at.is_some() {
+                return Ok(false);
+            }
+            let found = diff::sample(&known, &sample, &self.rules);
+            let commit = self.commit(account, &known, found, Some(answered_at)).await?;
+            match self.store.commit_sample(&commit).await {
+                Ok(changes) => {
+                    self.tell(account, &changes);
+                    return Ok(true);
+                }
+                Err(store::Error::Conflict) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+
     /// One visit to a unit that is due: what it needs now, and when to come again.
     pub(super) async fn visit(
         &self,

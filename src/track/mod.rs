@@ -47,6 +47,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        const YEAR_MS: u64 = 366 * 24 * 3_600_000;
+        let ms = self.secret_overlap_ms;
+        (ms <= YEAR_MS)
+            .then_some(())
+            .ok_or(format!("track.secret_overlap_ms is {ms}: it must be at most {YEAR_MS}, a year"))
+    }
+}
+
 /// A client that the backend has accepted, and the account that makes it.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -154,7 +166,12 @@ impl Tracking {
         let now = self.clock.now();
         let baseline = baseline(&wanted.scope, &resources, observed_at);
         let (hook, new_secret) = self.hook(wanted, before, now);
+        let known = account.is_some();
         let account = self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await?;
+        // An account that was known has had its look committed already.
+        if let (Scope::Collection(collection), false) = (&hook.scope, known) {
+            self.observer.begin(account, *collection, &resources, observed_at).await?;
+        }
         info!(
             account.id = %account, hook.id = %hook.id, subscriber = %hook.subscriber,
             "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
@@ -269,7 +286,7 @@ async fn fetch(
     })
 }
 
-/// A member's state as just seen. A collection takes its baseline with the first complete sample.
+/// A member's state as just seen. That of a collection is a complete sample, committed when the hook is there.
 fn baseline(scope: &Scope, resources: &[Resource], observed_at: Timestamp) -> Option<KnownResource> {
     let Scope::Member(..) = scope else { return None };
     Some(KnownResource {

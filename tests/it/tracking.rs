@@ -56,6 +56,21 @@ async fn the_state_in_the_answer_to_the_put_is_the_one_that_changes_are_told_fro
 }
 
 #[tokio::test]
+async fn the_states_in_the_answer_to_the_put_on_a_collection_are_those_that_changes_are_told_from() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    let answer = world.put_hook("instances", &world.hook(), &[]).await;
+    assert!(answer.text.contains("<state>RUNNING</state>"), "{}", answer.text);
+    // Nobody polled yet when things go on.
+    world.provider.set_state("inst0", "STOPPED");
+    world.provider.add_instance("inst1", "RUNNING");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED", "inst1 nothing -> RUNNING"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_a_put_sees_is_told_to_those_who_were_there_before() {
     let mut world = World::new().await;
     world.provider.add_instance("inst0", "RUNNING");
