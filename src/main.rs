@@ -98,8 +98,12 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
 
 fn log_to_stderr(log: &settings::Log) {
     let filter = tracing_subscriber::EnvFilter::new(&log.filter);
-    let colours = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A line that cannot be written (the disk is full) is lost. Complaining of it on the same stderr would panic.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false);
     match log.format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),

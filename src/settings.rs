@@ -68,6 +68,10 @@ impl Settings {
             Some(path) => read(path)?,
             None => toml::Table::new(),
         };
+        let environment: Vec<_> = environment.into_iter().collect();
+        if let Some(right) = environment.iter().find_map(|(name, _)| short_of_an_underscore(name)) {
+            return Err(Error(right));
+        }
         let mut variables: Vec<_> =
             environment.into_iter().filter_map(|(name, value)| Some((path(&name)?, value))).collect();
         variables.sort();
@@ -85,6 +89,9 @@ impl Settings {
     /// The first setting that makes no sense, by name, and what would be right.
     pub fn check(&self) -> Result<(), Error> {
         self.drivers.check().map_err(Error)?;
+        self.store.check().map_err(Error)?;
+        self.track.check().map_err(Error)?;
+        self.tasks.check().map_err(Error)?;
         self.poll.check().map_err(Error)?;
         self.deliver.check().map_err(Error)?;
         self.api.check().map_err(Error)?;
@@ -106,6 +113,17 @@ fn read(path: &Path) -> Result<toml::Table, Error> {
 fn path(variable: &str) -> Option<Vec<String>> {
     let name = variable.strip_prefix(PREFIX)?;
     name.contains("__").then(|| name.split("__").map(str::to_ascii_lowercase).collect())
+}
+
+/// `TRACKER_STORE_URL` would be overlooked, and another store be used. What only looks like ours (container managers set
+/// `TRACKER_API_PORT` for a neighbour of that name) names no setting, and stays somebody else's.
+fn short_of_an_underscore(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix(PREFIX).filter(|name| !name.contains("__"))?;
+    let (table, key) = name.split_once('_')?;
+    let mut settings = toml::Table::new();
+    put(&mut settings, &[table.to_ascii_lowercase(), key.to_ascii_lowercase()], toml::Value::Boolean(true))?;
+    let known = settings.try_into::<Settings>().err().is_none_or(|err| !err.message().contains("unknown field"));
+    known.then(|| format!("{variable}: two underscores stand for a dot, write {PREFIX}{table}__{key}"))
 }
 
 /// A value is read as TOML where it is TOML, and as plain text otherwise, so that nobody has to quote a path.
@@ -232,6 +250,38 @@ mod tests {
         };
         check("TRACKER_STORE__ULR", "x", "`url`");
         check("TRACKER_POLL__UNITS_AT_ONCE", "many", "expected");
+    }
+
+    #[test]
+    fn a_variable_that_lacks_an_underscore_is_not_overlooked() {
+        let check = |name: &str, expected: &str| {
+            let err = load("", &[(name, "x")]).unwrap_err();
+            assert!(err.starts_with(name) && err.ends_with(expected), "{err}");
+        };
+        check("TRACKER_STORE_URL", "write TRACKER_STORE__URL");
+        check("TRACKER_STORE_KEY_RING", "write TRACKER_STORE__KEY_RING");
+        check("TRACKER_DRIVERS_DEFAULT", "write TRACKER_DRIVERS__DEFAULT");
+        for name in ["TRACKER_API_PORT", "TRACKER_SERVICE_HOST", "TRACKER_CONFIG", "TRACKER_TEST_POSTGRES", "TRACKER_"]
+        {
+            load("", &[(name, "x")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn values_that_would_stop_a_task_or_keep_it_spinning_are_refused() {
+        let check = |text: &str, name: &str| {
+            let err = load(text, &[]).unwrap_err();
+            assert!(err.starts_with(name), "{err}");
+        };
+        check("poll.linger_ms = 99999999999999999", "poll.linger_ms");
+        check("poll.idle_wait_max_ms = 99999999999999999", "poll.idle_wait_max_ms");
+        check("poll.absence.young_for_ms = 99999999999999999", "poll.absence.young_for_ms");
+        check("track.secret_overlap_ms = 99999999999999999", "track.secret_overlap_ms");
+        check("api.auth_cache_seconds = 99999999999999999", "api.auth_cache_seconds");
+        check("tasks.backstop_ms = 0", "tasks.backstop_ms");
+        check("tasks.failed_pause_ms = 0", "tasks.failed_pause_ms");
+        check("store.busy_wait_ms = 0", "store.busy_wait_ms");
+        check("store.url = 'mysql://x'", "store.url");
     }
 
     #[test]

@@ -99,6 +99,16 @@ impl Settings {
         if self.head_bytes_max < 8_192 {
             return Err("api.head_bytes_max must be 8192 or more".to_owned());
         }
+        const YEAR_SECONDS: u64 = 366 * 24 * 3_600;
+        for (name, seconds) in [
+            ("auth_cache_seconds", self.auth_cache_seconds),
+            ("failed_logins_seconds", self.failed_logins_seconds),
+            ("stale_seconds", self.stale_seconds),
+        ] {
+            if seconds > YEAR_SECONDS {
+                return Err(format!("api.{name} is {seconds}: it must be at most {YEAR_SECONDS}, a year"));
+            }
+        }
         let at_least_one = [
             ("body_bytes_max", self.body_bytes_max as u64),
             ("headers_max", self.headers_max as u64),

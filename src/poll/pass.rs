@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,19 @@ pub struct Poll {
     visitor: Visitor,
     settings: Settings,
     wake: Wake,
-    running: JoinSet<(AccountId, Collection, bool)>,
+    running: JoinSet<(AccountId, Collection, Visited)>,
     /// Units being visited: never two visits of one at once.
     busy: BTreeSet<(AccountId, Collection)>,
+    /// Units whose plan the store did not take, and when they were visited. They still read as due, and without a pause the
+    /// provider would be asked again at once for as long as the store fails.
+    unplanned: BTreeMap<(AccountId, Collection), Timestamp>,
+}
+
+/// How a visit ended.
+struct Visited {
+    well: bool,
+    /// When it ended, if its plan could not be stored.
+    unplanned_at: Option<Timestamp>,
 }
 
 #[derive(Clone)]
@@ -50,27 +60,34 @@ impl Poll {
         wake: Wake,
     ) -> Self {
         let visitor = Visitor { store, drivers, observer, clock, chance, settings: settings.clone() };
-        Self { visitor, settings, wake, running: JoinSet::new(), busy: BTreeSet::new() }
+        Self { visitor, settings, wake, running: JoinSet::new(), busy: BTreeSet::new(), unplanned: BTreeMap::new() }
     }
 
     /// Waits until every visit under way has ended. Passes go on without it; a stop and a test do not.
     pub async fn settle(&mut self) {
         while let Some(ended) = self.running.join_next().await {
-            let (account, collection, _) = ended.expect("visits catch their panics and are not aborted");
-            self.busy.remove(&(account, collection));
+            self.take(ended.expect("visits catch their panics and are not aborted"));
         }
     }
 
     fn reap(&mut self, report: &mut Report) {
         while let Some(ended) = self.running.try_join_next() {
-            let (account, collection, well) = ended.expect("visits catch their panics and are not aborted");
-            self.busy.remove(&(account, collection));
-            if well {
+            if self.take(ended.expect("visits catch their panics and are not aborted")) {
                 report.done += 1;
             } else {
                 report.failed += 1;
             }
         }
+    }
+
+    /// Notes the end of a visit. `true`: the look went well.
+    fn take(&mut self, (account, collection, visited): (AccountId, Collection, Visited)) -> bool {
+        let key = (account, collection);
+        self.busy.remove(&key);
+        if let Some(at) = visited.unplanned_at {
+            self.unplanned.insert(key, at);
+        }
+        visited.well
     }
 }
 
@@ -83,13 +100,16 @@ impl Pass for Poll {
     async fn pass(&mut self, now: Timestamp) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
         let mut report = Report::default();
         self.reap(&mut report);
+        let pause = Duration::from_millis(self.settings.failed_wait_ms);
+        self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
         // Those under way may still read as due, so ask for as many more.
         let units = store.due_units(now, ended_after, self.settings.units_at_once).await?;
         for unit in units {
             let key = (unit.account.id, unit.collection);
-            if self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
+            let paused = self.unplanned.contains_key(&key);
+            if paused || self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
                 continue;
             }
             report.due += 1;
@@ -98,16 +118,16 @@ impl Pass for Poll {
             let span = debug_span!("poll.account", account.id = %key.0, collection = %key.1);
             self.running.spawn(
                 async move {
-                    let well = visitor.visit(unit).await;
+                    let visited = visitor.visit(unit).await;
                     wake.notify_one();
-                    (key.0, key.1, well)
+                    (key.0, key.1, visited)
                 }
                 .instrument(span),
             );
         }
         report.next_due_at = store.next_unit_due_at(ended_after).await?;
-        if !self.busy.is_empty() {
-            // What is being visited still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
+        if !self.busy.is_empty() || !self.unplanned.is_empty() {
+            // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
             let soon = now + Duration::from_secs(1);
             report.next_due_at = report.next_due_at.map(|at| at.max(soon));
         }
@@ -116,19 +136,21 @@ impl Pass for Poll {
 }
 
 impl Visitor {
-    /// Looks at the unit and plans the next look. `true`: the look went well.
-    async fn visit(&self, unit: Unit) -> bool {
+    /// Looks at the unit and plans the next look.
+    async fn visit(&self, unit: Unit) -> Visited {
         let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await.unwrap_or_else(|_| {
             error!("a look panicked: this is a bug");
             Err(Error::Driver(drivers::Error::new(Kind::Unavailable, "the look panicked: this is a bug in Tracker")))
         });
         let well = outcome.is_ok();
         let plan = self.plan(&unit, outcome);
-        if let Err(err) = self.store.plan_unit(unit.account.id, unit.collection, unit.plan.due_at, &plan).await {
-            // It stays due: the next pass looks again.
+        let planned = self.store.plan_unit(unit.account.id, unit.collection, unit.plan.due_at, &plan).await;
+        // It stays due: a pass looks again after a pause.
+        let unplanned_at = planned.err().map(|err| {
             warn!("the next look was not planned: {err}");
-        }
-        well
+            self.clock.now()
+        });
+        Visited { well, unplanned_at }
     }
 
     async fn look(&self, unit: &Unit) -> Result<Timestamp, Error> {

@@ -64,6 +64,9 @@ impl Default for Settings {
     }
 }
 
+/// More than this is a slip of the pen, and sums of time must stay within the calendar. Milliseconds.
+const YEAR_MS: u64 = 366 * 24 * 3_600_000;
+
 impl Settings {
     /// # Errors
     /// A sentence that names the setting, what is wrong and what would be right.
@@ -79,6 +82,23 @@ impl Settings {
         ] {
             if value == 0 {
                 return Err(format!("poll.{name} is 0: it must be at least 1"));
+            }
+        }
+        for (name, ms) in [
+            ("spread_ms", self.spread_ms),
+            ("settling_every_ms", self.settling_every_ms),
+            ("list_every_ms", self.list_every_ms),
+            ("failed_wait_ms", self.failed_wait_ms),
+            ("failed_wait_max_ms", self.failed_wait_max_ms),
+            ("denied_wait_ms", self.denied_wait_ms),
+            ("idle_wait_max_ms", self.idle_wait_max_ms),
+            ("linger_ms", self.linger_ms),
+            ("absence.confirm_after_ms", self.absence.confirm_after_ms),
+            ("absence.young_for_ms", self.absence.young_for_ms),
+            ("absence.withdrawn_after_ms", self.absence.withdrawn_after_ms),
+        ] {
+            if ms > YEAR_MS {
+                return Err(format!("poll.{name} is {ms}: it must be at most {YEAR_MS}, a year"));
             }
         }
         Ok(())

@@ -54,6 +54,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        sqlite::path(&self.url).map_err(|err| err.to_string())?;
+        if self.busy_wait_ms == 0 {
+            return Err("store.busy_wait_ms is 0, so every call would fail: it must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Opens the store named by `settings.url`, bringing its schema up to date. The keys come from
 /// [`KeyRing::load_or_create`], which has to run first: it makes new ones only while there is no store.
 ///

@@ -36,6 +36,19 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, value) in [("backstop_ms", self.backstop_ms), ("failed_pause_ms", self.failed_pause_ms)] {
+            if value == 0 {
+                return Err(format!("tasks.{name} is 0, which is no pause at all: it must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How a task is doing.
 #[derive(Clone, Debug, Default)]
 pub struct Status {

@@ -50,6 +50,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// A sentence that names the setting, what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        const YEAR_MS: u64 = 366 * 24 * 3_600_000;
+        let ms = self.secret_overlap_ms;
+        (ms <= YEAR_MS)
+            .then_some(())
+            .ok_or(format!("track.secret_overlap_ms is {ms}: it must be at most {YEAR_MS}, a year"))
+    }
+}
+
 /// A client that the backend has accepted, and the account that makes it.
 #[derive(Clone, Debug)]
 pub struct Caller {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tracker::drivers::Kind;
 
 use crate::support::world::{World, minutes, seconds};
@@ -179,5 +181,32 @@ async fn a_clock_that_jumps_stops_nothing() {
         }
     }
     assert_eq!(world.revisions()["inst0"], [1, 2, 3, 4]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_make_tracker_hammer_the_provider() {
+    let mut world = World::with(|settings| settings.store.busy_wait_ms = 20).await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.track("inst0").await;
+    world.poll().await;
+    world.provider.set_state("inst0", "STOPPED");
+    // Someone with a database tool holds the write lock.
+    let file = world.settings.store.url.strip_prefix("sqlite:").unwrap();
+    let mut tool = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut tool).await.unwrap();
+    world.clock.advance(minutes(20));
+    world.poll().await;
+    let calls = world.provider.calls();
+    for _ in 0..5 {
+        world.poll().await;
+    }
+    assert_eq!(world.provider.calls(), calls, "it is asked again after a pause only");
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut tool).await.unwrap();
+    world.clock.advance(seconds(10));
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
     world.end().await;
 }

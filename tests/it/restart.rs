@@ -8,7 +8,7 @@ use tracker::chance::Chance;
 
 use crate::support::child::{PATIENCE, Tracker};
 use crate::support::receiver::Receiver;
-use crate::support::world::{World, seconds};
+use crate::support::world::{World, client, seconds};
 
 /// A cloud that never rests, looked at all the time.
 const BUSY: &[(&str, &str)] = &[
@@ -153,6 +153,44 @@ async fn asked_to_stop_it_stops_cleanly_and_goes_on_where_it_was() {
     tokio::time::timeout(PATIENCE, arrived).await.expect("the hook outlived the restart");
     assert_eq!(receiver.accepted_requests()[0].json()["to"]["state"], "STOPPED");
     tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Every write to it fails as on a full disk, on which the log may well lie.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut tracker = tokio::process::Command::new(env!("CARGO_BIN_EXE_tracker"))
+        .arg("serve")
+        .env("TRACKER_STORE__URL", format!("sqlite:{}", folder.path().join("tracker.db").display()))
+        .env("TRACKER_STORE__KEY_RING", folder.path().join("tracker.keys"))
+        .env("TRACKER_API__LISTEN", format!("127.0.0.1:{port}"))
+        .env("TRACKER_DELIVER__ALLOW_NETWORKS", "['127.0.0.0/8']")
+        .stderr(full)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let answers = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = answers => {}
+        ended = tracker.wait() => panic!("it ended: {ended:?}"),
+    }
+    let request = async |method: Method, path: &str| {
+        let request = client().request(method, format!("http://127.0.0.1:{port}/api{path}"));
+        request.basic_auth("mockuser", Some("mockpassword")).send().await.unwrap().status()
+    };
+    let path = format!("/instances/inst1?track_hook={}", receiver.url("/cb"));
+    assert_eq!(request(Method::PUT, &path).await, StatusCode::OK);
+    assert_eq!(request(Method::POST, "/instances/inst1/stop").await, StatusCode::ACCEPTED);
+    let arrived = receiver.wait_until(|accepted| accepted.len() == 1);
+    tokio::time::timeout(PATIENCE, arrived).await.expect("the change arrives");
+    tracker.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -34,11 +34,10 @@ pub(in crate::store) fn path(url: &str) -> Result<&Path, Error> {
     }
 }
 
-/// Takes `PATH.lock`, which is never removed: what counts is who holds it.
+/// Takes `PATH.lock`, which is never removed: what counts is who holds it. A link to the store is locked as what it leads
+/// to, so that two ways to one store meet at one lock.
 pub(super) fn lock(path: &Path) -> Result<File, Error> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = beside(path, ".lock");
     let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
     let lock = open.map_err(|source| file_error(&name, source))?;
     match lock.try_lock() {
@@ -48,9 +47,27 @@ pub(super) fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
+/// As SQLite names its own: beside what a link leads to.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let store = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = store.into_os_string();
+    name.push(ending);
+    name.into()
+}
+
 /// Refuses what is not ours or too new, without writing to it; makes the file when it is missing.
 pub(super) async fn inspect(path: &Path) -> Result<(), Error> {
     let failed = |source| file_error(path, source);
+    // SQLite throws away a log without its file, and what was committed last stands in the log alone.
+    let log = beside(path, "-wal");
+    let empty = fs::metadata(path).map_or(true, |file| file.len() == 0);
+    if empty && fs::metadata(&log).is_ok_and(|file| file.len() > 0) {
+        let text = format!(
+            "there is no store in it, but its log {} holds changes: put the store back beside it, or move the log away to begin anew",
+            log.display()
+        );
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, text)));
+    }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => return Ok(()),
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}

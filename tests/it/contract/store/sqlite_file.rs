@@ -111,6 +111,35 @@ async fn a_second_opener_is_refused_until_the_first_is_done() {
 }
 
 #[tokio::test]
+async fn a_second_opener_that_comes_through_a_link_is_refused_too() {
+    let (world, _) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(file(&world.settings), &link).unwrap();
+    let refused = fault(&Settings { url: format!("sqlite:{}", link.display()), ..world.settings.clone() }).await;
+    assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_log_whose_store_is_missing_or_empty_is_not_thrown_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&folder);
+    let log = PathBuf::from(format!("{}-wal", file(&settings).display()));
+    fs::write(&log, b"what was committed last").unwrap();
+    let check = async |case: &str| {
+        let refused = fault(&settings).await.to_string();
+        assert!(refused.contains(log.to_str().unwrap()), "{case}: {refused}");
+        assert_eq!(fs::read(&log).unwrap(), b"what was committed last", "{case}");
+    };
+    check("missing").await;
+    assert!(!file(&settings).exists());
+    fs::write(file(&settings), b"").unwrap();
+    check("empty").await;
+    fs::remove_file(&log).unwrap();
+    open(&settings).await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_is_there_after_a_reopening() {
     let (world, account) = filled().await;
     let before = world.store.known(account, Collection::Instances).await.unwrap();
