@@ -139,7 +139,7 @@ impl Inner {
                     logins.remember(digest, &identity, self.api.clock.now());
                     identity
                 }
-                Err(err) if is_passing(err.kind) => match self.stored_account(&login).await {
+                Err(err) if says_nothing(err.kind) => match self.stored_account(&login).await {
                     Some(account) => return Ok(Caller { login, key: account.key }),
                     None => return Err(err.into()),
                 },
@@ -200,9 +200,12 @@ impl Inner {
     }
 }
 
-/// A failure that says nothing about the resource, and will pass.
-pub(super) fn is_passing(kind: Kind) -> bool {
-    matches!(kind, Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. })
+/// A failure of the backend's own, which says nothing about any resource, nor about who asks.
+pub(super) fn says_nothing(kind: Kind) -> bool {
+    match kind {
+        Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. } | Kind::Failed => true,
+        Kind::Denied | Kind::Forbidden | Kind::NotFound | Kind::Unsupported | Kind::Invalid | Kind::Conflict => false,
+    }
 }
 
 /// A body with its type; 200 and 201 also with its digest, as caches and suites expect.

@@ -200,6 +200,7 @@ mod tests {
         check(Kind::Throttled { after: Some(Duration::from_secs(17)) }, 502, Some(17));
         check(Kind::Unavailable, 502, None);
         check(Kind::TimedOut, 504, None);
+        check(Kind::Failed, 500, None);
         check(Kind::Unsupported, 501, None);
         check(Kind::Invalid, 400, None);
         check(Kind::Conflict, 405, None);

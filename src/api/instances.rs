@@ -8,7 +8,7 @@ use super::error::{Fault, Problem};
 use super::known::Shown;
 use super::new_instance;
 use super::render::{InstanceView, List, Member, TrackingView};
-use super::tracking::{self, Asked};
+use super::tracking::{self, Asked, Done};
 use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Scope};
 use crate::track::Caller;
 
@@ -41,12 +41,12 @@ pub(super) async fn show(call: Call, Path(id): Path<String>) -> Result<Response,
 pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs("instances")?;
     match tracking::put(&call, Scope::Member(Collection::Instances, id.clone())).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let shown = tracking::tracked_members::<Instance>(&tracked).pop();
             let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
             Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
         }
-        None => show(call, Path(id)).await,
+        Done::Removed(removed) => tracking::after_removal(removed, show(call, Path(id)).await),
     }
 }
 
@@ -54,12 +54,12 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
 pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
     call.needs("instances")?;
     match tracking::put(&call, Scope::Collection(Collection::Instances)).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let members = tracking::tracked_members::<Instance>(&tracked);
             let views = members.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
             Ok(call.ok(&List("instances", views)))
         }
-        None => list(call).await,
+        Done::Removed(removed) => tracking::after_removal(removed, list(call).await),
     }
 }
 
@@ -84,11 +84,10 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     touched(&call, &login).await;
     let mut shown = Vec::new();
     for instance in created {
-        let tracking = match &watcher {
-            Some((caller, callback)) => track_new(&call, caller, &asked, callback, &instance).await,
-            None => None,
-        };
-        shown.push((instance, tracking));
+        shown.push(match &watcher {
+            Some((caller, callback)) => track_new(&call, caller, &asked, callback, instance).await,
+            None => (instance, None),
+        });
     }
     let mut views: Vec<_> = shown.iter().map(|(new, tracking)| view(&call, new, tracking.clone())).collect();
     match (views.pop(), views.is_empty()) {
@@ -107,21 +106,23 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     }
 }
 
-/// The instance exists, so a hook that cannot be set must not fail the request: the client would create another. It
-/// sees that `tracking` is missing, and can PUT.
+/// Answers with the instance as its changes are told from. It exists, so a hook that cannot be set must not fail the
+/// request: the client would create another. It sees that `tracking` is missing, and can PUT.
 async fn track_new(
     call: &Call,
     caller: &Caller,
     asked: &Asked,
     callback: &Callback,
-    instance: &Instance,
-) -> Option<TrackingView> {
-    let scope = Scope::Member(Collection::Instances, instance.id.to_string());
-    match tracking::set(call, caller, asked, callback, scope).await {
-        Ok(tracked) => Some(tracking::tracked_view(&tracked)),
+    instance: Instance,
+) -> (Instance, Option<TrackingView>) {
+    match tracking::set_created(call, caller, asked, callback, &instance).await {
+        Ok(tracked) => {
+            let baseline = tracking::tracked_members::<Instance>(&tracked).pop().map(|shown| shown.resource);
+            (baseline.unwrap_or(instance), Some(tracking::tracked_view(&tracked)))
+        }
         Err(fault) => {
             warn!(instance.id = %instance.id, "A new instance is not tracked: {}", fault.message);
-            None
+            (instance, None)
         }
     }
 }

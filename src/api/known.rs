@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::call::{Inner, is_passing};
+use super::call::{Inner, says_nothing};
 use super::error::Fault;
 use super::render::TrackingView;
 use crate::drivers;
@@ -59,7 +59,7 @@ impl Inner {
         let now = self.api.clock.now();
         match fetched {
             Ok(list) => Ok(self.with_hooks(login, collection, list, now).await),
-            Err(err) if is_passing(err.kind) => {
+            Err(err) if says_nothing(err.kind) => {
                 let known = self.known(login, collection).await;
                 // Without a complete sample the store knows single members only, and a short list would be a lie.
                 let known =
@@ -84,7 +84,7 @@ impl Inner {
         match fetched {
             Ok(Some(resource)) => Ok(self.with_hooks(login, collection, vec![resource], now).await.pop()),
             Ok(None) => Ok(None),
-            Err(err) if is_passing(err.kind) => {
+            Err(err) if says_nothing(err.kind) => {
                 let known = self.known(login, collection).await;
                 let member = known.and_then(|(hooks, mut known)| Some((hooks, known.members.remove(id)?)));
                 let member = member.filter(|(_, member)| self.is_fresh_enough(member.observed_at, now));

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::error::Fault;
 use super::known::Shown;
 use super::render::{List, Member, RealmView};
-use super::tracking;
+use super::tracking::{self, Done};
 use crate::model::{Collection, Realm, Scope};
 
 pub(super) async fn list(call: Call) -> Result<Response, Fault> {
@@ -32,12 +32,12 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
     call.needs("realms")?;
     let scope = Scope::Member(Collection::Realms, id.clone());
     match tracking::put(&call, scope).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let realm = tracking::tracked_members::<Realm>(&tracked).pop();
             let realm = realm.ok_or_else(|| Fault::not_found("realm", &id))?;
             Ok(call.ok(&Member("realm", view(&call, &realm))))
         }
-        None => show(call, Path(id)).await,
+        Done::Removed(removed) => tracking::after_removal(removed, show(call, Path(id)).await),
     }
 }
 
@@ -45,11 +45,11 @@ pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response
 pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
     call.needs("realms")?;
     match tracking::put(&call, Scope::Collection(Collection::Realms)).await? {
-        Some(tracked) => {
+        Done::Set(tracked) => {
             let members = tracking::tracked_members::<Realm>(&tracked);
             Ok(call.ok(&List("realms", members.iter().map(|shown| view(&call, shown)).collect())))
         }
-        None => list(call).await,
+        Done::Removed(removed) => tracking::after_removal(removed, list(call).await),
     }
 }
 

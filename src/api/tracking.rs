@@ -1,6 +1,8 @@
 //! Hooks over HTTP: `PUT` on a member or a collection, and `track_hook` on create. Parameters are judged here; keeping
 //! hooks is the work of [`track`].
 
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
 use super::call::Call;
@@ -8,7 +10,7 @@ use super::error::{Fault, Problem};
 use super::known::{Shown, Trackable, view};
 use super::params::Params;
 use super::render::TrackingView;
-use crate::model::{Callback, ExposeSecret as _, Resource, Scope, Secret, Subscriber};
+use crate::model::{Callback, Collection, ExposeSecret as _, Instance, Resource, Scope, Secret, Subscriber};
 use crate::track::{self, Caller, SetHook, Tracked, Wish};
 use crate::{deliver, drivers};
 
@@ -38,8 +40,15 @@ impl From<track::Error> for Fault {
     }
 }
 
-/// `PUT`: sets or replaces (`Some`), or removes (`None`). Removing what is not there is fine.
-pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fault> {
+/// What a `PUT` did.
+pub(super) enum Done {
+    Set(Box<Tracked>),
+    /// `false`: there was no hook, which is fine.
+    Removed(bool),
+}
+
+/// `PUT`: sets, replaces or removes.
+pub(super) async fn put(call: &Call, scope: Scope) -> Result<Done, Fault> {
     let hook = call.params.required("track_hook")?;
     if hook.is_empty() {
         return Err(Fault::invalid("`track_hook` is empty; `none` removes a hook"));
@@ -47,34 +56,45 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Option<Tracked>, Fa
     let asked = Asked::parse(&call.params)?;
     let caller = call.caller().await?;
     match &asked.callback {
-        Some(callback) => set(call, &caller, &asked, callback, scope).await.map(Some),
+        Some(callback) => set(call, &caller, &asked, callback, scope).await.map(|set| Done::Set(Box::new(set))),
         None => {
-            call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
-            Ok(None)
+            let removed = call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
+            Ok(Done::Removed(removed))
         }
     }
 }
 
-pub(super) async fn set(
-    call: &Call,
-    caller: &Caller,
-    asked: &Asked,
-    callback: &Callback,
-    scope: Scope,
-) -> Result<Tracked, Fault> {
-    let wanted = SetHook {
-        subscriber: asked.subscriber.clone(),
-        scope,
-        callback: callback.clone(),
-        token: asked.token.clone(),
-        secret: asked.secret.clone(),
-        base: call.callback_base(&caller.key.provider),
-    };
+/// The answer to a removal: the resource as it is now, and nothing (204) where it cannot be shown. The hook is gone, so a
+/// backend that is down, or no longer has the resource, does not make the request a failed one.
+pub(super) fn after_removal(removed: bool, shown: Result<Response, Fault>) -> Result<Response, Fault> {
+    match shown {
+        Err(Fault { problem: Problem::Backend | Problem::BackendTimeout | Problem::Internal, .. }) => {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        Err(Fault { problem: Problem::NotFound, .. }) if removed => Ok(StatusCode::NO_CONTENT.into_response()),
+        shown => shown,
+    }
+}
+
+async fn set(call: &Call, caller: &Caller, asked: &Asked, callback: &Callback, scope: Scope) -> Result<Tracked, Fault> {
+    let wanted = asked.wanted(call, caller, callback, scope);
     let set = call.api.tracking.set(caller, call.driver.as_ref(), wanted).await;
     if let Err(track::Error::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
         call.api.logins.refused(&caller.login, call.peer);
     }
     Ok(set?)
+}
+
+/// The hook of an instance that this request has just created.
+pub(super) async fn set_created(
+    call: &Call,
+    caller: &Caller,
+    asked: &Asked,
+    callback: &Callback,
+    created: &Instance,
+) -> Result<Tracked, Fault> {
+    let scope = Scope::Member(Collection::Instances, created.id.to_string());
+    Ok(call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?)
 }
 
 /// The longest callback URL and token. Bytes.
@@ -92,6 +112,17 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    fn wanted(&self, call: &Call, caller: &Caller, callback: &Callback, scope: Scope) -> SetHook {
+        SetHook {
+            subscriber: self.subscriber.clone(),
+            scope,
+            callback: callback.clone(),
+            token: self.token.clone(),
+            secret: self.secret.clone(),
+            base: call.callback_base(&caller.key.provider),
+        }
+    }
+
     pub(super) fn parse(params: &Params) -> Result<Self, Fault> {
         for (name, known) in [("track_format", "changes"), ("track_mode", "each")] {
             if params.given(name).is_some_and(|value| value != known) {

@@ -37,8 +37,15 @@ pub struct Seen {
     /// Members by id: all of the collection, or those asked for that exist.
     pub members: BTreeMap<String, Resource>,
     pub answered_at: Timestamp,
-    /// The changes it led to, as numbered.
-    pub changes: Vec<Entry>,
+    /// Of the collection, now that this is written.
+    pub version: i64,
+}
+
+impl Seen {
+    /// One resource of an account that nobody knows yet.
+    pub fn alone(resource: Resource, answered_at: Timestamp) -> Self {
+        Self { members: by_id(vec![resource]), answered_at, version: 0 }
+    }
 }
 
 /// Asks, compares, commits. Used by the poller and by whoever just touched a resource.
@@ -93,6 +100,29 @@ impl Observer {
         self.observe(account, login, driver, collection, |_, _| Ask::Look(ids.clone())).await
     }
 
+    /// Makes a resource known that a client has just made, and tells those who listen that it appeared. If it was met
+    /// before, it stays as it is known: what the client has in hand may be older.
+    ///
+    /// # Errors
+    /// Never [`Error::Driver`]: nobody is asked.
+    pub async fn introduce(&self, account: AccountId, resource: Resource) -> Result<Seen, Error> {
+        for _ in 0..CONTENDED_WRITES {
+            let known = self.store.known(account, resource.collection()).await?;
+            let now = self.clock.now();
+            if let Some(met) = known.members.get(resource.id()) {
+                let members = by_id(vec![met.resource.clone()]);
+                return Ok(Seen { members, answered_at: now, version: known.version });
+            }
+            let members = by_id(vec![resource.clone()]);
+            let look = Look { asked_at: now, answered_at: now, found: members, missing: BTreeSet::new() };
+            let found = diff::look(&known, &look, &self.rules);
+            if let Some(version) = self.commit(account, &known, found, None).await? {
+                return Ok(Seen { members: look.found, answered_at: now, version });
+            }
+        }
+        Err(Error::Contended)
+    }
+
     /// One visit to a unit that is due: what it needs now, and when to come again.
     pub(super) async fn visit(
         &self,
@@ -125,10 +155,9 @@ impl Observer {
         for _ in 0..CONTENDED_TRIES {
             let known = self.store.known(account, collection).await?;
             let answer = self.ask(login, driver, collection, ask(&known, self.clock.now())).await?;
-            if let Some(changes) = self.keep(account, known, &answer).await? {
-                self.tell(account, &changes);
+            if let Some(version) = self.keep(account, known, &answer).await? {
                 let (members, answered_at) = answer.into_members();
-                return Ok(Seen { members, answered_at, changes });
+                return Ok(Seen { members, answered_at, version });
             }
         }
         Err(Error::Contended)
@@ -155,40 +184,35 @@ impl Observer {
         })
     }
 
-    /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
-    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again.
-    async fn keep(
-        &self,
-        account: AccountId,
-        mut known: Known,
-        answer: &Answer,
-    ) -> Result<Option<Vec<Entry>>, store::Error> {
+    /// Writes what an answer says, compared with what was known before it was asked for, and answers with the version by
+    /// then. Whoever wrote meanwhile is heard: then it is compared anew. `None`: what it says is not newer than what they
+    /// saw, so it must be asked for again.
+    async fn keep(&self, account: AccountId, mut known: Known, answer: &Answer) -> Result<Option<i64>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
             let (found, complete_at) = answer.compare(&known, &self.rules);
             if complete_at.is_none() && found == Found::default() {
-                return Ok(Some(Vec::new()));
+                return Ok(Some(known.version));
             }
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
-            let commit = self.commit(account, &known, found, complete_at).await?;
-            match self.store.commit_sample(&commit).await {
-                Ok(changes) => return Ok(Some(changes)),
-                Err(store::Error::Conflict) => known = self.store.known(account, known.collection).await?,
-                Err(err) => return Err(err),
+            if let Some(version) = self.commit(account, &known, found, complete_at).await? {
+                return Ok(Some(version));
             }
+            known = self.store.known(account, known.collection).await?;
         }
         Ok(None)
     }
 
-    /// The news with ids, and who is told. A hook set meanwhile raises the version, so none is overlooked.
+    /// Writes what was found, the news with ids and with who is told. Answers with the collection's version by then;
+    /// `None` when somebody else wrote since `known` was read. A hook set meanwhile is such a write, so none is overlooked.
     async fn commit(
         &self,
         account: AccountId,
         known: &Known,
         found: Found,
         observed_at: Option<Timestamp>,
-    ) -> Result<Commit, store::Error> {
+    ) -> Result<Option<i64>, store::Error> {
         let now = self.clock.now();
         let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account).await? };
         let changes = found.news.into_iter().map(|told| NewChange {
@@ -201,7 +225,7 @@ impl Observer {
                 news: told.news,
             },
         });
-        Ok(Commit {
+        let commit = Commit {
             account,
             collection: known.collection,
             version: known.version,
@@ -210,7 +234,15 @@ impl Observer {
             removed: found.removed,
             changes: changes.collect(),
             now,
-        })
+        };
+        match self.store.commit_sample(&commit).await {
+            Ok(changes) => {
+                self.tell(account, &changes);
+                Ok(Some(known.version + 1))
+            }
+            Err(store::Error::Conflict) => Ok(None),
+            Err(err) => Err(err),
+        }
     }
 
     fn tell(&self, account: AccountId, changes: &[Entry]) {

@@ -95,15 +95,19 @@ pub trait Hooks: Send + Sync {
     /// Sets or replaces the hook of this subscriber and scope (a replaced one should keep its id: pass it in), makes the
     /// account when it is new, and replaces its stored credentials by `login`.
     ///
-    /// `baseline` is put into what is known unless the resource is there already. What the hook is still owed goes to
-    /// the new callback, and at once if the old one was disabled. The account's units become due at `now`. The version
-    /// of the hook's collections rises, so that a sample decided without this hook is refused.
+    /// The `baseline` becomes known as far as it is not known already. What the hook is still owed goes to the new
+    /// callback, and at once if the old one was disabled. The account's units become due at `now`. The version of the
+    /// hook's collections rises, so that a sample decided without this hook is refused.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the collection was written since the baseline was seen: whatever happened since would be
+    /// told to others and not to this hook. Look again.
     async fn save_hook(
         &self,
         key: &AccountKey,
         login: &Login,
         hook: &Hook,
-        baseline: Option<&KnownResource>,
+        baseline: Option<&Baseline>,
         now: Timestamp,
     ) -> Result<AccountId, Error>;
 
@@ -116,6 +120,17 @@ pub trait Hooks: Send + Sync {
         scope: &Scope,
         now: Timestamp,
     ) -> Result<bool, Error>;
+}
+
+/// What a client was shown when it set a hook: the state that the hook's changes are told from.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    pub collection: Collection,
+    /// Of the collection when, or after, it was seen; 0 when nothing was known of the account.
+    pub version: i64,
+    pub members: Vec<KnownResource>,
+    /// When it was taken, if it is all of the collection: it then serves as the first sample.
+    pub complete_at: Option<Timestamp>,
 }
 
 #[async_trait]

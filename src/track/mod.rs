@@ -23,13 +23,16 @@ use crate::clock::Clock;
 use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Hook, HookId, InstanceId, KnownResource, Login, Resource, Scope,
-    Secret, Subscriber,
+    AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, InstanceId, KnownResource, Login, Resource,
+    Scope, Secret, Subscriber,
 };
 use crate::outbound::{Outbound, Refused};
-use crate::poll::{self, Observer};
-use crate::store::{self, Store};
+use crate::poll::{self, Observer, Seen};
+use crate::store::{self, Baseline, Store};
 use crate::tasks::Wake;
+
+/// How often a hook is set anew because its collection was written meanwhile, before the client has to ask again.
+const CONTENDED_TRIES: usize = 4;
 
 /// `[track]` of the settings file.
 #[derive(Clone, Debug, Deserialize)]
@@ -145,23 +148,68 @@ impl Tracking {
     pub async fn set(&self, caller: &Caller, driver: &dyn Driver, wanted: SetHook) -> Result<Tracked, Error> {
         self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
-        let account = self.store.find_account(&caller.key).await?;
-        let (resources, observed_at) = self.see(caller, account, driver, &wanted.scope).await?;
+        for _ in 0..CONTENDED_TRIES {
+            let account = self.store.find_account(&caller.key).await?;
+            let seen = self.see(caller, account, driver, &wanted.scope).await?;
+            if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
+                return Ok(tracked);
+            }
+        }
+        Err(Error::Busy(poll::Error::Contended.to_string()))
+    }
+
+    /// Sets the hook of an instance that the caller has just created, without asking the backend again, which may need
+    /// minutes until it shows a new instance everywhere. `wanted.scope` names the instance.
+    ///
+    /// # Errors
+    /// As [`Tracking::set`].
+    pub async fn set_created(&self, caller: &Caller, created: &Instance, wanted: SetHook) -> Result<Tracked, Error> {
+        self.check(&wanted.callback)?;
+        secret::check(&wanted.secret)?;
+        let answered_at = self.clock.now();
+        for _ in 0..CONTENDED_TRIES {
+            let account = self.store.find_account(&caller.key).await?;
+            let created = Resource::from(created.clone());
+            let seen = match account {
+                Some(account) => self.observer.introduce(account, created).await?,
+                None => Seen::alone(created, answered_at),
+            };
+            if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
+                return Ok(tracked);
+            }
+        }
+        Err(Error::Busy(poll::Error::Contended.to_string()))
+    }
+
+    /// Saves the hook with what was seen as its baseline. `None`: something was seen since that the hook would not be
+    /// told of, so look again.
+    async fn save(
+        &self,
+        caller: &Caller,
+        account: Option<AccountId>,
+        wanted: SetHook,
+        seen: Seen,
+    ) -> Result<Option<Tracked>, Error> {
         let before = match account {
             Some(account) => self.store.hook(account, &wanted.subscriber, &wanted.scope).await?,
             None => None,
         };
         let now = self.clock.now();
-        let baseline = baseline(&wanted.scope, &resources, observed_at);
         let (hook, new_secret) = self.hook(wanted, before, now);
-        let account = self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await?;
+        let baseline = baseline(&hook.scope, &seen);
+        let saved = self.store.save_hook(&caller.key, &caller.login, &hook, baseline.as_ref(), now).await;
+        let account = match saved {
+            Err(store::Error::Conflict) => return Ok(None),
+            saved => saved?,
+        };
         info!(
             account.id = %account, hook.id = %hook.id, subscriber = %hook.subscriber,
             "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
         );
         self.poll.notify_one();
         self.deliver.notify_one();
-        Ok(Tracked { resources, hook, new_secret, observed_at })
+        let resources = seen.members.into_values().collect();
+        Ok(Some(Tracked { resources, hook, new_secret, observed_at: seen.answered_at }))
     }
 
     /// What can be said of a callback before anything is done for it.
@@ -208,7 +256,7 @@ impl Tracking {
         account: Option<AccountId>,
         driver: &dyn Driver,
         scope: &Scope,
-    ) -> Result<(Vec<Resource>, Timestamp), Error> {
+    ) -> Result<Seen, Error> {
         let login = &caller.login;
         let (collection, id) = match scope {
             Scope::Account => return Err(Error::NotTrackable("the account itself")),
@@ -216,19 +264,19 @@ impl Tracking {
             Scope::Member(collection, id) => (*collection, Some(id)),
         };
         let seen = match (account, id) {
-            (Some(account), None) => {
-                let seen = self.observer.list(account, login, driver, collection).await?;
-                (seen.members.into_values().collect(), seen.answered_at)
-            }
+            (Some(account), None) => self.observer.list(account, login, driver, collection).await?,
             (Some(account), Some(id)) => {
                 let ids = BTreeSet::from([id.clone()]);
-                let seen = self.observer.look(account, login, driver, collection, &ids).await?;
-                (seen.members.into_values().collect(), seen.answered_at)
+                self.observer.look(account, login, driver, collection, &ids).await?
             }
-            (None, id) => (fetch(driver, login, collection, id).await?, self.clock.now()),
+            (None, id) => {
+                let members = fetch(driver, login, collection, id).await?;
+                let members = members.into_iter().map(|member| (member.id().to_owned(), member)).collect();
+                Seen { members, answered_at: self.clock.now(), version: 0 }
+            }
         };
         match id {
-            Some(id) if seen.0.is_empty() => Err(Error::NotFound(id.clone(), collection)),
+            Some(id) if seen.members.is_empty() => Err(Error::NotFound(id.clone(), collection)),
             _ => Ok(seen),
         }
     }
@@ -269,14 +317,20 @@ async fn fetch(
     })
 }
 
-/// A member's state as just seen. A collection takes its baseline with the first complete sample.
-fn baseline(scope: &Scope, resources: &[Resource], observed_at: Timestamp) -> Option<KnownResource> {
-    let Scope::Member(..) = scope else { return None };
-    Some(KnownResource {
-        resource: resources.first()?.clone(),
+/// What was seen, as what the hook's changes are told from. A list is complete, so it is the collection's first sample.
+fn baseline(scope: &Scope, seen: &Seen) -> Option<Baseline> {
+    let (collection, complete_at) = match scope {
+        Scope::Account => return None,
+        Scope::Collection(collection) => (*collection, Some(seen.answered_at)),
+        Scope::Member(collection, _) => (*collection, None),
+    };
+    let member = |resource: &Resource| KnownResource {
+        resource: resource.clone(),
         revision: 0,
-        first_seen_at: observed_at,
-        observed_at,
+        first_seen_at: seen.answered_at,
+        observed_at: seen.answered_at,
         absent_since: None,
-    })
+    };
+    let members = seen.members.values().map(member).collect();
+    Some(Baseline { collection, version: seen.version, members, complete_at })
 }

@@ -18,4 +18,4 @@ mod secrets;
 mod sending;
 mod support;
 mod tracking;
-// mod wire;
+mod wire;

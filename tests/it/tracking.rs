@@ -177,6 +177,22 @@ async fn a_hook_on_a_collection_hears_of_every_member_present_and_future() {
 }
 
 #[tokio::test]
+async fn a_collection_is_told_of_what_happens_right_after_the_put() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.put_hook("instances", &world.hook(), &[]).await;
+    // Before any sample was taken.
+    world.provider.set_state("inst0", "STOPPED");
+    world.provider.add_instance("inst1", "PENDING");
+    world.poll().await;
+    world.deliver().await;
+    let mut accepted = world.accepted();
+    accepted.sort();
+    assert_eq!(accepted, ["inst0 RUNNING -> STOPPED", "inst1 nothing -> PENDING"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
     let mut world = World::new().await;
     let hook = world.hook().replace(':', "%3A").replace('/', "%2F");
@@ -190,6 +206,28 @@ async fn an_instance_created_with_a_hook_is_tracked_from_its_first_state() {
     world.deliver().await;
     assert_eq!(world.accepted(), [format!("{id} RUNNING -> STOPPED")]);
     assert_eq!(world.receiver.accepted_requests()[0].json()["token"], "t1");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_new_instance_is_tracked_though_the_provider_does_not_show_it_yet() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.put_hook("instances", &world.hook(), &[]).await;
+    world.poll().await;
+    // Whatever asks for it by id fails for a while, as with EC2.
+    world.provider.fails_looks();
+    let answer = world.request(Method::POST, "/instances?image_id=img1&track_hook=feed&subscriber=maker").await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    assert!(answer.text.contains("<tracking"), "{}", answer.text);
+    world.provider.heals();
+    // Others hear that it appeared, its maker what happens to it from then on.
+    world.provider.set_state("inst1", "STOPPED");
+    world.tick().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst1 nothing -> RUNNING", "inst1 RUNNING -> STOPPED"]);
+    let of_the_maker = world.feed("?subscriber=maker").await;
+    assert_eq!(of_the_maker, [(2, "inst1 RUNNING -> STOPPED".to_owned())]);
     world.end().await;
 }
 

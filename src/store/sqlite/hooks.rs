@@ -5,14 +5,15 @@ use sqlx::SqliteConnection;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::rows::{Cell, Doing as _, int, json, resource_body, row};
+use super::rows::{Cell, Doing as _, json, row};
+use super::samples;
 use super::{Sqlite, accounts, deliveries};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Disabled, ExposeSecret as _, Hook, HookId, KnownResource, Login,
-    Scope, Secret, SigningKey, Subscriber,
+    AccountId, AccountKey, Callback, Collection, Disabled, ExposeSecret as _, Hook, HookId, Login, Scope, Secret,
+    SigningKey, Subscriber,
 };
 use crate::store::keyring::{KeyRing, Place};
-use crate::store::{Error, Hooks};
+use crate::store::{Baseline, Error, Hooks};
 
 row! {
     struct HookRow {
@@ -184,7 +185,7 @@ impl Hooks for Sqlite {
         key: &AccountKey,
         login: &Login,
         hook: &Hook,
-        baseline: Option<&KnownResource>,
+        baseline: Option<&Baseline>,
         now: Timestamp,
     ) -> Result<AccountId, Error> {
         const ACTION: &str = "saving a hook";
@@ -192,6 +193,11 @@ impl Hooks for Sqlite {
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         let account = accounts::save(&mut tx, &self.keys, key, login, now_ms).await.doing(ACTION)?;
+        if let Some(baseline) = baseline
+            && version(&mut tx, account, baseline.collection).await.doing(ACTION)? != baseline.version
+        {
+            return Err(Error::Conflict);
+        }
         let old = put(&mut tx, &self.keys, account, hook, now_ms).await.doing(ACTION)?;
         if let Some(old) = &old {
             hand_over(&mut tx, account, old, hook, now_ms).await.doing(ACTION)?;
@@ -349,25 +355,25 @@ async fn make_units_due(
     .map(drop)
 }
 
-async fn put_baseline(
-    tx: &mut SqliteConnection,
-    account: AccountId,
-    baseline: &KnownResource,
-) -> Result<(), sqlx::Error> {
-    let KnownResource { resource, revision, first_seen_at, observed_at, absent_since } = baseline;
+/// 0 when there is no such unit yet.
+async fn version(tx: &mut SqliteConnection, account: AccountId, collection: Collection) -> Result<i64, sqlx::Error> {
+    let version = sqlx::query_scalar("SELECT version FROM units WHERE account_id = $1 AND collection = $2")
+        .bind(account.0)
+        .bind(collection.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    Ok(version.unwrap_or(0))
+}
+
+async fn put_baseline(tx: &mut SqliteConnection, account: AccountId, baseline: &Baseline) -> Result<(), sqlx::Error> {
+    let Baseline { collection, version: _, members, complete_at } = baseline;
+    samples::put_new_resources(tx, account, *collection, members).await?;
     sqlx::query(
-        "INSERT INTO resources (account_id, collection, resource, revision, first_seen_at, observed_at, absent_since, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT DO NOTHING",
+        "UPDATE units SET observed_at = $3 WHERE account_id = $1 AND collection = $2 AND observed_at IS NULL AND $3 IS NOT NULL",
     )
     .bind(account.0)
-    .bind(resource.collection().as_str())
-    .bind(resource.id())
-    .bind(int(*revision))
-    .bind(first_seen_at.as_millisecond())
-    .bind(observed_at.as_millisecond())
-    .bind(absent_since.map(Timestamp::as_millisecond))
-    .bind(resource_body(resource))
+    .bind(collection.as_str())
+    .bind(complete_at.map(Timestamp::as_millisecond))
     .execute(&mut *tx)
     .await
     .map(drop)

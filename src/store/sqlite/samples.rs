@@ -249,6 +249,29 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
     Ok(())
 }
 
+/// Writes those that are not known yet.
+pub(super) async fn put_new_resources(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    collection: Collection,
+    resources: &[KnownResource],
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<ResourceJson<'_>> = resources.iter().map(resource_json).collect();
+    sqlx::query(
+        "INSERT INTO resources (account_id, collection, resource, revision, first_seen_at, observed_at, absent_since, body)
+         SELECT $1, $2, value ->> 'resource', value ->> 'revision', value ->> 'first_seen_at',
+                value ->> 'observed_at', value ->> 'absent_since', value ->> 'body'
+         FROM json_each($3) WHERE true
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(account.0)
+    .bind(collection.as_str())
+    .bind(json(&rows))
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}
+
 fn resource_json(known: &KnownResource) -> ResourceJson<'_> {
     let KnownResource { resource, revision, first_seen_at, observed_at, absent_since } = known;
     ResourceJson {

@@ -11,6 +11,7 @@ use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login
 /// driver. Every method of the trait is passed on by name: a default one would slip past.
 pub(crate) struct Faulty {
     inner: Arc<dyn Driver>,
+    abilities: Abilities,
     script: Mutex<Script>,
 }
 
@@ -19,11 +20,24 @@ struct Script {
     calls: usize,
     fail: BTreeMap<usize, Kind>,
     fail_from: Option<(usize, Kind)>,
+    panic: Option<usize>,
 }
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { inner, script: Mutex::default() }
+        Self { abilities: inner.abilities().clone(), inner, script: Mutex::default() }
+    }
+
+    /// Declares these collections, whatever the inner driver has.
+    pub(crate) fn offering(mut self, collections: &'static [&'static str]) -> Self {
+        self.abilities.collections = collections;
+        self
+    }
+
+    /// The `number`th call from the beginning meets a bug.
+    pub(crate) fn panic_call(self, number: usize) -> Self {
+        self.script().panic = Some(number);
+        self
     }
 
     /// The `number`th call from the beginning fails.
@@ -44,7 +58,7 @@ impl Faulty {
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        self.script.lock().expect("counting does not panic")
+        self.script.lock().expect("nobody panics with the script in hand")
     }
 
     fn call(&self) -> Result<&dyn Driver, Error> {
@@ -52,7 +66,11 @@ impl Faulty {
         script.calls += 1;
         let number = script.calls;
         let lasting = script.fail_from.filter(|&(first, _)| number >= first).map(|(_, kind)| kind);
-        match script.fail.get(&number).copied().or(lasting) {
+        let kind = script.fail.get(&number).copied().or(lasting);
+        let panics = script.panic == Some(number);
+        drop(script);
+        assert!(!panics, "call {number} panics on purpose");
+        match kind {
             Some(kind) => Err(Error::new(kind, format!("call {number} fails on purpose: {kind:?}"))),
             None => Ok(&*self.inner),
         }
@@ -62,7 +80,7 @@ impl Faulty {
 #[async_trait]
 impl Driver for Faulty {
     fn abilities(&self) -> &Abilities {
-        self.inner.abilities()
+        &self.abilities
     }
 
     fn provider(&self, given: Option<&str>) -> Result<String, Error> {

@@ -4,5 +4,6 @@ pub mod child;
 pub mod faulty;
 pub mod moto;
 pub mod owed;
+pub mod raw;
 pub mod receiver;
 pub mod world;

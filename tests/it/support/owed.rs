@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracker::model::{
     Account, AccountId, AccountKey, Callback, Change, ChangeId, Collection, Credentials, Delivery, DeliveryState,
-    DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, KnownResource, Login, News, Observed, Outcome, Scope,
-    Secret, Seq, SigningKey, Subject, Subscriber, Verdict,
+    DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed, Outcome, Scope, Secret, Seq,
+    SigningKey, Subject, Subscriber, Verdict,
 };
-use tracker::store::{Accounts, Commit, Deliveries, Error, Feed, Hooks, Polls, Samples, Unit, UnitPlan};
+use tracker::store::{Accounts, Baseline, Commit, Deliveries, Error, Feed, Hooks, Polls, Samples, Unit, UnitPlan};
 use url::Url;
 
 pub const ACCOUNT: AccountId = AccountId(7);
@@ -239,7 +239,7 @@ impl Hooks for Owed {
         _: &AccountKey,
         _: &Login,
         _: &Hook,
-        _: Option<&KnownResource>,
+        _: Option<&Baseline>,
         _: Timestamp,
     ) -> Result<AccountId, Error> {
         unreachable!("{BEYOND}")

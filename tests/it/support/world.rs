@@ -2,6 +2,7 @@
 //! a real file; the poller and the deliverer run when the test says so.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,17 @@ use tracker::api;
 use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
-use tracker::model::{AccountKey, DriverId, InstanceId, InstanceState, RealmState, Seq};
-use tracker::service::Parts;
+use tracker::model::{AccountId, AccountKey, DriverId, Hook, InstanceId, InstanceState, RealmState, Seq, Subscriber};
+use tracker::service::{self, Parts};
 use tracker::settings::Settings;
 use tracker::store::{self, KeyRing};
 use tracker::tasks::{Pass as _, Report};
 
+use super::raw::Raw;
 use super::receiver::Receiver;
+
+/// Where every world's clock begins.
+pub const NOW: &str = "2026-11-21T10:00:00Z";
 
 pub const USER: &str = "mockuser";
 pub const PASSWORD: &str = "mockpassword";
@@ -45,12 +50,17 @@ pub struct World {
     pub settings: Settings,
     /// Gone with the world.
     _folder: TempDir,
+    /// What stands between Tracker and the mock cloud.
+    wrap: Wrap,
     running: Option<Running>,
     turns: u64,
 }
 
+type Wrap = fn(Arc<dyn Driver>) -> Arc<dyn Driver>;
+
 struct Running {
     parts: Rooms,
+    address: SocketAddr,
     base: String,
     stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
@@ -81,13 +91,8 @@ impl Answer {
 pub struct Provider(MockCloud);
 
 impl Provider {
-    fn new(clock: Arc<FakeClock>) -> Self {
-        let settings = MockSettings { fixture: false, calls_kept: 1_000_000, ..MockSettings::default() };
-        let cloud = MockCloud::new(settings, clock, &Chance::seeded(1));
-        for realm in ["us", "eu"] {
-            cloud.set_realm(realm, RealmState::Available, None);
-        }
-        Self(cloud)
+    fn new(settings: MockSettings, clock: Arc<FakeClock>) -> Self {
+        Self(MockCloud::new(settings, clock, &Chance::seeded(1)))
     }
 
     /// Adds an instance, which must be the next in the cloud's own count: `inst0`, `inst1` …
@@ -119,13 +124,28 @@ impl Provider {
         }
     }
 
+    /// Looks for instances by id fail, until told otherwise.
+    pub fn fails_looks(&self) {
+        self.0.fail(MockCall::Look, MockTimes::UntilHealed, Kind::Unavailable);
+    }
+
     pub fn heals(&self) {
         self.0.heal();
+    }
+
+    /// Another user, without instances.
+    pub fn add_user(&self, user: &str, password: &str) {
+        self.0.set_password(user, password);
     }
 
     /// How often it was asked for anything.
     pub fn calls(&self) -> usize {
         self.0.calls().len()
+    }
+
+    /// How often it was asked for this.
+    pub fn calls_of(&self, kind: MockCall) -> usize {
+        self.0.calls().iter().filter(|call| call.kind == kind).count()
     }
 }
 
@@ -142,23 +162,37 @@ impl World {
 
     /// With settings of one's own.
     pub async fn with(edit: impl FnOnce(&mut Settings)) -> Self {
+        Self::around(|mock| mock, edit).await
+    }
+
+    /// With the four instances of the reference in the mock cloud, as Deltacloud's suites expect them.
+    pub async fn reference(edit: impl FnOnce(&mut api::Settings)) -> Self {
+        Self::with(|settings| {
+            settings.drivers.mock.fixture = true;
+            edit(&mut settings.api);
+        })
+        .await
+    }
+
+    /// With something between Tracker and the mock cloud, and settings of one's own.
+    ///
+    /// There is the EC2 driver too; what it is asked arrives at the receiver, unless settings say otherwise.
+    pub async fn around(wrap: Wrap, edit: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let receiver = Receiver::start().await;
+        let loopback: Vec<_> = vec!["127.0.0.0/8".parse().unwrap()];
         let mut settings = Settings::default();
         settings.store.url = format!("sqlite:{}", folder.path().join("tracker.db").display());
         settings.store.key_ring = folder.path().join("tracker.keys").display().to_string();
-        settings.deliver.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.drivers.mock = MockSettings { fixture: false, calls_kept: 1_000_000, ..MockSettings::default() };
+        settings.drivers.ec2.endpoint = Some(receiver.url("/"));
+        settings.drivers.allow_networks.clone_from(&loopback);
+        settings.deliver.allow_networks = loopback;
         settings.poll.absence.young_for_ms = 0;
         edit(&mut settings);
-        let clock = Arc::new(FakeClock::at("2026-11-21T10:00:00Z".parse().unwrap()));
-        let mut world = Self {
-            provider: Provider::new(clock.clone()),
-            clock,
-            receiver: Receiver::start().await,
-            settings,
-            _folder: folder,
-            running: None,
-            turns: 0,
-        };
+        let clock = Arc::new(FakeClock::at(NOW.parse().unwrap()));
+        let provider = Provider::new(settings.drivers.mock.clone(), clock.clone());
+        let mut world = Self { clock, provider, receiver, settings, _folder: folder, wrap, running: None, turns: 0 };
         world.start().await;
         world
     }
@@ -170,15 +204,25 @@ impl World {
         let keys = KeyRing::load_or_create(&self.settings.store, &chance).unwrap();
         let store = self.open(keys).await;
         store.release_claims().await.unwrap();
-        let drivers = Drivers::of([Arc::new(Mock::of(self.provider.0.clone())) as Arc<dyn Driver>]);
+        let drivers = self.drivers(chance.clone());
         let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
         let Parts { api, poll, deliver, store, .. } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/api", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let base = format!("http://{address}/api");
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(api), self.settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
-        self.running = Some(Running { parts: Rooms { poll, deliver, store }, base, stop, server });
+        self.running = Some(Running { parts: Rooms { poll, deliver, store }, address, base, stop, server });
+    }
+
+    /// The real ones, with the world's hands on the mock cloud.
+    fn drivers(&self, chance: Arc<Chance>) -> Drivers {
+        let outbound = service::drivers_outbound(&self.settings).unwrap();
+        let all = Drivers::new(&self.settings.drivers, &outbound, self.clock.clone(), chance);
+        let mock = (self.wrap)(Arc::new(Mock::of(self.provider.0.clone())));
+        let others = all.iter().filter(|(id, _)| id.as_str() != "mock").map(|(_, driver)| driver.clone());
+        Drivers::of(others.chain([mock]))
     }
 
     /// Opens the store. What a crash left running is let go of a moment later, so that is waited for.
@@ -200,13 +244,24 @@ impl World {
         drop(parts);
     }
 
+    /// Stops Tracker as an operator would: what is under way comes to its end.
+    pub async fn stop(&mut self) {
+        let Running { parts, stop, server, .. } = self.running.take().expect("Tracker runs");
+        stop.cancel();
+        drop(parts);
+        server.await.expect("the server did not panic").unwrap();
+    }
+
     /// Ends the world; fails when something went wrong that no assertion looked at.
     pub async fn end(mut self) {
-        if let Some(Running { stop, server, parts, .. }) = self.running.take() {
-            stop.cancel();
-            drop(parts);
-            server.await.expect("the server did not panic").unwrap();
+        if self.running.is_some() {
+            self.stop().await;
         }
+    }
+
+    /// To say exactly what a test wants said.
+    pub fn raw(&self) -> Raw {
+        Raw(self.running.as_ref().expect("Tracker runs").address)
     }
 
     pub fn base(&self) -> &str {
@@ -338,11 +393,41 @@ impl World {
         assert_eq!(self.feed(query).await, expected);
     }
 
-    /// All changes of the account in the store, whatever the provider says.
-    pub async fn feed_of_the_store(&self) -> Vec<String> {
+    /// The account of [`USER`] at the mock cloud, once something of it was tracked.
+    pub async fn account(&self) -> Option<AccountId> {
         let key =
             AccountKey { driver: DriverId::new("mock"), provider: "default".to_owned(), identity: USER.to_owned() };
-        let account = self.store().find_account(&key).await.unwrap().expect("something was tracked");
+        self.store().find_account(&key).await.unwrap()
+    }
+
+    /// The hooks of that account.
+    pub async fn hooks(&self) -> Vec<Hook> {
+        match self.account().await {
+            Some(account) => self.store().hooks(account).await.unwrap(),
+            None => Vec::new(),
+        }
+    }
+
+    /// What the store still owes the default subscriber of that account, asked without HTTP.
+    pub async fn owed(&self) -> Vec<u64> {
+        let account = self.account().await.expect("something was tracked");
+        let owed = self.store().undelivered(account, &Subscriber::default(), 1_000).await.unwrap();
+        owed.iter().map(|(entry, _)| entry.seq.0).collect()
+    }
+
+    /// Waits until the store owes that. That an answer was written out is noted a moment after the client has it.
+    pub async fn owed_becomes(&self, expected: &[u64]) {
+        for _ in 0..1_000 {
+            if self.owed().await == expected {
+                return;
+            }
+        }
+        assert_eq!(self.owed().await, expected);
+    }
+
+    /// All changes of that account in the store, whatever the provider says.
+    pub async fn feed_of_the_store(&self) -> Vec<String> {
+        let account = self.account().await.expect("something was tracked");
         let log = self.store().log_after(account, Seq(0), 1_000).await.unwrap();
         log.iter().map(|entry| format!("{} {}", entry.change.subject.id, entry.change.news)).collect()
     }

@@ -1,4 +1,7 @@
-use tracker::model::{AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, Scope, Verdict};
+use tracker::model::{
+    AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Scope, Verdict,
+};
+use tracker::store::Baseline;
 
 use super::world::{
     PASSWORD, World, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member, members,
@@ -18,6 +21,8 @@ contract! {
     a_removed_hook_is_owed_nothing
     setting_a_hook_refuses_samples_decided_without_it
     a_baseline_never_overwrites_what_is_known
+    a_complete_baseline_is_the_first_sample
+    a_baseline_that_is_overtaken_is_refused_and_nothing_is_stored
 }
 
 async fn a_hook_is_read_back_whole(world: World) {
@@ -195,13 +200,51 @@ async fn setting_a_hook_refuses_samples_decided_without_it(world: World) {
 async fn a_baseline_never_overwrites_what_is_known(world: World) {
     let hook = hook("hook_1", "i-1", "one");
     let first = known(instance("i-1", InstanceState::Running), 0);
-    let save = async |baseline| {
-        world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(baseline), at(9)).await.unwrap()
+    let save = async |version, row: &KnownResource| {
+        let baseline = baseline(version, row, None);
+        world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(&baseline), at(9)).await.unwrap()
     };
-    let account = save(&first).await;
+    let account = save(0, &first).await;
     let got = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!((got.observed_at, got.members), (None, members(std::slice::from_ref(&first))));
 
-    save(&known(instance("i-1", InstanceState::Stopped), 5)).await;
+    save(got.version, &known(instance("i-1", InstanceState::Stopped), 5)).await;
     assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().members, members(&[first]));
+}
+
+async fn a_complete_baseline_is_the_first_sample(world: World) {
+    let hook = collection_hook("hook_1", "one");
+    let row = known(instance("i-1", InstanceState::Running), 3);
+    let first = baseline(0, &row, Some(3));
+    let account = world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(&first), at(9)).await.unwrap();
+    let got = world.store.known(account, Collection::Instances).await.unwrap();
+    assert_eq!((got.observed_at, got.members), (Some(at(3)), members(std::slice::from_ref(&row))));
+
+    let later = baseline(got.version, &row, Some(20));
+    world.store.save_hook(&key("a"), &login(PASSWORD), &hook, Some(&later), at(21)).await.unwrap();
+    let again = world.store.known(account, Collection::Instances).await.unwrap();
+    assert_eq!(again.observed_at, Some(at(3)), "only samples move it on");
+}
+
+async fn a_baseline_that_is_overtaken_is_refused_and_nothing_is_stored(world: World) {
+    let row = known(instance("i-1", InstanceState::Running), 0);
+    let save = async |hook: &Hook, version| {
+        let baseline = baseline(version, &row, None);
+        world.store.save_hook(&key("a"), &login(PASSWORD), hook, Some(&baseline), at(9)).await
+    };
+    let account = save(&hook("hook_1", "i-1", "one"), 0).await.unwrap();
+    let seen = world.store.known(account, Collection::Instances).await.unwrap().version;
+    // Between what the second client sees and its hook a change is recorded, which the hook would never hear of.
+    world.store.commit_sample(&commit(account, seen, 10)).await.unwrap();
+    let second = Hook { subscriber: subscriber("second"), ..hook("hook_2", "i-1", "two") };
+    for version in [0, seen] {
+        let late = save(&second, version).await;
+        assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
+    }
+    assert_eq!(world.store.hooks(account).await.unwrap().len(), 1);
+    save(&second, seen + 1).await.unwrap();
+}
+
+fn baseline(version: i64, row: &KnownResource, complete: Option<i64>) -> Baseline {
+    Baseline { collection: Collection::Instances, version, members: vec![row.clone()], complete_at: complete.map(at) }
 }

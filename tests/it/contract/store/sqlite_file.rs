@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tracker::model::{AccountId, Collection, InstanceState, Seq, Verdict};
-use tracker::store::{self, Commit, Error, KeyRing, Settings};
+use tracker::store::{self, Baseline, Commit, Error, KeyRing, Settings};
 
 use super::world::{
     PASSWORD, QUERY, SIGNING_KEY, TOKEN, World, at, chance, commit, hook, instance, key, known, login, member, open,
@@ -51,7 +51,8 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 async fn filled() -> (World, AccountId) {
     let world = World::sqlite().await;
     let hook = hook("hook_1", "i-1", "one");
-    let baseline = known(instance("i-1", InstanceState::Running), 0);
+    let members = vec![known(instance("i-1", InstanceState::Running), 0)];
+    let baseline = Baseline { collection: Collection::Instances, version: 0, members, complete_at: None };
     let (key, login) = (key("a"), login(PASSWORD));
     let account = world.store.save_hook(&key, &login, &hook, Some(&baseline), at(0)).await.unwrap();
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;

@@ -1,75 +1,26 @@
-//! The API on a real loopback socket, and a client that says exactly what a test wants said.
+//! A client that says exactly what a test wants said, and shows the answer as it came. For where bytes matter; otherwise
+//! there is [`World::request`](super::world::World::request).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
-use tracker::api::{Api, Parts, Settings, router, serve};
-use tracker::chance::Chance;
-use tracker::clock::FakeClock;
-use tracker::drivers::{Driver, Drivers};
+use tokio::net::TcpStream;
 
-use super::cloud::Cloud;
-use super::memory::{Memory, NOW};
+#[derive(Clone, Copy, Debug)]
+pub struct Raw(pub SocketAddr);
 
-pub struct World {
-    pub mock: Arc<Cloud>,
-    pub ec2: Arc<Cloud>,
-    pub memory: Arc<Memory>,
-    pub clock: Arc<FakeClock>,
-    pub address: SocketAddr,
-    stop: CancellationToken,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-impl World {
-    pub async fn new() -> Self {
-        Self::with(Settings::default()).await
-    }
-
-    pub async fn with(settings: Settings) -> Self {
-        let (mock, ec2) = (Arc::new(Cloud::mock()), Arc::new(Cloud::ec2()));
-        let memory = Arc::new(Memory::default());
-        let clock = Arc::new(FakeClock::at(NOW.parse().unwrap()));
-        let api = Api::new(Parts {
-            settings: settings.clone(),
-            drivers: Drivers::of([mock.clone() as Arc<dyn Driver>, ec2.clone()]),
-            default_driver: "mock".to_owned(),
-            default_provider: String::new(),
-            store: memory.clone(),
-            hooks: memory.clone(),
-            feed: memory.clone(),
-            clock: clock.clone(),
-            chance: Arc::new(Chance::seeded(1)),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let server = tokio::spawn({
-            let stop = stop.clone();
-            async move { serve(listener, router(api), &settings, stop).await }
-        });
-        Self { mock, ec2, memory, clock, address, stop, server }
-    }
-
-    /// The server ends by itself once it is told to.
-    pub async fn end(self) {
-        self.stop.cancel();
-        self.server.await.unwrap().unwrap();
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
+impl Raw {
+    /// With good credentials.
+    pub async fn get(self, path: &str) -> Answer {
         self.ask("GET", path, &[GOOD]).await
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub async fn ask(self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(method, path, headers, "").await
     }
 
     /// `Host` is added unless given.
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn send(self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             text.push_str("Host: localhost:3001\r\n");
@@ -78,17 +29,21 @@ impl World {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        Answer::read(&self.raw(text.as_bytes()).await)
+        Answer::read(&self.bytes(text.as_bytes()).await)
     }
 
     /// Sends bytes and reads until the server closes.
-    pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+    pub async fn bytes(self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.connect().await;
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         answer
+    }
+
+    pub async fn connect(self) -> TcpStream {
+        TcpStream::connect(self.0).await.unwrap()
     }
 }
 
@@ -201,6 +156,12 @@ impl Node {
 
     pub fn child(&self, name: &str) -> &Self {
         self.children.iter().find(|child| child.name == name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    /// The only descendant of that name.
+    pub fn only(&self, name: &str) -> &Self {
+        let [one] = self.all(name)[..] else { panic!("not one {name} in {self:?}") };
+        one
     }
 
     /// All descendants of that name.

@@ -1,0 +1,187 @@
+//! What an instance looks like.
+
+use super::{ORIGIN, reference};
+use crate::support::raw::{GOOD, JSON, Node};
+use crate::support::world::World;
+
+/// The list, and each member's own document beside it.
+async fn instances(world: &World) -> Vec<(Node, Node)> {
+    let mut both = Vec::new();
+    for listed in world.raw().get("/api/instances").await.xml().children {
+        let path = listed.attribute("href").unwrap().strip_prefix(ORIGIN).unwrap().to_owned();
+        both.push((listed, world.raw().get(&path).await.xml()));
+    }
+    assert_eq!(both.len(), 4);
+    both
+}
+
+#[tokio::test]
+async fn i01_t40_states_in_the_list_are_those_the_suite_waits_for() {
+    let world = reference().await;
+    world.raw().ask("POST", "/api/instances/inst2/stop", &[GOOD]).await;
+    for (listed, _) in instances(&world).await {
+        let state = &listed.child("state").text;
+        assert!(["RUNNING", "STOPPED", "PENDING"].contains(&state.as_str()), "{state}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn i02_the_owner_is_the_same_in_list_and_member() {
+    let world = reference().await;
+    for (listed, member) in instances(&world).await {
+        assert_eq!(listed.only("owner_id").text, "mockuser");
+        assert_eq!(member.only("owner_id").text, "mockuser");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn i03_i04_i05_exactly_one_realm_image_and_profile_anywhere_each_with_id_and_href() {
+    let world = reference().await;
+    // A hook adds an element, and must not add one of these.
+    world.raw().ask("PUT", "/api/instances?track_hook=feed", &[GOOD]).await;
+    for (_, member) in instances(&world).await {
+        for (one, collection) in [("realm", "realms"), ("image", "images"), ("hardware_profile", "hardware_profiles")] {
+            let found = member.only(one);
+            let (id, href) = (found.attribute("id").unwrap(), found.attribute("href").unwrap());
+            assert_eq!(href, format!("{ORIGIN}/api/{collection}/{id}"));
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn i06_t13_one_list_of_public_and_one_of_private_addresses_each_with_type_and_text() {
+    let world = reference().await;
+    for (_, member) in instances(&world).await {
+        for list in ["public_addresses", "private_addresses"] {
+            for address in &member.only(list).children {
+                assert_eq!(address.name, "address");
+                assert_eq!(address.attribute("type"), Some("hostname"));
+                assert!(!address.text.trim().is_empty(), "{member:?}");
+            }
+            assert_eq!(member.only(list).children.len(), 1);
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn i07_t11_lists_and_state_are_there_when_there_is_nothing_in_them() {
+    let world = reference().await;
+    world.provider.set_addresses("inst2", &[]);
+    world.provider.set_state("inst2", "PENDING");
+    let bare = world.raw().get("/api/instances/inst2").await.xml();
+    for element in ["public_addresses", "actions", "storage_volumes"] {
+        assert!(bare.only(element).children.is_empty(), "{element} of {bare:?}");
+    }
+    assert_eq!(bare.only("private_addresses").children.len(), 0);
+    assert_eq!(bare.only("state").text, "PENDING");
+    let json = world.raw().ask("GET", "/api/instances/inst2", &[GOOD, JSON]).await.json();
+    for list in ["public_addresses", "private_addresses", "actions", "storage_volumes"] {
+        assert_eq!(json["instance"][list], serde_json::json!([]), "{list}");
+    }
+    for (_, member) in instances(&world).await {
+        assert_eq!(member.all("storage_volumes").len(), 1);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn i08_every_action_has_an_absolute_href_a_method_and_a_rel() {
+    let world = reference().await;
+    world.raw().ask("POST", "/api/instances/inst2/stop", &[GOOD]).await;
+    let mut shown = Vec::new();
+    for (_, member) in instances(&world).await {
+        for link in &member.child("actions").children {
+            let [href, method, rel] = ["href", "method", "rel"].map(|key| link.attribute(key).unwrap());
+            let own = member.attribute("href").unwrap();
+            let expected = if rel == "destroy" { own.to_owned() } else { format!("{own}/{rel}") };
+            assert_eq!((link.name.as_str(), href), ("link", expected.as_str()));
+            shown.push(format!("{method} {rel}"));
+        }
+    }
+    let running = ["post reboot", "post stop"];
+    let stopped = ["post start", "delete destroy"];
+    assert_eq!(shown, [&running[..], &running, &stopped, &running].concat());
+    world.end().await;
+}
+
+/// The suite skips these where nothing is offered, so nothing may be.
+#[tokio::test]
+async fn i12_i13_i15_images_keys_and_firewalls_are_not_offered() {
+    let world = reference().await;
+    let api = world.raw().get("/api").await.xml();
+    let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
+    assert!(!rels.contains(&"keys") && !rels.contains(&"firewalls"), "{rels:?}");
+    for (_, member) in instances(&world).await {
+        let offered = member.all("link").iter().any(|link| link.attribute("rel") == Some("create_image"));
+        assert!(!offered, "{member:?}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn g07_an_address_is_a_host_name() {
+    let world = reference().await;
+    let instance = world.raw().get("/api/instances/inst1").await.xml();
+    let address = instance.child("public_addresses").child("address");
+    assert_eq!((address.attribute("type"), address.text.as_str()), (Some("hostname"), "img1.inst1.public.com"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn t12_no_white_space_surrounds_states_and_addresses() {
+    let world = reference().await;
+    world.provider.set_addresses("inst0", &[" padded.example\n"]);
+    for path in ["/api/instances", "/api/instances/inst0", "/api/realms", "/api/images"] {
+        let root = world.raw().get(path).await.xml();
+        for element in root.all("address").into_iter().chain(root.all("state")) {
+            assert_eq!(element.text, element.text.trim(), "{path}");
+            assert!(!element.text.is_empty() && element.children.is_empty(), "{path}");
+        }
+    }
+    let body = world.raw().get("/api/instances/inst0").await.body;
+    assert!(body.contains("<address type='hostname'>padded.example</address>"), "{body}");
+    assert!(body.contains("<state>RUNNING</state>"), "{body}");
+    world.end().await;
+}
+
+/// Older clients glue all descendants of these names together, or take the first.
+#[tokio::test]
+async fn t14_a_hook_adds_no_second_state_or_name() {
+    let world = reference().await;
+    let path = "/api/instances/inst1?track_hook=http://h/cb&track_token=hush";
+    let member = world.raw().ask("PUT", path, &[GOOD]).await.xml();
+    for (name, text) in [("state", "RUNNING"), ("name", "MockUserInstance"), ("owner_id", "mockuser")] {
+        assert_eq!(member.only(name).text, text);
+    }
+    let tracking = member.only("tracking");
+    assert!(tracking.children.is_empty() && tracking.text.is_empty(), "{tracking:?}");
+    let realm = world.raw().ask("PUT", "/api/realms/eu?track_hook=feed", &[GOOD]).await.xml();
+    assert_eq!((realm.only("state").text.as_str(), realm.only("name").text.as_str()), ("AVAILABLE", "Europe"));
+    assert!(realm.all("actions").is_empty(), "with actions a realm would be of another class");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn t38_json_follows_version_1_1_of_the_api() {
+    let world = reference().await;
+    let json = world.raw().ask("GET", "/api/instances/inst0", &[GOOD, JSON]).await.json();
+    let instance = &json["instance"];
+    assert_eq!(instance["owner"], "mockuser");
+    assert_eq!(
+        instance["image"],
+        serde_json::json!({
+            "href": format!("{ORIGIN}/api/images/img1"), "id": "img1", "rel": "image"
+        })
+    );
+    assert_eq!(instance["hardware_profile"]["properties"]["memory"], "12288");
+    assert!(instance.as_object().unwrap().contains_key("create_time"));
+    assert!(instance["authentication"].is_object(), "a client fails without it");
+    for old in ["owner_id", "launch_time", "network_interfaces"] {
+        assert_eq!(instance.get(old), None, "{old}");
+    }
+    world.end().await;
+}
