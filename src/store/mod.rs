@@ -100,8 +100,8 @@ pub trait Hooks: Send + Sync {
     /// hook's collections rises, so that a sample decided without this hook is refused.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the collection was written since the baseline was seen: whatever happened since would be
-    /// told to others and not to this hook. Look again.
+    /// [`Error::Conflict`] when the collection was written since the baseline was seen, and not all of the baseline is known
+    /// just so: what happened since would be told to others and not to this hook. Look again.
     async fn save_hook(
         &self,
         key: &AccountKey,

@@ -249,6 +249,29 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
     Ok(())
 }
 
+/// How many of these are known exactly as they are, and how many there are in all. Absent ones do not count.
+pub(super) async fn known_just_so(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    collection: Collection,
+    resources: &[KnownResource],
+) -> Result<(usize, usize), sqlx::Error> {
+    let rows: Vec<ResourceJson<'_>> = resources.iter().map(resource_json).collect();
+    let (same, all): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM json_each($3) CROSS JOIN resources r
+                 ON r.account_id = $1 AND r.collection = $2 AND r.resource = value ->> 'resource'
+                 WHERE r.body = value ->> 'body' AND r.absent_since IS NULL),
+                (SELECT count(*) FROM resources
+                 WHERE account_id = $1 AND collection = $2 AND absent_since IS NULL)",
+    )
+    .bind(account.0)
+    .bind(collection.as_str())
+    .bind(json(&rows))
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok((usize::try_from(same).unwrap_or_default(), usize::try_from(all).unwrap_or_default()))
+}
+
 /// Writes those that are not known yet.
 pub(super) async fn put_new_resources(
     tx: &mut SqliteConnection,

@@ -1,7 +1,7 @@
 use tracker::model::{
     AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Scope, Verdict,
 };
-use tracker::store::Baseline;
+use tracker::store::{Baseline, Commit};
 
 use super::world::{
     PASSWORD, World, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member, members,
@@ -23,6 +23,7 @@ contract! {
     a_baseline_never_overwrites_what_is_known
     a_complete_baseline_is_the_first_sample
     a_baseline_that_is_overtaken_is_refused_and_nothing_is_stored
+    a_baseline_that_is_known_just_so_stands_whatever_was_written
 }
 
 async fn a_hook_is_read_back_whole(world: World) {
@@ -227,22 +228,43 @@ async fn a_complete_baseline_is_the_first_sample(world: World) {
 }
 
 async fn a_baseline_that_is_overtaken_is_refused_and_nothing_is_stored(world: World) {
-    let row = known(instance("i-1", InstanceState::Running), 0);
-    let save = async |hook: &Hook, version| {
-        let baseline = baseline(version, &row, None);
+    let [running, stopped] =
+        [InstanceState::Running, InstanceState::Stopped].map(|state| known(instance("i-1", state), 0));
+    let save = async |hook: &Hook, version, row: &KnownResource| {
+        let baseline = baseline(version, row, None);
         world.store.save_hook(&key("a"), &login(PASSWORD), hook, Some(&baseline), at(9)).await
     };
-    let account = save(&hook("hook_1", "i-1", "one"), 0).await.unwrap();
+    let account = save(&hook("hook_1", "i-1", "one"), 0, &running).await.unwrap();
     let seen = world.store.known(account, Collection::Instances).await.unwrap().version;
     // Between what the second client sees and its hook a change is recorded, which the hook would never hear of.
-    world.store.commit_sample(&commit(account, seen, 10)).await.unwrap();
+    let change = Commit { upserts: vec![stopped.clone()], ..commit(account, seen, 10) };
+    world.store.commit_sample(&change).await.unwrap();
     let second = Hook { subscriber: subscriber("second"), ..hook("hook_2", "i-1", "two") };
     for version in [0, seen] {
-        let late = save(&second, version).await;
+        let late = save(&second, version, &running).await;
         assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
     }
     assert_eq!(world.store.hooks(account).await.unwrap().len(), 1);
-    save(&second, seen + 1).await.unwrap();
+    save(&second, seen + 1, &stopped).await.unwrap();
+}
+
+async fn a_baseline_that_is_known_just_so_stands_whatever_was_written(world: World) {
+    let rows = ["i-1", "i-2"].map(|id| known(instance(id, InstanceState::Running), 0));
+    let complete = |rows: &[KnownResource]| Baseline { members: rows.to_vec(), ..baseline(0, &rows[0], Some(0)) };
+    let (all, member) = (collection_hook("hook_1", "one"), hook("hook_2", "i-1", "two"));
+    let save = async |hook: &Hook, baseline: &Baseline| {
+        world.store.save_hook(&key("a"), &login(PASSWORD), hook, Some(baseline), at(9)).await
+    };
+    save(&all, &complete(&rows)).await.unwrap();
+    save(&member, &baseline(0, &rows[0], None)).await.unwrap();
+    save(&all, &complete(&rows)).await.unwrap();
+
+    let new = known(instance("i-3", InstanceState::Running), 0);
+    let refused = [baseline(0, &new, None), complete(&rows[..1]), complete(&[rows[0].clone(), new])];
+    for baseline in refused {
+        let late = save(&all, &baseline).await;
+        assert!(matches!(late, Err(tracker::store::Error::Conflict)), "{late:?}");
+    }
 }
 
 fn baseline(version: i64, row: &KnownResource, complete: Option<i64>) -> Baseline {
