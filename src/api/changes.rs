@@ -37,7 +37,7 @@ struct Page {
     body: Vec<u8>,
     /// To be acknowledged once the body is written out; empty when nothing is.
     seqs: Vec<Seq>,
-    /// The last change that the array includes, or the place asked for when it is empty.
+    /// Up to here the reader has everything that is for it, this answer included.
     through: Seq,
     /// There is more.
     more: bool,
@@ -78,6 +78,8 @@ pub(super) async fn list(call: Call) -> Result<Response, Fault> {
 
 /// What this subscriber has not got yet, each with the token of the hook that owes it.
 async fn undelivered(call: &Call, caller: &Caller, account: AccountId, ask: &Ask) -> Result<Page, Fault> {
+    // Asked first: what is recorded between the two is beyond the place that is named, and comes again.
+    let (_, last) = call.api.store.log_bounds(account).await?;
     let mut owed = call.api.store.undelivered(account, &ask.subscriber, ask.limit + 1).await?;
     let more = owed.len() > ask.limit;
     owed.truncate(ask.limit);
@@ -86,7 +88,9 @@ async fn undelivered(call: &Call, caller: &Caller, account: AccountId, ask: &Ask
     let told = owed.iter().map(|(entry, hook)| (entry, hooks.get(hook).copied()));
     let body = array(call, caller, told);
     let seqs: Vec<_> = owed.iter().map(|(entry, _)| entry.seq).collect();
-    Ok(Page { body, through: seqs.last().copied().unwrap_or(Seq(0)), seqs, more })
+    let newest = seqs.last().copied();
+    let through = if more { newest.unwrap_or(last) } else { newest.map_or(last, |newest| newest.max(last)) };
+    Ok(Page { body, through, seqs, more })
 }
 
 /// The log after a place. Whoever asks for what comes after it has what came before.

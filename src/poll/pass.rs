@@ -104,7 +104,7 @@ impl Pass for Poll {
         self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
-        // Those under way may still read as due, so ask for as many more.
+        // Those under way still read as due, and there are fewer of them than this while there is room for another.
         let units = store.due_units(now, ended_after, self.settings.units_at_once).await?;
         for unit in units {
             let key = (unit.account.id, unit.collection);

@@ -117,6 +117,19 @@ async fn pages_lead_on() {
 }
 
 #[tokio::test]
+async fn whoever_has_read_everything_can_follow_from_there() {
+    let mut world = World::new().await;
+    let all = three_missed(&mut world).await;
+    let place = async |query: &str| world.get(&format!("/changes{query}")).await.headers["tracker-seq"].clone();
+    assert_eq!(place("?limit=1").await, "1", "more is owed");
+    world.feed_becomes("", &all[1..]).await;
+    world.feed_becomes("", &[]).await;
+    assert_eq!(place("").await, "3");
+    assert_eq!(place("?subscriber=other").await, "3", "nothing was owed to it");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn the_feed_shows_the_same_bytes_as_the_callback() {
     let mut world = World::new().await;
     world.provider.add_instance("inst0", "RUNNING");

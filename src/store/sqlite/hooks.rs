@@ -340,12 +340,12 @@ async fn make_units_due(
 ) -> Result<(), sqlx::Error> {
     let steps = Collection::ALL
         .map(|collection| UnitStep { collection: collection.as_str(), step: concerns(scope, collection).into() });
-    // One that was due before keeps its place in the queue.
+    // Also one that was due before: a visit that is under way would otherwise put off what is wanted now.
     sqlx::query(
         "INSERT INTO units (account_id, collection, version, due_at)
          SELECT $1, value ->> 'collection', value ->> 'step', $3 FROM json_each($2) WHERE true
          ON CONFLICT (account_id, collection) DO UPDATE SET
-             version = version + excluded.version, due_at = min(coalesce(due_at, excluded.due_at), excluded.due_at)",
+             version = version + excluded.version, due_at = excluded.due_at",
     )
     .bind(account.0)
     .bind(json(&steps))

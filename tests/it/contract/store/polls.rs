@@ -10,6 +10,7 @@ contract! {
     the_longest_overdue_come_first
     a_plan_is_kept
     a_look_wanted_meanwhile_stands
+    a_hook_set_during_a_visit_wants_another
     units_without_a_living_hook_are_left_alone
     a_cadence_brings_healthy_units_forward
     a_cadence_never_puts_anything_off
@@ -85,6 +86,15 @@ async fn a_look_wanted_meanwhile_stands(world: World) {
     world.store.remove_hook(a, &subscriber("default"), &member("i-1"), at(21)).await.unwrap();
     world.store.look_now(a, Collection::Instances, at(22)).await.unwrap();
     assert_eq!(due(&world, 1_000).await, [], "nobody tracks anything there");
+}
+
+async fn a_hook_set_during_a_visit_wants_another(world: World) {
+    let a = account(&world, "a").await;
+    let units = world.store.due_units(at(5), at(0), 100).await.unwrap();
+    // While the visit runs into a refusal, its owner comes with good credentials.
+    world.store.save_hook(&key("a"), &login("good"), &hook("hook_1", "i-1", "one"), None, at(6)).await.unwrap();
+    world.store.plan_unit(a, units[0].collection, units[0].plan.due_at, &plan(900, 1)).await.unwrap();
+    assert_eq!(due(&world, 6).await.len(), 2);
 }
 
 async fn units_without_a_living_hook_are_left_alone(world: World) {
