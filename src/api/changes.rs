@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::call::{self, Call};
 use super::error::{Fault, Problem};
 use super::params::Params;
-use super::tracking;
+use super::{receipt, tracking};
 use crate::changes::{Told, fan_out, render};
 use crate::model::{AccountId, Entry, Hook, HookId, Seq, Subscriber};
 use crate::track::Caller;
@@ -35,7 +35,7 @@ enum Place {
 struct Page {
     /// A bare JSON array, oldest first.
     body: Vec<u8>,
-    /// To be acknowledged once the body is written out; empty when nothing is.
+    /// To be acknowledged once the body has been read; empty when nothing is.
     seqs: Vec<Seq>,
     /// Up to here the reader has everything that is for it, this answer included.
     through: Seq,
@@ -66,12 +66,14 @@ pub(super) async fn list(call: Call) -> Result<Response, Fault> {
     }
     if let Some(account) = account.filter(|_| !page.seqs.is_empty()) {
         let api = call.api.clone();
-        let written = async move {
+        let read = async move {
             let now = api.clock.now();
             api.store.acknowledge(account, &ask.subscriber, &page.seqs, now).await.map(drop)
         };
+        // How the client hangs up tells whether it has read all.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         let body = std::mem::replace(response.body_mut(), Body::empty());
-        *response.body_mut() = super::receipt::on_written(body, call.wire.as_ref(), written);
+        *response.body_mut() = receipt::on_read(body, call.wire.as_ref(), read);
     }
     Ok(response)
 }

@@ -80,6 +80,27 @@ async fn a_connection_cut_in_the_middle_of_the_answer_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_dies_with_the_answer_unread_in_its_buffers_has_not_got_it() {
+    let mut world = World::new().await;
+    let missed = three_missed(&mut world).await;
+    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
+    let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
+    for read in [0, 100] {
+        // So little that the system takes it whole: the server has long written everything when the client hangs up.
+        let mut stream = TcpSocket::new_v4().unwrap().connect(host.parse().unwrap()).await.unwrap();
+        let request = format!("GET /api/changes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        stream.read_exact(&mut vec![0; read]).await.unwrap();
+        drop(stream);
+        assert_eq!(world.owed().await.len(), 3);
+    }
+    assert_eq!(world.feed("").await, missed, "all are still owed");
+    world.feed_becomes("", &[]).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn after_a_place_the_log_is_shown_delivered_or_not() {
     let mut world = World::new().await;
     let all = three_missed(&mut world).await;
