@@ -37,7 +37,7 @@ enum Command {
         /// The port to listen on; 0 takes any free one
         #[arg(long, default_value_t = 3001)]
         port: u16,
-        /// The same history for the same number
+        /// The dice of the mock cloud: the same number, the same throws
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },

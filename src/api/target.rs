@@ -1,10 +1,9 @@
 //! What a request's path, `Host` and forwarding headers say: the plain path, matrix parameters, and what hrefs begin with.
 //! Pure.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
-/// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
+pub(super) use crate::changes::segment;
 
 /// A path taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,11 +48,6 @@ pub(super) struct NotText;
 
 fn decode(text: &str) -> Result<String, NotText> {
     percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| NotText)
-}
-
-/// A part of a path, escaped.
-pub(super) fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 /// `;driver=ec2;provider=eu-west-1`, of what is given.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::model::{AccountKey, Entry, ExposeSecret, Facts, News, Reason, Secret};
 
-/// What may stand in a path as it is: ids made of these are their own encoding.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
+/// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
 
 /// Who is told: what of the body differs between two hooks.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
             revision: subject.revision,
             name: subject.name.as_deref(),
             realm: subject.realm.as_deref(),
-            href: format!("{}/{}/{}", told.base, subject.collection, utf8_percent_encode(&subject.id, PATH)),
+            href: format!("{}/{}/{}", told.base, subject.collection, segment(&subject.id)),
         },
         from,
         to,
@@ -44,6 +44,11 @@ pub fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
         token: told.token.map(ExposeSecret::expose_secret),
     };
     serde_json::to_vec(&body).expect("text, numbers and lists always have a JSON form")
+}
+
+/// A part of a path, escaped: for hrefs in changes and in representations alike.
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 /// Milliseconds always, so that texts sort like instants.

@@ -3,5 +3,5 @@
 mod body;
 mod fan_out;
 
-pub use body::{Told, render};
+pub use body::{Told, render, segment};
 pub use fan_out::fan_out;
