@@ -41,8 +41,9 @@ pub trait Driver: Send + Sync {
     /// No network. [`Kind::Invalid`] when the text cannot name a provider of this driver.
     fn provider(&self, given: Option<&str>) -> Result<String, Error>;
 
-    /// Asks the backend who these credentials belong to: an EC2 account number, a project id, a user name.
-    /// [`Kind::Denied`] when it refuses them.
+    /// Asks the backend who these credentials belong to: an EC2 account number, a project id, a user name. Whoever is
+    /// identified reads the account's feed and removes its hooks, so they must also be good for looking at instances.
+    /// [`Kind::Denied`] when it refuses them, [`Kind::Forbidden`] when they may not look.
     async fn identify(&self, login: &Login) -> Result<String, Error>;
 
     /// Lists every instance of the account, all pages of it, or fails. In the order of the ids' text.

@@ -272,6 +272,24 @@ async fn a_refusal_says_what_can_be_done() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_account_that_may_not_look_identifies_nobody() {
+    let caller = recorded!("GetCallerIdentity");
+    let forbidden = recorded!("error-AuthFailure").replace("AuthFailure", "UnauthorizedOperation");
+    let script = [Says::Answer(200, caller.to_owned()), Says::Answer(403, forbidden)];
+    let (stub, settings) = Stub::start(script).await;
+    let error = driver(settings, &["127.0.0.0/8"]).identify(&login(None)).await.expect_err("it may not look");
+    assert_eq!(error.kind, Kind::Forbidden);
+    stub.end();
+
+    let script = [Says::Answer(200, caller.to_owned()), Says::Answer(200, PAGE_1.to_owned())];
+    let (stub, settings) = Stub::start(script).await;
+    let identity = driver(settings, &["127.0.0.0/8"]).identify(&login(None)).await.expect("it may look");
+    assert_eq!(identity, "123456789012");
+    assert_eq!(stub.asked()[1].get("MaxResults"), Some("5"), "one page is proof enough");
+    stub.end();
+}
+
+#[tokio::test]
 async fn an_error_shows_no_secret_even_if_the_backend_echoes_all() {
     let (stub, settings) = Stub::start([Says::Echo]).await;
     let driver = driver(settings, &["127.0.0.0/8"]);

@@ -79,11 +79,14 @@ impl Default for Settings {
     }
 }
 
+/// EC2's own lower limit.
+const PAGE_MIN: u32 = 5;
+
 impl Settings {
     /// # Errors
     /// A sentence that names the setting, what is wrong and what would be right.
     pub(super) fn check(&self) -> Result<(), String> {
-        if !(5..=1000).contains(&self.page_size) {
+        if !(PAGE_MIN..=1000).contains(&self.page_size) {
             return Err(format!("drivers.ec2.page_size is {}: EC2 takes 5 to 1000", self.page_size));
         }
         for (name, value) in [("pages_max", u64::from(self.pages_max)), ("page_timeout_ms", self.page_timeout_ms)] {
@@ -197,6 +200,9 @@ impl Driver for Ec2 {
         let target = Target::sts(&provider::parse(login.provider.as_deref())?, &self.settings);
         let identity: parse::Identity =
             self.client.call(&login.credentials, &target, "GetCallerIdentity", Params::default()).await?;
+        // STS answers every key of the account, also one that may not see a single instance of it.
+        let _: parse::Instances =
+            self.call(login, "DescribeInstances", Params::default().with("MaxResults", PAGE_MIN)).await?;
         Ok(identity.result.account)
     }
 
