@@ -14,6 +14,9 @@ use crate::outbound::{Guard, Outbound};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The drivers that requests may name. Leave `mock` out where others can reach Tracker: everybody knows its password,
+    /// and could have Tracker post changes of it wherever he likes.
+    pub enabled: Vec<String>,
     /// The driver of a request that names none.
     pub default: String,
     /// The provider of a request that names neither driver nor provider. Empty: the driver's own default.
@@ -32,6 +35,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            enabled: IDS.map(str::to_owned).to_vec(),
             default: "mock".to_owned(),
             default_provider: String::new(),
             allow_networks: Vec::new(),
@@ -48,10 +52,18 @@ impl Settings {
     /// A sentence that names the setting, what is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
         Guard::new(&self.allow_networks).map_err(|err| format!("drivers.{err}"))?;
-        if !IDS.contains(&DriverId::new(&self.default).as_str()) {
-            return Err(format!("drivers.default `{}` is no driver: there are {}", self.default, IDS.join(", ")));
+        if let Some(unknown) = self.enabled.iter().find(|id| !IDS.contains(&DriverId::new(id).as_str())) {
+            return Err(format!("drivers.enabled: `{unknown}` is no driver: there are {}", IDS.join(", ")));
+        }
+        if !self.enables(&DriverId::new(&self.default)) {
+            let enabled = self.enabled.join(", ");
+            return Err(format!("drivers.default `{}` is not enabled: drivers.enabled has {enabled}", self.default));
         }
         self.ec2.check()
+    }
+
+    fn enables(&self, id: &DriverId) -> bool {
+        self.enabled.iter().any(|enabled| DriverId::new(enabled) == *id)
     }
 }
 
@@ -63,13 +75,15 @@ const IDS: [&str; 2] = ["ec2", "mock"];
 pub struct Drivers(BTreeMap<DriverId, Arc<dyn Driver>>);
 
 impl Drivers {
-    /// Every driver that Tracker has. A new one is one more line here.
+    /// Every driver that Tracker has, of which those that are enabled stay. A new one is one more line here.
     pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
-        Self::of([
+        let mut all = Self::of([
             Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone()))
                 as Arc<dyn Driver>,
             Arc::new(mock::Mock::new(settings.mock.clone(), clock, &chance)),
-        ])
+        ]);
+        all.0.retain(|id, _| settings.enables(id));
+        all
     }
 
     /// Just these: for tests that bring their own.
@@ -100,9 +114,15 @@ mod tests {
             idle_per_host: 1,
             user_agent: "test".to_owned(),
         });
-        let clock = Arc::new(FakeClock::at(jiff::Timestamp::UNIX_EPOCH));
-        let drivers = Drivers::new(&Settings::default(), &outbound.unwrap(), clock, Arc::new(Chance::seeded(1)));
-        assert_eq!(drivers.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), IDS);
+        let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(jiff::Timestamp::UNIX_EPOCH));
+        let outbound = outbound.unwrap();
+        let made = |settings: &Settings| {
+            let drivers = Drivers::new(settings, &outbound, clock.clone(), Arc::new(Chance::seeded(1)));
+            drivers.iter().map(|(id, _)| id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(made(&Settings::default()), IDS);
+        let only = Settings { enabled: vec!["ec2".to_owned()], ..Settings::default() };
+        assert_eq!(made(&only), ["ec2"]);
     }
 
     #[test]
@@ -115,7 +135,15 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         check(
             |settings| settings.default = "ec3".to_owned(),
-            "drivers.default `ec3` is no driver: there are ec2, mock",
+            "drivers.default `ec3` is not enabled: drivers.enabled has ec2, mock",
+        );
+        check(
+            |settings| settings.enabled = vec!["EC2".to_owned()],
+            "drivers.default `mock` is not enabled: drivers.enabled has EC2",
+        );
+        check(
+            |settings| settings.enabled = vec!["ec3".to_owned()],
+            "drivers.enabled: `ec3` is no driver: there are ec2, mock",
         );
         check(|settings| settings.ec2.page_size = 4, "drivers.ec2.page_size is 4: EC2 takes 5 to 1000");
         check(

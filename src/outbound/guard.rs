@@ -44,6 +44,9 @@ impl Guard {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refuse("it is neither http nor https"));
         }
+        if url.port() == Some(0) {
+            return Err(refuse("port 0 is no port"));
+        }
         match url.host() {
             Some(Host::Ipv4(ip)) => self.judge(ip.into()),
             Some(Host::Ipv6(ip)) => self.judge(ip.into()),
@@ -76,10 +79,11 @@ impl Guard {
         Ok(())
     }
 
-    /// All of what a name stands for: one forbidden address and none is dialled, or the next try might get that one.
+    /// All of what a name stands for: one forbidden address and none is dialled, or the next try might get that one. Which
+    /// address it was is not said: names of an internal network are nobody's business.
     pub(super) fn judge_all(&self, name: &str, ips: &[IpAddr]) -> Result<(), Refused> {
         for ip in ips {
-            self.judge(*ip).map_err(|refused| Refused { target: format!("{name} ({ip})"), ..refused })?;
+            self.judge(*ip).map_err(|refused| Refused { target: name.to_owned(), ..refused })?;
         }
         Ok(())
     }
