@@ -18,7 +18,7 @@ use crate::changes::Told;
 use crate::clock::Clock;
 use crate::model::{AccountId, AccountKey, Attempt, Callback, Delivery, Entry, Hook, HookId, Outcome, Seq, Verdict};
 use crate::outbound::Outbound;
-use crate::store::{self, Store};
+use crate::store::{self, Claimed, Store};
 use crate::tasks::{Pass, Report};
 
 /// Writes the body that is posted: the change, its account, and what of it is this hook's own.
@@ -140,15 +140,23 @@ impl Deliver {
         }
         let now = self.clock.now();
         let until = now + Duration::from_millis(self.settings.claim_lease_ms);
-        let claimed = self.store.claim(now, until, ask.limit, ask.per_receiver, &ask.full).await?;
-        report.due += claimed.len();
-        let count = claimed.len();
+        let Claimed { deliveries, unreadable } =
+            self.store.claim(now, until, ask.limit, ask.per_receiver, &ask.full).await?;
+        for err in unreadable {
+            error!("a delivery waits until somebody mends its row: {err}");
+        }
+        report.due += deliveries.len();
+        let count = deliveries.len();
         // Kept for this claim only: the next one sees new keys and callbacks.
         let mut hooks = HashMap::new();
-        for delivery in claimed {
-            self.start(delivery, &mut hooks, tries, report).await?;
+        let mut failed = None;
+        for delivery in deliveries {
+            // One that cannot be started waits out its claim; the others need not.
+            if let Err(err) = self.start(delivery, &mut hooks, tries, report).await {
+                failed.get_or_insert(err);
+            }
         }
-        Ok(count)
+        failed.map_or(Ok(count), Err)
     }
 
     /// Hands the store what it has not taken yet, all at once. If one outcome meets a row that makes no sense, the others are

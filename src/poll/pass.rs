@@ -15,7 +15,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::{self, Drivers, Kind};
 use crate::model::{AccountId, Collection};
-use crate::store::{Store, Unit, UnitPlan};
+use crate::store::{DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
 use crate::tasks::{Pass, Report, Wake};
 
 /// Looks at every unit that is due. A visit runs on its own, so that a provider that hangs keeps nobody waiting but
@@ -105,7 +105,13 @@ impl Pass for Poll {
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
-        let units = store.due_units(now, ended_after, self.settings.units_at_once).await?;
+        let DueUnits { units, unreadable } = store.due_units(now, ended_after, self.settings.units_at_once).await?;
+        for UnreadableUnit { account, collection, due_at, error } in unreadable {
+            error!(account.id = %account, collection = %collection, "this cannot be looked at until somebody mends it: {error}");
+            let later = now + Duration::from_millis(self.settings.failed_wait_max_ms);
+            let plan = UnitPlan { due_at: later, failures: 1, error: Some(error.to_string()) };
+            store.plan_unit(account, collection, due_at, &plan).await?;
+        }
         for unit in units {
             let key = (unit.account.id, unit.collection);
             let paused = self.unplanned.contains_key(&key);

@@ -187,7 +187,9 @@ pub struct NewChange {
 #[async_trait]
 pub trait Polls: Send + Sync {
     /// Units due at `now`, longest overdue first, of accounts with a hook that has not ended before `ended_after`.
-    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<Vec<Unit>, Error>;
+    ///
+    /// One that makes no sense stops none of the others: it is reported, and stays due until it is planned anew.
+    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<DueUnits, Error>;
 
     /// When the next unit of such an account falls due.
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;
@@ -210,6 +212,22 @@ pub trait Polls: Send + Sync {
     async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error>;
 }
 
+#[derive(Debug, Default)]
+pub struct DueUnits {
+    pub units: Vec<Unit>,
+    pub unreadable: Vec<UnreadableUnit>,
+}
+
+/// A unit that is due and cannot be looked at, as its account or its plan makes no sense.
+#[derive(Debug)]
+pub struct UnreadableUnit {
+    pub account: AccountId,
+    pub collection: Collection,
+    /// For [`Polls::plan_unit`].
+    pub due_at: Timestamp,
+    pub error: Error,
+}
+
 #[derive(Clone, Debug)]
 pub struct Unit {
     pub account: Account,
@@ -226,11 +244,22 @@ pub struct UnitPlan {
     pub error: Option<String>,
 }
 
+/// What was claimed.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    pub deliveries: Vec<Delivery>,
+    /// Of those that were due and cannot be read, each by name.
+    pub unreadable: Vec<Error>,
+}
+
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     /// Takes up to `limit` deliveries that are due at `now`, longest overdue first, and holds them until `until`. Of a
     /// hook and a resource only the oldest waiting one is ever taken. At most `per_receiver` of one receiver, and none
     /// of those in `full`. Hooks that are disabled or read the feed only are never claimed.
+    ///
+    /// A row that makes no sense stops none of the others: it is reported, stays claimed, and comes again when that runs
+    /// out.
     async fn claim(
         &self,
         now: Timestamp,
@@ -238,7 +267,7 @@ pub trait Deliveries: Send + Sync {
         limit: usize,
         per_receiver: usize,
         full: &[String],
-    ) -> Result<Vec<Delivery>, Error>;
+    ) -> Result<Claimed, Error>;
 
     /// Records attempts and their verdicts. A delivery that meanwhile stopped waiting (read in the feed, dropped) keeps
     /// its state; the attempt is kept all the same. After a final verdict the next of the same hook and resource

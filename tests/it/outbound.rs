@@ -196,14 +196,12 @@ async fn a_name_is_judged_by_all_its_addresses() {
     assert_eq!(post("fine.example").await, Ok(200));
     assert_eq!(post("FINE.example.").await, err("the name fine.example. has no address"));
     let private = "may not be called: it is in a private network, and allow_networks does not list it";
-    assert_eq!(post("mixed.example").await, err(&format!("mixed.example (10.0.0.1) {private}")));
-    assert_eq!(post("inner.example").await, err(&format!("inner.example (192.168.0.1) {private}")));
+    assert_eq!(post("mixed.example").await, err(&format!("mixed.example {private}")));
+    assert_eq!(post("inner.example").await, err(&format!("inner.example {private}")));
     assert_eq!(
         post("mapped.example").await,
-        err(
-            "mapped.example (::ffff:169.254.169.254) may not be called: it is the cloud's own metadata service, which \
-             hands out credentials"
-        )
+        err("mapped.example may not be called: it is the cloud's own metadata service, which \
+             hands out credentials")
     );
     assert_eq!(post("empty.example").await, err("the name empty.example has no address"));
     assert_eq!(post("unknown.example").await, err("the name unknown.example has no address"));

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::rows::{Cell, ChangeRow, Doing as _, int, json, row};
 use super::{Sqlite, verdicts};
 use crate::model::{AccountId, Delivery, HookId, Outcome};
-use crate::store::{Deliveries, Error};
+use crate::store::{Claimed, Deliveries, Error};
 
 row! {
     struct ClaimRow {
@@ -55,7 +55,7 @@ impl Deliveries for Sqlite {
         limit: usize,
         per_receiver: usize,
         full: &[String],
-    ) -> Result<Vec<Delivery>, Error> {
+    ) -> Result<Claimed, Error> {
         const ACTION: &str = "claiming deliveries";
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
@@ -102,7 +102,7 @@ impl Deliveries for Sqlite {
         .await
         .doing(ACTION)?;
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Claimed::default());
         }
         let picked: Vec<i64> = rows.iter().map(|row| row.delivery).collect();
         sqlx::query(
@@ -114,8 +114,14 @@ impl Deliveries for Sqlite {
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
-        let claimed = rows.into_iter().map(ClaimRow::delivery).collect::<Result<_, _>>()?;
         tx.commit().await.doing(ACTION)?;
+        let mut claimed = Claimed::default();
+        for row in rows {
+            match row.delivery() {
+                Ok(delivery) => claimed.deliveries.push(delivery),
+                Err(err) => claimed.unreadable.push(err),
+            }
+        }
         Ok(claimed)
     }
 

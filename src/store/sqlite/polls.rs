@@ -7,7 +7,8 @@ use super::Sqlite;
 use super::accounts::AccountRow;
 use super::rows::{Cell, Doing as _, int, row};
 use crate::model::{AccountId, Collection};
-use crate::store::{Error, Polls, Unit, UnitPlan};
+use crate::store::keyring::KeyRing;
+use crate::store::{DueUnits, Error, Polls, Unit, UnitPlan, UnreadableUnit};
 
 /// As far as a cadence may be spread, in milliseconds: 24 days.
 const SPREAD_MS_MAX: i64 = i32::MAX as i64;
@@ -23,9 +24,26 @@ row! {
     }
 }
 
+impl UnitRow {
+    fn unit(
+        self,
+        account: AccountId,
+        collection: Collection,
+        due_at: Timestamp,
+        keys: &KeyRing,
+    ) -> Result<Unit, Error> {
+        let cell = Cell { table: "units", column: "failures", account, key: &collection };
+        let plan = UnitPlan { due_at, failures: cell.unsigned(self.failures)?, error: self.error };
+        let erased = Cell { table: "accounts", column: "sealed", account, key: &"" };
+        let account = self.account.account(keys)?;
+        let account = account.ok_or_else(|| erased.corrupt("it has a hook, but no credentials"))?;
+        Ok(Unit { account, collection, plan })
+    }
+}
+
 #[async_trait]
 impl Polls for Sqlite {
-    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<Vec<Unit>, Error> {
+    async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<DueUnits, Error> {
         let rows: Vec<UnitRow> = sqlx::query_as(
             "SELECT u.collection, u.due_at, u.failures, u.error, a.account_id, a.driver, a.provider, a.identity, a.sealed
              FROM units u INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
@@ -42,22 +60,19 @@ impl Polls for Sqlite {
         .await
         .doing("reading what is due to be looked at")?;
 
-        rows.into_iter()
-            .map(|row| {
-                let account = AccountId(row.account.account_id);
-                let cell = Cell { table: "units", column: "collection", account, key: &row.collection };
-                let collection = cell.collection(&row.collection)?;
-                let plan = UnitPlan {
-                    due_at: cell.column("due_at").instant(row.due_at)?,
-                    failures: cell.column("failures").unsigned(row.failures)?,
-                    error: row.error,
-                };
-                let erased = Cell { table: "accounts", column: "sealed", account, key: &"" };
-                let account = row.account.account(&self.keys)?;
-                let account = account.ok_or_else(|| erased.corrupt("it has a hook, but no credentials"))?;
-                Ok(Unit { account, collection, plan })
-            })
-            .collect()
+        let mut due = DueUnits::default();
+        for row in rows {
+            let account = AccountId(row.account.account_id);
+            let cell = Cell { table: "units", column: "collection", account, key: &row.collection };
+            // Without these two nothing could be planned of it, so they are what stops the step.
+            let collection = cell.collection(&row.collection)?;
+            let due_at = cell.column("due_at").instant(row.due_at)?;
+            match row.unit(account, collection, due_at, &self.keys) {
+                Ok(unit) => due.units.push(unit),
+                Err(error) => due.unreadable.push(UnreadableUnit { account, collection, due_at, error }),
+            }
+        }
+        Ok(due)
     }
 
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error> {

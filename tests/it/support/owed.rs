@@ -12,7 +12,9 @@ use tracker::model::{
     DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed, Outcome, Scope, Secret, Seq,
     SigningKey, Subject, Subscriber, Verdict,
 };
-use tracker::store::{Accounts, Baseline, Commit, Deliveries, Error, Feed, Hooks, Polls, Samples, Unit, UnitPlan};
+use tracker::store::{
+    Accounts, Baseline, Claimed, Commit, Deliveries, DueUnits, Error, Feed, Hooks, Polls, Samples, UnitPlan,
+};
 use url::Url;
 
 pub const ACCOUNT: AccountId = AccountId(7);
@@ -144,7 +146,7 @@ impl Deliveries for Owed {
         limit: usize,
         per_receiver: usize,
         full: &[String],
-    ) -> Result<Vec<Delivery>, Error> {
+    ) -> Result<Claimed, Error> {
         let mut inner = self.inner();
         let Inner { hooks, rows, .. } = &mut *inner;
         let mut waiting = BTreeSet::new();
@@ -169,7 +171,7 @@ impl Deliveries for Owed {
                 claimed.push(row.delivery.clone());
             }
         }
-        Ok(claimed)
+        Ok(Claimed { deliveries: claimed, unreadable: vec![] })
     }
 
     async fn record(&self, outcomes: &[Outcome], now: Timestamp) -> Result<(), Error> {
@@ -284,7 +286,7 @@ impl Samples for Owed {
 
 #[async_trait]
 impl Polls for Owed {
-    async fn due_units(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<Unit>, Error> {
+    async fn due_units(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<DueUnits, Error> {
         unreachable!("{BEYOND}")
     }
 

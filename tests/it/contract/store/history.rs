@@ -308,7 +308,7 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
         Step::Claim { limit, per_receiver, full } => {
             let names: Vec<String> = full.iter().map(|to| format!("https://{}", RECEIVERS[*to])).collect();
             let until = at(model.now + LEASE);
-            let claimed = store.claim(now, until, *limit, *per_receiver, &names).await.unwrap();
+            let claimed = store.claim(now, until, *limit, *per_receiver, &names).await.unwrap().deliveries;
             model.claim(&claimed, *limit, *per_receiver, *full);
         }
         Step::Record(endings) if !model.claims.is_empty() => {
@@ -357,7 +357,7 @@ async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
     model.now += 1_000;
     let mut last: BTreeMap<(usize, String), u64> = BTreeMap::new();
     loop {
-        let claimed = world.store.claim(at(model.now), at(model.now + LEASE), 5, 5, &[]).await.unwrap();
+        let claimed = world.store.claim(at(model.now), at(model.now + LEASE), 5, 5, &[]).await.unwrap().deliveries;
         model.claim(&claimed, 5, 5, None);
         if claimed.is_empty() {
             break;

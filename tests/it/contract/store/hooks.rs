@@ -94,9 +94,9 @@ async fn what_is_owed_goes_to_the_new_callback_at_its_time(world: World) {
     world.set_at(&hook("hook_1", "i-1", "two"), 10).await;
     assert!(world.claimed(99).await.is_empty());
     let full = ["https://two".to_owned()];
-    assert!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().is_empty(), "it goes to two");
+    assert!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().deliveries.is_empty(), "it goes to two");
     let full = ["https://one".to_owned()];
-    assert_eq!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().len(), 1);
+    assert_eq!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().deliveries.len(), 1);
 }
 
 async fn what_is_owed_follows_a_replaced_id(world: World) {
@@ -146,7 +146,7 @@ async fn a_hook_that_turns_to_the_feed_is_posted_to_no_more(world: World) {
     let posted = hook("hook_1", "i-1", "one");
     let account = world.set(&posted).await;
     world.news(account, 1, &[("i-1", &[&posted]), ("i-2", &[&posted])]).await;
-    assert_eq!(world.store.claim(at(1), at(61), 1, 1, &[]).await.unwrap().len(), 1);
+    assert_eq!(world.store.claim(at(1), at(61), 1, 1, &[]).await.unwrap().deliveries.len(), 1);
     world.set_at(&Hook { callback: Callback::Feed, ..posted.clone() }, 2).await;
 
     // One was under way: whatever becomes of it, nothing more is sent.

@@ -25,7 +25,7 @@ async fn account(world: &World, name: &str) -> AccountId {
 }
 
 async fn due(world: &World, second: i64) -> Vec<(i64, Collection)> {
-    let units = world.store.due_units(at(second), at(0), 100).await.unwrap();
+    let units = world.store.due_units(at(second), at(0), 100).await.unwrap().units;
     units.into_iter().map(|unit| (unit.account.id.0, unit.collection)).collect()
 }
 
@@ -37,7 +37,7 @@ async fn a_hook_makes_every_unit_of_its_account_due(world: World) {
     assert!(due(&world, -1).await.is_empty());
     assert_eq!(due(&world, 0).await, Collection::ALL.map(|collection| (a.0, collection)));
 
-    let units = world.store.due_units(at(0), at(0), 1).await.unwrap();
+    let units = world.store.due_units(at(0), at(0), 1).await.unwrap().units;
     assert_eq!(units.len(), 1, "not more than asked for");
     assert_eq!((&units[0].account.key, &units[0].plan), (&key("a"), &plan(0, 0)));
     assert_eq!(units[0].account.login.credentials.user, "AKIA7");
@@ -69,7 +69,7 @@ async fn a_plan_is_kept(world: World) {
     let a = account(&world, "a").await;
     world.plan(a, Collection::Realms, &plan(5, 3)).await;
     world.plan(a, Collection::Instances, &plan(500, 0)).await;
-    let units = world.store.due_units(at(5), at(0), 100).await.unwrap();
+    let units = world.store.due_units(at(5), at(0), 100).await.unwrap().units;
     assert_eq!(units.into_iter().map(|unit| unit.plan).collect::<Vec<_>>(), [plan(5, 3)]);
 }
 
@@ -81,7 +81,7 @@ async fn a_look_wanted_meanwhile_stands(world: World) {
     assert_eq!(due(&world, 20).await, [(a.0, Collection::Instances)]);
     // A visit that began at 500's due time ends: what it plans is overtaken, how it went is kept.
     world.store.plan_unit(a, Collection::Instances, at(500), &plan(900, 1)).await.unwrap();
-    let units = world.store.due_units(at(20), at(0), 100).await.unwrap();
+    let units = world.store.due_units(at(20), at(0), 100).await.unwrap().units;
     assert_eq!(units[0].plan, UnitPlan { due_at: at(20), ..plan(900, 1) });
     world.store.remove_hook(a, &subscriber("default"), &member("i-1"), at(21)).await.unwrap();
     world.store.look_now(a, Collection::Instances, at(22)).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_look_wanted_meanwhile_stands(world: World) {
 
 async fn a_hook_set_during_a_visit_wants_another(world: World) {
     let a = account(&world, "a").await;
-    let units = world.store.due_units(at(5), at(0), 100).await.unwrap();
+    let units = world.store.due_units(at(5), at(0), 100).await.unwrap().units;
     // While the visit runs into a refusal, its owner comes with good credentials.
     world.store.save_hook(&key("a"), &login("good"), &hook("hook_1", "i-1", "one"), None, at(6)).await.unwrap();
     world.store.plan_unit(a, units[0].collection, units[0].plan.due_at, &plan(900, 1)).await.unwrap();
@@ -104,7 +104,7 @@ async fn units_without_a_living_hook_are_left_alone(world: World) {
     world.store.commit_sample(&gone).await.unwrap();
 
     let counts = async |ended_after: i64| {
-        let units = world.store.due_units(at(20), at(ended_after), 100).await.unwrap().len();
+        let units = world.store.due_units(at(20), at(ended_after), 100).await.unwrap().units.len();
         (units, world.store.next_unit_due_at(at(ended_after)).await.unwrap())
     };
     assert_eq!(counts(10).await, (Collection::ALL.len(), Some(at(0))), "it has not ended before");
@@ -129,7 +129,7 @@ async fn a_cadence_brings_healthy_units_forward(world: World) {
     let spread = Duration::from_secs(60);
     assert_eq!(world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap(), 19);
     let points = async || {
-        let units = world.store.due_units(at(9_999), at(0), 100).await.unwrap();
+        let units = world.store.due_units(at(9_999), at(0), 100).await.unwrap().units;
         assert!(units.iter().all(|unit| unit.collection == Collection::Instances && unit.account.id != accounts[0]));
         units.into_iter().map(|unit| (unit.account.id, unit.plan.due_at)).collect::<Vec<_>>()
     };
@@ -154,7 +154,7 @@ async fn a_cadence_never_puts_anything_off(world: World) {
         wanted.push((id, second));
     }
     world.store.bring_forward(Collection::Instances, at(100), Duration::from_secs(3_600)).await.unwrap();
-    for unit in world.store.due_units(at(9_999), at(0), 100).await.unwrap() {
+    for unit in world.store.due_units(at(9_999), at(0), 100).await.unwrap().units {
         let (_, before) = wanted.iter().find(|(id, _)| *id == unit.account.id).unwrap();
         assert!(unit.plan.due_at <= at(*before), "{:?}", unit.plan);
     }

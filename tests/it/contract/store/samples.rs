@@ -262,7 +262,7 @@ async fn many_changes_fit_into_one_sample(world: World) {
     assert_eq!(world.store.commit_sample(&sample).await.unwrap().len(), MANY);
     assert_eq!(world.store.log_bounds(account).await.unwrap(), (Some(Seq(1)), Seq(MANY as u64)));
     assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().members.len(), MANY);
-    assert_eq!(world.store.claim(at(1), at(2), MANY, MANY, &[]).await.unwrap().len(), MANY);
+    assert_eq!(world.store.claim(at(1), at(2), MANY, MANY, &[]).await.unwrap().deliveries.len(), MANY);
     let through = world.store.acknowledge_through(account, &subscriber("default"), Seq(MANY as u64), at(2)).await;
     assert_eq!(through.unwrap(), MANY as u64);
 }

@@ -65,7 +65,7 @@ impl World {
 
     /// Claims everything due for a minute.
     pub(super) async fn claim(&self, second: i64) -> Vec<Delivery> {
-        self.store.claim(at(second), at(second + 60), 100, 100, &[]).await.unwrap()
+        self.store.claim(at(second), at(second + 60), 100, 100, &[]).await.unwrap().deliveries
     }
 
     /// As [`Self::claim`]: hook and seq.
@@ -81,7 +81,7 @@ impl World {
     /// Plans a unit as a visit does that finds no one came between.
     pub(super) async fn plan(&self, account: AccountId, collection: Collection, plan: &UnitPlan) {
         let far = at(1_000_000);
-        let units = self.store.due_units(far, Timestamp::UNIX_EPOCH, 10_000).await.unwrap();
+        let units = self.store.due_units(far, Timestamp::UNIX_EPOCH, 10_000).await.unwrap().units;
         let unit = units.iter().find(|unit| unit.account.id == account && unit.collection == collection).unwrap();
         self.store.plan_unit(account, collection, unit.plan.due_at, plan).await.unwrap();
     }
