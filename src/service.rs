@@ -114,6 +114,7 @@ fn deliver_outbound(settings: &Settings) -> Result<Outbound, outbound::SetupErro
 /// A running Tracker.
 pub struct Service {
     pub address: SocketAddr,
+    store: Arc<dyn Store>,
     tasks: Tasks,
     cron: Cron,
     server: JoinHandle<std::io::Result<()>>,
@@ -138,7 +139,7 @@ impl Service {
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(parts.api), settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
-        Ok(Self { address, tasks, cron, server, stop })
+        Ok(Self { address, store: parts.store, tasks, cron, server, stop })
     }
 
     /// Stops taking requests, lets what is under way end within its grace, then stops.
@@ -150,6 +151,9 @@ impl Service {
             Ok(Ok(())) => {}
             Ok(Err(err)) => warn!("the server did not stop cleanly: {err}"),
             Err(err) => warn!("the server did not stop cleanly: {err}"),
+        }
+        if let Err(err) = self.store.rest().await {
+            warn!("the store is whole, but in more than one file: {err}");
         }
     }
 }

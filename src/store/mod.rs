@@ -78,9 +78,9 @@ pub async fn open(settings: &Settings, keys: KeyRing) -> Result<Arc<dyn Store>, 
 }
 
 /// Everything at once; the rooms ask for the part that they need.
-pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed {}
+pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Upkeep {}
 
-impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed> Store for T {}
+impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Upkeep> Store for T {}
 
 #[async_trait]
 pub trait Accounts: Send + Sync {
@@ -315,4 +315,11 @@ pub trait Feed: Send + Sync {
 
     /// The oldest change still kept, if any, and the last number given (0 before the first).
     async fn log_bounds(&self, account: AccountId) -> Result<(Option<Seq>, Seq), Error>;
+}
+
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Brings the store to rest when Tracker stops: all of it lies in the file that its operator copies. Nothing is lost
+    /// without it; the next start finds everything all the same.
+    async fn rest(&self) -> Result<(), Error>;
 }

@@ -147,7 +147,12 @@ async fn asked_to_stop_it_stops_cleanly_and_goes_on_where_it_was() {
     assert_eq!(status, StatusCode::OK);
     let (well, log) = tracker.stop().await;
     assert!(well, "{log}");
-    let tracker = Tracker::start(folder.path(), &[]).await;
+    // The operator moves house with two files.
+    let elsewhere = tempfile::tempdir().unwrap();
+    for file in ["tracker.db", "tracker.keys"] {
+        std::fs::rename(folder.path().join(file), elsewhere.path().join(file)).unwrap();
+    }
+    let tracker = Tracker::start(elsewhere.path(), &[]).await;
     tracker.request(Method::POST, "/instances/inst1/stop").await;
     let arrived = receiver.wait_until(|accepted| accepted.len() == 1);
     tokio::time::timeout(PATIENCE, arrived).await.expect("the hook outlived the restart");

@@ -36,7 +36,10 @@ use sqlx::SqlitePool;
 
 pub(super) use connect::path;
 
-use super::{Error, KeyRing, Settings};
+use async_trait::async_trait;
+
+use super::{Error, KeyRing, Settings, Upkeep};
+use rows::Doing as _;
 use writer::Writer;
 
 pub(super) struct Sqlite {
@@ -55,5 +58,15 @@ impl Sqlite {
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
         Ok(Self { writer, readers, keys, _lock: lock })
+    }
+}
+
+#[async_trait]
+impl Upkeep for Sqlite {
+    async fn rest(&self) -> Result<(), Error> {
+        const ACTION: &str = "folding the write-ahead log into the store";
+        let mut turn = self.writer.turn(ACTION).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(turn.connection()).await.doing(ACTION)?;
+        Ok(())
     }
 }

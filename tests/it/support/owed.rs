@@ -13,7 +13,7 @@ use tracker::model::{
     SigningKey, Subject, Subscriber, Verdict,
 };
 use tracker::store::{
-    Accounts, Baseline, Claimed, Commit, Deliveries, DueUnits, Error, Feed, Hooks, Polls, Samples, UnitPlan,
+    Accounts, Baseline, Claimed, Commit, Deliveries, DueUnits, Error, Feed, Hooks, Polls, Samples, UnitPlan, Upkeep,
 };
 use url::Url;
 
@@ -327,5 +327,12 @@ impl Feed for Owed {
 
     async fn log_bounds(&self, _: AccountId) -> Result<(Option<Seq>, Seq), Error> {
         unreachable!("{BEYOND}")
+    }
+}
+
+#[async_trait]
+impl Upkeep for Owed {
+    async fn rest(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
