@@ -48,7 +48,8 @@ pub struct Settings {
 pub struct Outbound {
     client: reqwest::Client,
     guard: Guard,
-    connect_timeout: Duration,
+    settings: Settings,
+    lookup: Arc<dyn Lookup>,
 }
 
 /// A request. A user part in the URL is sent as Basic credentials, not as part of the URL.
@@ -106,11 +107,23 @@ impl Outbound {
     /// # Errors
     /// As [`Outbound::new`].
     pub fn with_lookup(settings: &Settings, lookup: Arc<dyn Lookup>) -> Result<Self, SetupError> {
+        Self::guarded(settings, lookup, Guard::new(&settings.allow_networks)?)
+    }
+
+    /// A client of its own for URLs that the operator wrote into the settings: they may lie in any network, while what
+    /// others name stays guarded. Everything else is as here.
+    ///
+    /// # Errors
+    /// As [`Outbound::new`].
+    pub fn for_the_operator(&self) -> Result<Self, SetupError> {
+        Self::guarded(&self.settings, self.lookup.clone(), Guard::open())
+    }
+
+    fn guarded(settings: &Settings, lookup: Arc<dyn Lookup>, guard: Guard) -> Result<Self, SetupError> {
         // Fails when a provider is set already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guard = Guard::new(&settings.allow_networks)?;
         let patience = settings.connect_timeout / 2;
-        let resolver = resolve::GuardedResolver { lookup, guard: guard.clone(), patience };
+        let resolver = resolve::GuardedResolver { lookup: lookup.clone(), guard: guard.clone(), patience };
         #[expect(clippy::disallowed_methods, reason = "this is the one place that the lint points to")]
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -124,7 +137,7 @@ impl Outbound {
             .user_agent(&settings.user_agent)
             .build()
             .map_err(|err| SetupError::Client(reason(&err)))?;
-        Ok(Self { client, guard, connect_timeout: settings.connect_timeout })
+        Ok(Self { client, guard, settings: settings.clone(), lookup })
     }
 
     /// What can be refused of a URL without asking DNS, so that it can be said when the URL is given. A URL that passes
@@ -174,7 +187,7 @@ impl Outbound {
     }
 
     fn sort(&self, err: &reqwest::Error) -> Error {
-        error::sort(err, self.connect_timeout)
+        error::sort(err, self.settings.connect_timeout)
     }
 }
 

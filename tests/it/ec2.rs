@@ -326,6 +326,24 @@ async fn a_provider_that_may_not_be_dialled_is_named() {
 }
 
 #[tokio::test]
+async fn the_operators_endpoint_is_called_wherever_it_lies_and_opens_nothing_to_others() {
+    let caller = Says::Answer(200, recorded!("GetCallerIdentity").to_owned());
+    let (stub, settings) = Stub::start([caller, Says::Answer(200, PAGE_1.to_owned())]).await;
+    let host = settings.endpoint.as_ref().expect("the stub's").authority().to_owned();
+    let driver = driver(settings, &[]);
+    assert_eq!(driver.identify(&login(None)).await.expect("the operator wrote it"), "123456789012");
+    for provider in [host.as_str(), "127.0.0.1:1", "10.0.0.1"] {
+        for error in [
+            driver.identify(&login(Some(provider))).await.expect_err(provider),
+            driver.instances(&login(Some(provider))).await.expect_err(provider),
+        ] {
+            assert_eq!(error.kind, Kind::Invalid, "{error}");
+        }
+    }
+    stub.end();
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();

@@ -20,7 +20,6 @@ async fn an_instance_of_ec2_is_called_back_from_running_to_finish() {
     let receiver = Receiver::start().await;
     let settings = [
         ("TRACKER_DRIVERS__EC2__ENDPOINT", moto.endpoint()),
-        ("TRACKER_DRIVERS__ALLOW_NETWORKS", "['127.0.0.0/8']"),
         ("TRACKER_POLL__INSTANCES_CRON", "* * * * * *"),
         ("TRACKER_POLL__SPREAD_MS", "0"),
         ("TRACKER_POLL__ABSENCE__YOUNG_FOR_MS", "0"),

@@ -28,6 +28,8 @@ pub(super) struct Target {
     region: String,
     service: &'static str,
     version: &'static str,
+    /// The operator wrote the URL; otherwise a client named it, or it is made of a region.
+    by_operator: bool,
 }
 
 impl Target {
@@ -53,7 +55,10 @@ impl Target {
 
     fn new(provider: &Provider, settings: &Settings, url: Url, service: &'static str, version: &'static str) -> Self {
         let region = region(provider, settings).to_owned();
-        Self { provider: provider.canonical(), url, region, service, version }
+        // A client that names the very host of the settings has named a host.
+        let operators = matches!(provider, Provider::Region(_)) || service == "sts";
+        let by_operator = operators && [&settings.endpoint, &settings.sts_endpoint].contains(&&Some(url.clone()));
+        Self { provider: provider.canonical(), url, region, service, version, by_operator }
     }
 }
 
@@ -91,7 +96,10 @@ impl fmt::Display for Params {
 }
 
 pub(super) struct Client {
+    /// For what clients name.
     outbound: Outbound,
+    /// For what the operator wrote.
+    operators: Outbound,
     clock: Arc<dyn Clock>,
     bounds: Bounds,
 }
@@ -104,7 +112,8 @@ impl Client {
             // A list that was cut would be a shorter list.
             cut: false,
         };
-        Self { outbound, clock, bounds }
+        let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
+        Self { outbound, operators, clock, bounds }
     }
 
     /// Asks once. Every error names the action and where it was asked.
@@ -123,8 +132,8 @@ impl Client {
         let request =
             Request { method: Method::POST, url: target.url.clone(), headers: signed.headers, body: body.into() };
 
-        let answer =
-            self.outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
+        let outbound = if target.by_operator { &self.operators } else { &self.outbound };
+        let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
 
         if answer.status.is_success() {
             return parse::reply(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{at}: {error}")));
