@@ -108,7 +108,8 @@ pub trait Hooks: Send + Sync {
     /// account when it is new, and replaces its stored credentials by `login`.
     ///
     /// The `baseline` becomes known as far as it is not known already. What the hook is still owed goes to the new
-    /// callback, and at once if the old one was disabled. The account's units become due at `now`. The version of the
+    /// callback. If that is another one, what waits is due at `now` and its attempts count from 0 again; a try under way at
+    /// the old callback is let end first. If the old hook was disabled, what waits is due at `now` too. The account's units become due at `now`. The version of the
     /// hook's collections rises, so that a sample decided without this hook is refused.
     ///
     /// # Errors

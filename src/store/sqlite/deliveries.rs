@@ -187,26 +187,25 @@ pub(super) async fn park(tx: &mut SqliteConnection, account: AccountId, hook: &s
     .map(drop)
 }
 
-/// The hook is posted to elsewhere: what is ready stays so, at its time.
-pub(super) async fn redirect(
+/// What failed so far says nothing of where the hook is posted to now.
+pub(super) async fn forget_attempts(
     tx: &mut SqliteConnection,
     account: AccountId,
     hook: &str,
-    receiver: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE deliveries INDEXED BY deliveries_order SET receiver = $3
-         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND next_at IS NOT NULL AND receiver <> $3",
+        "UPDATE deliveries INDEXED BY deliveries_order SET attempts = 0
+         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND attempts > 0",
     )
     .bind(account.0)
     .bind(hook)
-    .bind(receiver)
     .execute(&mut *tx)
     .await
     .map(drop)
 }
 
-/// The hook is posted to again: of each resource the oldest waiting delivery becomes ready, at once.
+/// The hook is posted to again, or elsewhere: of each resource the oldest waiting delivery becomes ready, at once. Claims
+/// stand: what is under way is not to be sent twice at a time, and its outcome makes it due at once (see `verdicts`).
 pub(super) async fn make_ready(
     tx: &mut SqliteConnection,
     account: AccountId,
@@ -215,7 +214,7 @@ pub(super) async fn make_ready(
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE deliveries SET receiver = $3, due_at = $4, next_at = $4, claimed_at = NULL
+        "UPDATE deliveries SET receiver = $3, due_at = $4, next_at = iif(claimed_at IS NULL, $4, next_at)
          WHERE account_id = $1 AND hook_id = $2 AND seq IN (
              SELECT min(w.seq) FROM deliveries w INDEXED BY deliveries_order
              WHERE w.account_id = $1 AND w.hook_id = $2 AND w.state = 'waiting'

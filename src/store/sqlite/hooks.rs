@@ -52,6 +52,24 @@ row! {
         hook_id: String,
         /// It was posted to.
         active: bool,
+        sealed: Vec<u8>,
+    }
+}
+
+impl OldHook {
+    /// Whether it had this callback. One that cannot be read had none that was ever reached.
+    fn has_callback(&self, keys: &KeyRing, account: AccountId, callback: &Callback) -> bool {
+        let id = HookId(self.hook_id.clone());
+        let Ok(plain) = keys.open(place(account, &id), &self.sealed) else { return false };
+        let Ok(body) = serde_json::from_slice::<HookBody<String>>(&plain) else { return false };
+        body.callback.as_deref() == callback_text(callback)
+    }
+}
+
+fn callback_text(callback: &Callback) -> Option<&str> {
+    match callback {
+        Callback::Post(url) => Some(url.as_str()),
+        Callback::Feed => None,
     }
 }
 
@@ -129,10 +147,7 @@ fn place<'a>(account: AccountId, id: &'a HookId) -> Place<'a> {
 }
 
 fn sealed(keys: &KeyRing, account: AccountId, hook: &Hook) -> Vec<u8> {
-    let callback = match &hook.callback {
-        Callback::Post(url) => Some(url.as_str()),
-        Callback::Feed => None,
-    };
+    let callback = callback_text(&hook.callback);
     let token = hook.token.as_ref().map(|token| token.expose_secret());
     let signing = hook
         .keys
@@ -200,7 +215,7 @@ impl Hooks for Sqlite {
         }
         let old = put(&mut tx, &self.keys, account, hook, now_ms).await.doing(ACTION)?;
         if let Some(old) = &old {
-            hand_over(&mut tx, account, old, hook, now_ms).await.doing(ACTION)?;
+            hand_over(&mut tx, &self.keys, account, old, hook, now_ms).await.doing(ACTION)?;
         }
         make_units_due(&mut tx, account, &hook.scope, now_ms).await.doing(ACTION)?;
         if let Some(baseline) = baseline {
@@ -262,7 +277,7 @@ async fn put(
 ) -> Result<Option<OldHook>, sqlx::Error> {
     let (scope, collection, resource) = scope_columns(&hook.scope);
     let old: Option<OldHook> = sqlx::query_as(
-        "SELECT hook_id, receiver IS NOT NULL AND disabled_at IS NULL AS active FROM hooks
+        "SELECT hook_id, receiver IS NOT NULL AND disabled_at IS NULL AS active, sealed FROM hooks
          WHERE account_id = $1 AND subscriber = $2 AND scope = $3 AND collection = $4 AND resource = $5",
     )
     .bind(account.0)
@@ -304,6 +319,7 @@ async fn put(
 /// What the old hook is owed goes to the new one.
 async fn hand_over(
     tx: &mut SqliteConnection,
+    keys: &KeyRing,
     account: AccountId,
     old: &OldHook,
     hook: &Hook,
@@ -318,9 +334,13 @@ async fn hand_over(
             .execute(&mut *tx)
             .await?;
     }
+    let same = old.has_callback(keys, account, &hook.callback);
+    if !same {
+        deliveries::forget_attempts(tx, account, &hook.id.0).await?;
+    }
     match hook.receiver().filter(|_| hook.disabled.is_none()) {
         None => deliveries::park(tx, account, &hook.id.0).await,
-        Some(receiver) if old.active => deliveries::redirect(tx, account, &hook.id.0, &receiver).await,
+        Some(_) if old.active && same => Ok(()),
         Some(receiver) => deliveries::make_ready(tx, account, &hook.id.0, &receiver, now_ms).await,
     }
 }

@@ -49,7 +49,11 @@ fn judge(row: &mut Row, outcome: &Outcome, now_ms: i64) -> Effect {
     let Outcome { attempt, verdict, .. } = outcome;
     let attempted_at = attempt.at.as_millisecond();
     row.records += 1;
-    if !matches!(verdict, Verdict::Postpone { .. }) {
+    // The callback that it speaks of may be no longer the hook's.
+    let replaced = row.set_at.is_some_and(|set_at| attempted_at < set_at);
+    // Nothing is tried before it is due: setting the hook made it due anew, and its attempts count from there.
+    let restarted = replaced && attempted_at < row.due_at;
+    if !restarted && !matches!(verdict, Verdict::Postpone { .. }) {
         row.attempts += 1;
     }
     if !row.waiting {
@@ -57,14 +61,13 @@ fn judge(row: &mut Row, outcome: &Outcome, now_ms: i64) -> Effect {
     }
     // Its claim ran out, and another has it in hand. That one decides, or the two would be under way at once for ever.
     let overtaken = row.claimed_at.is_some_and(|claimed_at| attempted_at < claimed_at);
-    // The callback that it speaks of is no longer the hook's.
-    let replaced = row.set_at.is_some_and(|set_at| attempted_at < set_at);
     match verdict {
         Verdict::Delivered => settle(row, DeliveryState::Delivered),
         Verdict::Disable { reason } if !replaced => Effect::Disable(reason.clone()),
         _ if overtaken => Effect::None,
         Verdict::Exhausted if !replaced => settle(row, DeliveryState::Exhausted),
         Verdict::Exhausted | Verdict::Disable { .. } => again(row, now_ms),
+        Verdict::Retry { .. } | Verdict::Postpone { .. } if restarted => again(row, now_ms),
         Verdict::Retry { due_at } | Verdict::Postpone { due_at } => again(row, due_at.as_millisecond()),
     }
 }

@@ -147,11 +147,21 @@ impl Model {
 
     fn set(&mut self, hook: usize, to: Option<usize>) {
         let before = self.ready();
-        self.hooks.insert(hook, Set { to, disabled: false, set_at: self.now });
+        let old = self.hooks.insert(hook, Set { to, disabled: false, set_at: self.now });
         if to.is_none() {
             self.end_claims(hook);
         }
         self.promote(&before);
+        if old.is_some_and(|old| old.to != to) {
+            let waiting = self.owed.iter_mut().filter(|((owner, _), owed)| *owner == hook && owed.waiting);
+            waiting.for_each(|(_, owed)| owed.attempts = 0);
+            // Claims stand, and of what is not ready the time tells nothing.
+            for (_, seq, owner, _) in self.ready() {
+                if owner == hook {
+                    self.owed.get_mut(&(hook, seq)).unwrap().due_at = self.now;
+                }
+            }
+        }
     }
 
     fn end_claims(&mut self, hook: usize) {
@@ -222,7 +232,8 @@ impl Model {
         let before = self.ready();
         let replaced = self.hooks.get(&hook).is_some_and(|set| attempted_at < set.set_at);
         let owed = self.owed.get_mut(&(hook, seq)).unwrap();
-        owed.attempts += u32::from(!matches!(ending, Ending::Postpone(_)));
+        let restarted = replaced && attempted_at < owed.due_at;
+        owed.attempts += u32::from(!restarted && !matches!(ending, Ending::Postpone(_)));
         if !owed.waiting {
             return;
         }
@@ -236,6 +247,7 @@ impl Model {
             _ if overtaken => {}
             Ending::Exhausted if !replaced => (owed.waiting, owed.exhausted, owed.claimed_at) = (false, true, None),
             Ending::Exhausted | Ending::Disable => (owed.due_at, owed.claimed_at) = (self.now, None),
+            Ending::Retry(_) | Ending::Postpone(_) if restarted => (owed.due_at, owed.claimed_at) = (self.now, None),
             Ending::Retry(after) | Ending::Postpone(after) => {
                 (owed.due_at, owed.claimed_at) = (self.now + after, None);
             }

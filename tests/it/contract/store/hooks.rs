@@ -1,11 +1,11 @@
 use tracker::model::{
-    AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Scope, Seq, Verdict,
+    AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Outcome, Scope, Seq, Verdict,
 };
 use tracker::store::Baseline;
 
 use super::world::{
     PASSWORD, World, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member, members,
-    owed, subscriber,
+    outcome, owed, retry, subscriber,
 };
 
 contract! {
@@ -13,7 +13,9 @@ contract! {
     hooks_come_by_id_and_stay_in_their_account
     a_hook_replaces_that_of_its_subscriber_and_scope_only
     an_id_of_another_hook_is_refused_and_nothing_is_stored
-    what_is_owed_goes_to_the_new_callback_at_its_time
+    what_is_owed_goes_to_a_new_callback_at_once
+    the_same_callback_set_again_leaves_the_schedule_alone
+    a_try_at_the_old_callback_decides_nothing_for_the_new_one
     what_is_owed_follows_a_replaced_id
     a_disabled_hook_set_again_is_due_at_once
     a_feed_hook_that_gets_a_callback_is_due_at_once
@@ -84,19 +86,63 @@ async fn an_id_of_another_hook_is_refused_and_nothing_is_stored(world: World) {
     assert!(world.store.account_by_login(&login(PASSWORD), "us-east-1").await.unwrap().is_some());
 }
 
-async fn what_is_owed_goes_to_the_new_callback_at_its_time(world: World) {
+async fn what_is_owed_goes_to_a_new_callback_at_once(world: World) {
     let old = hook("hook_1", "i-1", "one");
     let account = world.set(&old).await;
     world.news(account, 1, &[("i-1", &[&old]), ("i-1", &[&old])]).await;
     assert_eq!(world.claimed(1).await, owed(&[("hook_1", 1)]));
-    world.record(account, &old, 1, super::world::retry(100), 2).await;
+    world.record(account, &old, 1, retry(100), 2).await;
 
     world.set_at(&hook("hook_1", "i-1", "two"), 10).await;
-    assert!(world.claimed(99).await.is_empty());
+    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(10)));
     let full = ["https://two".to_owned()];
-    assert!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().deliveries.is_empty(), "it goes to two");
+    assert!(world.store.claim(at(10), at(70), 9, 9, &full).await.unwrap().deliveries.is_empty(), "it goes to two");
     let full = ["https://one".to_owned()];
-    assert_eq!(world.store.claim(at(100), at(160), 9, 9, &full).await.unwrap().deliveries.len(), 1);
+    let claimed = world.store.claim(at(10), at(70), 9, 9, &full).await.unwrap().deliveries;
+    let [delivery] = &claimed[..] else { panic!("the oldest alone: {claimed:?}") };
+    assert_eq!((delivery.entry.seq.0, delivery.attempts, delivery.created_at), (1, 0, at(1)));
+    world.record(account, &old, 1, retry(200), 11).await;
+
+    // Another path or query at the same receiver is another callback too.
+    let path = Hook { callback: Callback::Post("https://two/other".parse().unwrap()), ..old.clone() };
+    world.set_at(&path, 20).await;
+    assert_eq!(world.claim(20).await[0].attempts, 0);
+}
+
+async fn the_same_callback_set_again_leaves_the_schedule_alone(world: World) {
+    let old = hook("hook_1", "i-1", "one");
+    let account = world.set(&old).await;
+    world.news(account, 1, &[("i-1", &[&old])]).await;
+    world.claim(1).await;
+    world.record(account, &old, 1, retry(100), 2).await;
+    world.set_at(&Hook { token: None, keys: vec![], ..old.clone() }, 10).await;
+    assert!(world.claimed(99).await.is_empty());
+    assert_eq!(world.claim(100).await[0].attempts, 1);
+    world.set_at(&old, 101).await;
+    assert!(world.claimed(159).await.is_empty(), "a claim stands too");
+}
+
+async fn a_try_at_the_old_callback_decides_nothing_for_the_new_one(world: World) {
+    for (number, verdict) in [retry(900), Verdict::Exhausted, super::world::gone()].into_iter().enumerate() {
+        let (id, instance) = (format!("hook_{number}"), format!("i-{number}"));
+        let old = hook(&id, &instance, "one");
+        let account = world.set(&old).await;
+        let seq = world.news(account, 1, &[(&instance, &[&old])]).await[0].seq.0;
+        assert_eq!(world.claimed(5).await, owed(&[(&id, seq)]));
+        let new = hook(&id, &instance, "two");
+        world.set_at(&new, 6).await;
+        assert!(world.claimed(7).await.is_empty(), "not while it is under way");
+
+        let late = Outcome {
+            attempt: outcome(account, &old, seq, retry(0), 5).attempt,
+            ..outcome(account, &old, seq, verdict, 8)
+        };
+        world.store.record(&[late], at(8)).await.unwrap();
+        let claimed = world.claim(8).await;
+        let [delivery] = &claimed[..] else { panic!("{number}: due at once: {claimed:?}") };
+        assert_eq!((delivery.entry.seq.0, delivery.attempts), (seq, 0), "{number}");
+        world.record(account, &new, seq, Verdict::Delivered, 9).await;
+    }
 }
 
 async fn what_is_owed_follows_a_replaced_id(world: World) {
@@ -104,7 +150,7 @@ async fn what_is_owed_follows_a_replaced_id(world: World) {
     let account = world.set(&old).await;
     world.news(account, 1, &[("i-1", &[&old]), ("i-1", &[&old])]).await;
     world.claim(1).await;
-    world.record(account, &old, 1, super::world::retry(3), 2).await;
+    world.record(account, &old, 1, retry(3), 2).await;
 
     let new = hook("hook_9", "i-1", "one");
     world.set_at(&new, 3).await;
@@ -150,7 +196,7 @@ async fn a_hook_that_turns_to_the_feed_is_posted_to_no_more(world: World) {
     world.set_at(&Hook { callback: Callback::Feed, ..posted.clone() }, 2).await;
 
     // One was under way: whatever becomes of it, nothing more is sent.
-    world.record(account, &posted, 1, super::world::retry(3), 3).await;
+    world.record(account, &posted, 1, retry(3), 3).await;
     assert!(world.claimed(1_000).await.is_empty());
     assert_eq!(world.undelivered(account).await.len(), 2);
 }
