@@ -142,10 +142,11 @@ impl Deliver {
         let until = now + Duration::from_millis(self.settings.claim_lease_ms);
         let Claimed { deliveries, unreadable } =
             self.store.claim(now, until, ask.limit, ask.per_receiver, &ask.full).await?;
+        report.due += deliveries.len() + unreadable.len();
+        report.failed += unreadable.len();
         for err in unreadable {
             error!("a delivery waits until somebody mends its row: {err}");
         }
-        report.due += deliveries.len();
         let count = deliveries.len();
         // Kept for this claim only: the next one sees new keys and callbacks.
         let mut hooks = HashMap::new();

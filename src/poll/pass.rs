@@ -106,6 +106,8 @@ impl Pass for Poll {
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
         let DueUnits { units, unreadable } = store.due_units(now, ended_after, self.settings.units_at_once).await?;
+        report.due += unreadable.len();
+        report.failed += unreadable.len();
         for UnreadableUnit { account, collection, due_at, error } in unreadable {
             error!(account.id = %account, collection = %collection, "this cannot be looked at until somebody mends it: {error}");
             let later = now + Duration::from_millis(self.settings.failed_wait_max_ms);

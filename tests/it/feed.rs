@@ -31,7 +31,7 @@ async fn a_receiver_that_was_down_finds_exactly_what_it_missed_and_is_not_called
     let mut world = World::new().await;
     let missed = three_missed(&mut world).await;
     assert_eq!(world.feed("").await, missed);
-    world.feed_becomes("", &[]).await;
+    world.feed_runs_dry("").await;
     world.receiver.otherwise(Status(200));
     world.live(minutes(60)).await;
     assert_eq!(world.accepted(), Vec::<String>::new());
@@ -75,7 +75,7 @@ async fn a_connection_cut_in_the_middle_of_the_answer_loses_nothing() {
 
     let again = world.feed("?limit=1000").await;
     assert_eq!(again.len(), 900, "all are still owed");
-    world.feed_becomes("?limit=1000", &[]).await;
+    world.feed_runs_dry("?limit=1000").await;
     world.end().await;
 }
 
@@ -96,7 +96,7 @@ async fn a_client_that_dies_with_the_answer_unread_in_its_buffers_has_not_got_it
         assert_eq!(world.owed().await.len(), 3);
     }
     assert_eq!(world.feed("").await, missed, "all are still owed");
-    world.feed_becomes("", &[]).await;
+    world.feed_runs_dry("").await;
     world.end().await;
 }
 
@@ -117,7 +117,7 @@ async fn asking_for_what_comes_after_acknowledges_what_came_before() {
     let all = three_missed(&mut world).await;
     assert_eq!(world.feed("?after=0").await, all, "nothing is acknowledged by the first page");
     assert_eq!(world.feed("?after=2").await, all[2..]);
-    world.feed_becomes("", &all[2..]).await;
+    assert_eq!(world.feed("").await, all[2..]);
     world.end().await;
 }
 
@@ -143,8 +143,9 @@ async fn whoever_has_read_everything_can_follow_from_there() {
     let all = three_missed(&mut world).await;
     let place = async |query: &str| world.get(&format!("/changes{query}")).await.headers["tracker-seq"].clone();
     assert_eq!(place("?limit=1").await, "1", "more is owed");
-    world.feed_becomes("", &all[1..]).await;
-    world.feed_becomes("", &[]).await;
+    world.owed_becomes(&[2, 3]).await;
+    assert_eq!(world.feed("").await, all[1..]);
+    world.feed_runs_dry("").await;
     assert_eq!(place("").await, "3");
     assert_eq!(place("?subscriber=other").await, "3", "nothing was owed to it");
     world.end().await;
@@ -177,7 +178,7 @@ async fn subscribers_do_not_steal_each_others_changes() {
     assert_eq!(world.feed("?subscriber=a").await, told);
     let of_b = world.get("/changes?subscriber=b").await.json();
     assert_eq!(of_b[0]["token"], "tb");
-    world.feed_becomes("?subscriber=a", &[]).await;
+    world.feed_runs_dry("?subscriber=a").await;
     assert_eq!(world.feed("?subscriber=c").await, []);
     world.end().await;
 }

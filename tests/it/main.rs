@@ -7,6 +7,7 @@
 )]
 
 mod contract;
+mod damage;
 mod delivery;
 mod ec2;
 mod ec2_end_to_end;
