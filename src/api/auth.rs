@@ -81,9 +81,9 @@ impl Logins {
         self.mac(&[login.driver.as_str(), provider, &login.credentials.user, password])
     }
 
+    /// Whatever provider he names: there are many ways to write one, and each would begin to count anew.
     fn user(&self, login: &Login) -> Digest {
-        let provider = login.provider.as_deref().unwrap_or_default();
-        self.mac(&[login.driver.as_str(), provider, &login.credentials.user])
+        self.mac(&[login.driver.as_str(), &login.credentials.user])
     }
 
     fn mac(&self, parts: &[&str]) -> Digest {
@@ -204,6 +204,8 @@ mod tests {
         assert!(logins.is_guessing(&login("alice", "x"), there), "the user is watched from everywhere");
         assert!(logins.is_guessing(&login("bob", "x"), here), "the address is watched for every user");
         assert!(!logins.is_guessing(&login("bob", "x"), there));
+        let respelt = Login { provider: Some("DEFAULT".to_owned()), ..login("alice", "x") };
+        assert!(logins.is_guessing(&respelt, there), "whatever provider is named");
     }
 
     #[test]
