@@ -56,10 +56,10 @@ pub trait Driver: Send + Sync {
     /// Lists every realm, or fails. In the order of the ids' text.
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error>;
 
-    /// Lists the images the account may use, or fails.
+    /// Lists the images the account may use, or fails. Where these are too many to list, those that it owns.
     async fn images(&self, login: &Login) -> Result<Vec<Image>, Error>;
 
-    /// One image; `None`: the backend clearly does not have it.
+    /// One image, listed or not; `None`: the backend clearly does not have it.
     async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error>;
 
     /// All sizes, sorted by the defaults of cpu, then memory; those lacking either come last.
@@ -70,7 +70,9 @@ pub trait Driver: Send + Sync {
     async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error>;
 
     /// Asks for an action and answers with the instance as read back at once; `None` when nothing is left to read.
-    /// [`Kind::NotFound`] for an unknown instance, [`Kind::Conflict`] when its state does not allow the action.
+    /// [`Kind::NotFound`] for an unknown instance, [`Kind::Conflict`] when the backend refuses the action for the state the
+    /// instance is in. A backend may take more than [`Instance::actions`] offers, as EC2 ends what is running: whoever asks
+    /// looks first, and asks for what is offered.
     async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error>;
 
     /// One instance; `None`: the backend clearly does not have it.

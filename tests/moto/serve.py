@@ -2,19 +2,172 @@
 
 Prints one line, the port, once it answers. Its end is tied to its parent's: when the parent is gone, however it went,
 the pipe closes and so does the server.
+
+moto takes any credentials and any action at any time. Two things are added here, so that it refuses as AWS does:
+signatures are verified, by botocore's reckoning and not ours, and an instance in the wrong state is not acted upon.
+A third, that images and instance types must exist, it knows by itself but has to be told.
 """
 
+import hmac
+import io
 import logging
 import os
+import re
 import sys
 import threading
+from xml.sax.saxutils import escape
 
+# Read while moto is imported.
+os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
+os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.amis import Ami
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+# AWS's own example of a key, which belongs to moto's own account.
+KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+# Any of these belongs to the account it names, so that tests can have one each.
+KEY_ID_OF_ACCOUNT = re.compile("AKIA0000([0-9]{12})")
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+# The one image that such an account owns.
+IMAGE = "ami-0123456789abcdef0"
+
+AUTHORIZATION = re.compile(
+    "AWS4-HMAC-SHA256 Credential=([^/ ,]+)/([0-9]{8})/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request, ?"
+    "SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})"
+)
+
+
+# Code and message as STS has them; EC2 has the same words for all.
+UNKNOWN_KEY = ("InvalidClientTokenId", "The security token included in the request is invalid.")
+WRONG_SIGNATURE = (
+    "SignatureDoesNotMatch",
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
+)
+NOT_SIGNED = ("MissingAuthenticationToken", "Request is missing Authentication Token")
+
+
+class Refused(Exception):
+    """One of these."""
+
+
+class Gate:
+    """Lets through what is signed well, to the account whose key signed it."""
+
+    def __init__(self, aws):
+        self.aws = aws
+        self.first = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        # moto's own, which AWS has not.
+        if environ["PATH_INFO"].startswith("/moto-api"):
+            return self.aws(environ, start_response)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        try:
+            account, region = caller(environ, body)
+        except Refused as refused:
+            status, answer = refusal(environ, *refused.args)
+            start_response(status, [("Content-Type", "text/xml;charset=UTF-8"), ("Content-Length", str(len(answer)))])
+            return [answer]
+        if account != DEFAULT_ACCOUNT_ID:
+            with self.first:
+                furnish(account, region)
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
+        return self.aws(environ, start_response)
+
+
+def caller(environ, body):
+    """Who signed it, and for which region."""
+    signed = AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    if signed is None:
+        raise Refused(*NOT_SIGNED)
+    key_id, day, region, service, names, signature = signed.groups()
+    of_account = KEY_ID_OF_ACCOUNT.fullmatch(key_id)
+    if key_id != KEY_ID and of_account is None:
+        raise Refused(*UNKNOWN_KEY)
+
+    headers = {name: header(environ, name) for name in names.split(";")}
+    # Left out, they could be changed on the way.
+    if not {"host", "x-amz-date"} <= headers.keys() or not headers["x-amz-date"].startswith(day):
+        raise Refused(*WRONG_SIGNATURE)
+    url = f"http://{headers['host']}{environ['PATH_INFO']}"
+    if environ.get("QUERY_STRING"):
+        url += "?" + environ["QUERY_STRING"]
+    request = AWSRequest(method=environ["REQUEST_METHOD"], url=url, headers=headers, data=body)
+    request.context["timestamp"] = headers["x-amz-date"]
+    auth = SigV4Auth(Credentials(key_id, SECRET), service, region)
+    expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+    if not hmac.compare_digest(signature, expected):
+        raise Refused(*WRONG_SIGNATURE)
+    return (of_account.group(1) if of_account else DEFAULT_ACCOUNT_ID), region
+
+
+def header(environ, name):
+    key = name.upper().replace("-", "_")
+    return environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key, "")
+
+
+def refusal(environ, code, message):
+    if "/ec2/aws4_request" in environ.get("HTTP_AUTHORIZATION", ""):
+        answer = (
+            '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>AuthFailure</Code><Message>'
+            "AWS was not able to validate the provided access credentials</Message></Error></Errors>"
+            "<RequestID>ea966190-f9aa-478e-9ede-example</RequestID></Response>"
+        )
+        return "401 Unauthorized", answer.encode()
+    answer = (
+        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n  <Error>\n    <Type>Sender</Type>\n'
+        f"    <Code>{code}</Code>\n    <Message>{escape(message)}</Message>\n  </Error>\n"
+        "  <RequestId>01234567-89ab-cdef-0123-456789abcdef</RequestId>\n</ErrorResponse>\n"
+    )
+    return "403 Forbidden", answer.encode()
+
+
+def furnish(account, region):
+    backend = ec2_backends[account][region]
+    if IMAGE not in backend.amis:
+        own = {"name": "own", "architecture": "x86_64", "root_device_type": "ebs", "region_name": region + "a"}
+        backend.amis[IMAGE] = Ami(backend, IMAGE, **own)
+
+
+def refuse(what, states, code, message, ignored=()):
+    """As EC2: all of the instances or none, save for those that are ignored."""
+    act = getattr(EC2Backend, what)
+
+    def checked(self, instance_ids):
+        ids = []
+        for instance in self.get_multi_instances_by_id(instance_ids):
+            state = instance._state.name
+            if state in states:
+                raise EC2ClientError(code, message.format(id=instance.id, state=state))
+            if state not in ignored:
+                ids.append(instance.id)
+        return act(self, ids)
+
+    setattr(EC2Backend, what, checked)
+
+
+# Starting what runs, stopping what is stopped and ending what is ended succeed and do nothing. This does not succeed:
+ENDED = ("shutting-down", "terminated")
+CANNOT_START = "The instance '{id}' is not in a state from which it can be started."
+CANNOT_STOP = "This instance '{id}' is not in a state from which it can be stopped."
+CANNOT_REBOOT = "Cannot reboot instance {id} that is currently in {state} state."
+refuse("start_instances", {"stopping", *ENDED}, "IncorrectInstanceState", CANNOT_START)
+refuse("stop_instances", {"pending", *ENDED}, "IncorrectInstanceState", CANNOT_STOP)
+refuse("reboot_instances", {"pending", "stopping", "stopped"}, "IncorrectState", CANNOT_REBOOT, ENDED)
+
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+server = make_server("127.0.0.1", 0, Gate(DomainDispatcherApplication(create_backend_app)), threaded=True)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print(server.server_port, flush=True)
 sys.stdin.buffer.read()

@@ -7,7 +7,9 @@
 //! Accepted races. EC2 is eventually consistent: a new instance may be missing from a look for seconds, up to about five
 //! minutes, and a read right after an action may still show the state before it. After an action the newer of the two
 //! answers is given; what is not readable yet is `None` rather than a half-empty instance, whose blanks would read as
-//! news. A list is read page by page, so an instance that moves between pages may come twice: the later one counts.
+//! news. EC2 ends what runs as well as what is stopped, so a machine that somebody starts between a caller's look and its
+//! `destroy` is ended: a look of our own would only be a little newer, and one call more. A list is read page by page, so
+//! an instance that moves between pages may come twice: the later one counts.
 //!
 //! Absent on purpose: retries (the next pass), subnets as realms (`zone:subnet` ids are neither shown nor taken),
 //! temporary credentials (a session token has no place in user and password), credential chains of the machine Tracker

@@ -1,18 +1,26 @@
 //! Python's side of the tests: a simulated AWS (moto), a user of boto3, and a receiver that checks signatures with the
 //! public library. `tests/run` sets them up and names the interpreter in `TRACKER_TEST_PYTHON`.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 use tokio::time::timeout;
+use tracker::model::Credentials;
 
 /// Importing moto and boto3 takes seconds on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(120);
 const SCRIPT_WITHIN: Duration = Duration::from_secs(120);
+
+/// The one secret access key that `serve.py` knows.
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+/// What each new account owns.
+pub(crate) const OWN_IMAGE: &str = "ami-0123456789abcdef0";
 
 /// The interpreter with everything in `tests/moto/requirements.txt`.
 ///
@@ -36,27 +44,50 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
 pub(crate) struct Moto {
     python: PathBuf,
     endpoint: String,
-    /// Its standard input is the line that holds it: see `serve.py`.
-    _server: Child,
+    accounts: AtomicU32,
+    /// Its standard input is the line that holds it: see `serve.py`. A child of no runtime, as tests that share it have
+    /// one each.
+    server: std::process::Child,
 }
 
 impl Moto {
     pub(crate) async fn start(python: PathBuf) -> Self {
-        let mut server = Command::new(&python)
+        tokio::task::spawn_blocking(|| Self::start_blocking(python)).await.expect("what it said is above")
+    }
+
+    /// One for all tests that keep apart by accounts of their own, as starting one takes seconds. Ends with this process.
+    ///
+    /// `None` as for [`python`], said once for all of them.
+    pub(crate) fn shared(tests: &str) -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Moto>> = OnceLock::new();
+        SHARED.get_or_init(|| python(tests).map(Self::start_blocking)).as_ref()
+    }
+
+    fn start_blocking(python: PathBuf) -> Self {
+        let mut server = std::process::Command::new(&python)
             .arg(script("serve.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|err| panic!("{} could not be started: {err}", python.display()));
-        let mut port = String::new();
         let mut stdout = BufReader::new(server.stdout.take().expect("piped"));
-        timeout(START_WITHIN, stdout.read_line(&mut port))
-            .await
-            .expect("moto is up in time")
-            .expect("its port is text");
+        let mut moto = Self { python, endpoint: String::new(), accounts: AtomicU32::new(0), server };
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Nobody listens any more when it is too late.
+            let _ = tell.send(stdout.read_line(&mut line).map(|_| line));
+        });
+        let port = told.recv_timeout(START_WITHIN).expect("moto is up in time").expect("its port is text");
         let port: u16 = port.trim().parse().expect("moto says its port; why it did not is above");
-        Self { python, endpoint: format!("http://127.0.0.1:{port}"), _server: server }
+        moto.endpoint = format!("http://127.0.0.1:{port}");
+        moto
+    }
+
+    /// Of an account that nobody else uses, with nothing in it but the image [`OWN_IMAGE`].
+    pub(crate) fn new_account(&self) -> Credentials {
+        let account = self.accounts.fetch_add(1, Ordering::Relaxed) + 1;
+        Credentials { user: format!("AKIA0000{account:012}"), password: SECRET.into() }
     }
 
     /// `http://127.0.0.1:PORT`, for every service.
@@ -71,6 +102,14 @@ impl Moto {
         let ran = run(&self.python, "instance.py", &args, "").await;
         assert_eq!(ran.status, 0, "instance.py {}: {}", what.join(" "), ran.stderr);
         ran.stdout.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        // It may be gone by itself.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
     }
 }
 
