@@ -268,3 +268,88 @@ async fn disable(
     .await?;
     deliveries::park(tx, account, hook).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{Attempt, HookId, Seq};
+
+    /// Claimed at 100, ready, of a hook set at 50, tried once before.
+    fn row() -> Row {
+        let text = |text: &str| text.to_owned();
+        Row {
+            delivery: 1,
+            seq: 3,
+            waiting: true,
+            attempts: 1,
+            due_at: 90,
+            next_at: Some(160),
+            claimed_at: Some(100),
+            set_at: Some(50),
+            records: 1,
+            line: Line { account_id: 7, hook_id: text("h"), collection: text("instances"), resource: text("i-1") },
+        }
+    }
+
+    fn outcome(attempted_at: i64, verdict: Verdict) -> Outcome {
+        let attempt = Attempt {
+            number: 2,
+            at: Timestamp::from_millisecond(attempted_at).unwrap(),
+            elapsed: Duration::ZERO,
+            status: None,
+            error: None,
+            answer: String::new(),
+        };
+        Outcome { account: AccountId(7), hook: HookId("h".to_owned()), seq: Seq(3), attempt, verdict }
+    }
+
+    #[test]
+    fn an_outcome_decides_as_far_as_it_still_may() {
+        let due_at = Timestamp::from_millisecond(300).unwrap();
+        let retry = || Verdict::Retry { due_at };
+        let postpone = || Verdict::Postpone { due_at };
+        let gone = || Verdict::Disable { reason: "410".to_owned() };
+        let settled = |state| (Effect::Settled(state), None, None);
+        let again = |due_at| (Effect::None, Some(due_at), None);
+        let untouched = || (Effect::None, Some(160), Some(100));
+        let disable = || (Effect::Disable("410".to_owned()), Some(160), Some(100));
+        let check =
+            |what: &str, row: Row, attempted_at, verdict: Verdict, wanted: (Effect, Option<i64>, Option<i64>)| {
+                let mut after = row.clone();
+                let counts = !matches!(verdict, Verdict::Postpone { .. });
+                let effect = judge(&mut after, &outcome(attempted_at, verdict), 200);
+                assert_eq!((effect, after.next_at, after.claimed_at), wanted, "{what}");
+                assert_eq!(after.records, row.records + 1, "{what}: it is on record");
+                assert_eq!(after.attempts, row.attempts + i64::from(counts), "{what}: it counts");
+            };
+
+        check("delivered", row(), 100, Verdict::Delivered, settled(DeliveryState::Delivered));
+        check("exhausted", row(), 101, Verdict::Exhausted, settled(DeliveryState::Exhausted));
+        check("retry", row(), 100, retry(), again(300));
+        check("postpone", row(), 100, postpone(), again(300));
+        check("gone", row(), 100, gone(), disable());
+
+        check("overtaken: it arrived", row(), 99, Verdict::Delivered, settled(DeliveryState::Delivered));
+        check("overtaken: exhausted", row(), 99, Verdict::Exhausted, untouched());
+        check("overtaken: retry", row(), 99, retry(), untouched());
+        check("overtaken: postpone", row(), 99, postpone(), untouched());
+        check("overtaken: gone", row(), 99, gone(), disable());
+
+        let replaced = || Row { set_at: Some(150), ..row() };
+        check("replaced: it arrived", replaced(), 149, Verdict::Delivered, settled(DeliveryState::Delivered));
+        check("replaced: exhausted", replaced(), 149, Verdict::Exhausted, again(200));
+        check("replaced: gone", replaced(), 149, gone(), again(200));
+        check("replaced: retry", replaced(), 149, retry(), again(300));
+        check("replaced and overtaken: gone", replaced(), 99, gone(), untouched());
+        check("set in the same moment: gone", replaced(), 150, gone(), disable());
+
+        let parked = || Row { next_at: None, claimed_at: None, ..row() };
+        check("parked: retry", parked(), 100, retry(), (Effect::None, None, None));
+        let read = || Row { waiting: false, next_at: None, claimed_at: None, ..row() };
+        for verdict in [Verdict::Delivered, Verdict::Exhausted, retry(), postpone(), gone()] {
+            check("read meanwhile", read(), 100, verdict, (Effect::None, None, None));
+        }
+    }
+}
