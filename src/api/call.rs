@@ -16,14 +16,15 @@ use tracing::warn;
 
 use super::Api;
 use super::auth;
+use super::collection::Collected;
 use super::error::{Fault, Problem};
 use super::negotiate::Format;
 use super::params::Params;
 use super::receipt::Wire;
-use super::render::{Base, Document, render};
+use super::render::{Base, Document, Member, render};
 use super::target;
 use crate::drivers::{self, Driver, Kind};
-use crate::model::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+use crate::model::{Account, AccountId, AccountKey, Collection, Credentials, DriverId, Login};
 use crate::track::Caller;
 
 /// A request after the outermost layer: matrix, headers, query and form are read, the driver exists.
@@ -193,6 +194,28 @@ impl Inner {
 
     pub(super) fn answer(&self, status: StatusCode, document: &impl Document) -> Response {
         body(status, render(document, self.format), self.format)
+    }
+
+    /// 201 with where it is now.
+    pub(super) fn created<T: Collected>(&self, new: &T) -> Response {
+        let href = self.base().member(T::PLURAL, new.id());
+        self.created_at(&href, &Member(T::SINGULAR, new.view(self.base(), None)))
+    }
+
+    pub(super) fn created_at(&self, href: &str, document: &impl Document) -> Response {
+        let mut response = self.answer(StatusCode::CREATED, document);
+        let location = HeaderValue::try_from(href).expect("hrefs are escaped and the host was checked");
+        response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a
+    /// store that fails does not fail the request: the next look comes by itself.
+    pub(super) async fn touched(&self, login: &Login, collection: Collection) {
+        let Some(account) = self.account_id(login).await else { return };
+        if let Err(err) = self.api.tracking.touched(account, collection).await {
+            warn!(account.id = %account, "The look after an action waits for its turn: {err}");
+        }
     }
 
     pub(super) fn ok(&self, document: &impl Document) -> Response {

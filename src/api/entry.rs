@@ -12,10 +12,13 @@ use crate::drivers::{Abilities, Feature};
 const SERVED: [&str; 4] = ["hardware_profiles", "images", "instances", "realms"];
 
 /// What Tracker adds to the drivers' features.
-const TRACKING: [(&str, Feature); 3] = [
+const TRACKING: [(&str, Feature); 6] = [
     ("instances", Feature { name: "state_tracking", operation: "create", params: TRACKING_PARAMS }),
     ("instances", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
     ("realms", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
+    ("images", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
+    ("storage_volumes", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
+    ("storage_snapshots", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
 ];
 const TRACKING_PARAMS: &[&str] = &["track_hook", "track_token", "track_secret", "subscriber"];
 

@@ -1,37 +1,38 @@
-use axum::extract::Path;
-use axum::response::Response;
+use super::collection::Collected;
+use super::params::Params;
+use super::render::{Base, ProfileView, TrackingView};
+use crate::drivers::{Abilities, Driver, Error};
+use crate::model::{HardwareProfile, Login, PropertyKind};
 
-use super::call::Call;
-use super::error::Fault;
-use super::render::{List, Member, ProfileView};
-use crate::model::{HardwareProfile, PropertyKind};
+impl Collected for HardwareProfile {
+    const PLURAL: &'static str = "hardware_profiles";
+    const SINGULAR: &'static str = "hardware_profile";
+    type View<'a> = ProfileView<'a>;
 
-/// Filters: `id`, `architecture`.
-pub(super) async fn list(call: Call) -> Result<Response, Fault> {
-    let mut profiles = profiles(&call).await?;
-    profiles.retain(|profile| call.params.lets_through("id", Some(&profile.id)));
-    if let Some(architecture) = call.params.given("architecture") {
-        profiles.retain(|profile| offers(profile, "architecture", architecture));
+    fn id(&self) -> &str {
+        &self.id
     }
-    let views = profiles.iter().map(|profile| ProfileView::new(profile, call.base())).collect();
-    Ok(call.ok(&List("hardware_profiles", views)))
-}
 
-pub(super) async fn show(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
-    let profiles = profiles(&call).await?;
-    let profile = profiles.iter().find(|profile| profile.id == id);
-    let profile = profile.ok_or_else(|| Fault::not_found("hardware profile", &id))?;
-    Ok(call.ok(&Member("hardware_profile", ProfileView::new(profile, call.base()))))
-}
-
-/// Without credentials where the driver knows its profiles by heart.
-async fn profiles(call: &Call) -> Result<Vec<HardwareProfile>, Fault> {
-    call.needs("hardware_profiles")?;
-    if call.driver.abilities().open_hardware_profiles {
-        return Ok(call.driver.hardware_profiles(&call.login_or_nobody()).await?);
+    fn view<'a>(&'a self, base: Base<'_>, _tracking: Option<TrackingView>) -> ProfileView<'a> {
+        ProfileView::new(self, base)
     }
-    let login = call.visitor().await?;
-    Ok(call.ask(&login, call.driver.hardware_profiles(&login)).await?)
+
+    async fn list(driver: &dyn Driver, login: &Login) -> Result<Vec<Self>, Error> {
+        driver.hardware_profiles(login).await
+    }
+
+    async fn one(driver: &dyn Driver, login: &Login, id: &str) -> Result<Option<Self>, Error> {
+        Ok(driver.hardware_profiles(login).await?.into_iter().find(|profile| profile.id == id))
+    }
+
+    /// `architecture`.
+    fn passes(&self, params: &Params) -> bool {
+        params.given("architecture").is_none_or(|wanted| offers(self, "architecture", wanted))
+    }
+
+    fn is_open(abilities: &Abilities) -> bool {
+        abilities.open_hardware_profiles
+    }
 }
 
 /// Whether the profile can be had with this value: as its default, or as one to choose.

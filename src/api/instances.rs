@@ -1,65 +1,49 @@
 use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use tracing::warn;
 
 use super::call::Call;
+use super::collection::Collected;
 use super::error::{Fault, Problem};
-use super::known::Shown;
 use super::new_instance;
-use super::render::{InstanceView, List, Member, TrackingView};
-use super::tracking::{self, Asked, Done};
-use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Scope};
+use super::params::Params;
+use super::render::{Base, InstanceView, List, Member, TrackingView};
+use super::tracking::{self, Asked};
+use crate::drivers::{self, Driver};
+use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Resource, ResourceKind};
 use crate::track::Caller;
 
-/// Filters: `id`, `state`, `realm_id`.
-pub(super) async fn list(call: Call) -> Result<Response, Fault> {
-    call.needs("instances")?;
-    let login = call.visitor().await?;
-    let fetched = call.ask(&login, call.driver.instances(&login)).await;
-    let mut instances: Vec<Shown<Instance>> = call.list_or_last_known(&login, Collection::Instances, fetched).await?;
-    instances.retain(|Shown { resource, .. }| {
-        let Instance { id, state, realm, .. } = resource;
-        call.params.lets_through("id", Some(id.as_str()))
-            && call.params.given("state").is_none_or(|wanted| wanted.eq_ignore_ascii_case(state.as_str()))
-            && call.params.lets_through("realm_id", realm.as_deref())
-    });
-    let views = instances.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
-    Ok(call.ok(&List("instances", views)))
-}
+impl Collected for Instance {
+    const PLURAL: &'static str = "instances";
+    const SINGULAR: &'static str = "instance";
+    const TRACKED: Option<Collection> = Some(Self::COLLECTION);
+    type View<'a> = InstanceView<'a>;
 
-pub(super) async fn show(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
-    call.needs("instances")?;
-    let login = call.visitor().await?;
-    let fetched = call.ask(&login, call.driver.instance(&login, &InstanceId::from(id.as_str()))).await;
-    let shown: Option<Shown<Instance>> = call.member_or_last_known(&login, Collection::Instances, &id, fetched).await?;
-    let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
-    Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
-}
-
-/// Sets, replaces or removes the hook of an instance.
-pub(super) async fn track(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
-    call.needs("instances")?;
-    match tracking::put(&call, Scope::Member(Collection::Instances, id.clone())).await? {
-        Done::Set(tracked) => {
-            let shown = tracking::tracked_members::<Instance>(&tracked).pop();
-            let Shown { resource, tracking } = shown.ok_or_else(|| Fault::not_found("instance", &id))?;
-            Ok(call.ok(&Member("instance", view(&call, &resource, tracking))))
-        }
-        Done::Removed(removed) => tracking::after_removal(removed, show(call, Path(id)).await),
+    fn id(&self) -> &str {
+        self.id.as_str()
     }
-}
 
-/// Sets, replaces or removes the hook of all instances, present and future.
-pub(super) async fn track_all(call: Call) -> Result<Response, Fault> {
-    call.needs("instances")?;
-    match tracking::put(&call, Scope::Collection(Collection::Instances)).await? {
-        Done::Set(tracked) => {
-            let members = tracking::tracked_members::<Instance>(&tracked);
-            let views = members.iter().map(|shown| view(&call, &shown.resource, shown.tracking.clone())).collect();
-            Ok(call.ok(&List("instances", views)))
-        }
-        Done::Removed(removed) => tracking::after_removal(removed, list(call).await),
+    fn view<'a>(&'a self, base: Base<'_>, tracking: Option<TrackingView>) -> InstanceView<'a> {
+        InstanceView::new(self, base, tracking)
+    }
+
+    async fn list(driver: &dyn Driver, login: &Login) -> Result<Vec<Self>, drivers::Error> {
+        driver.instances(login).await
+    }
+
+    async fn one(driver: &dyn Driver, login: &Login, id: &str) -> Result<Option<Self>, drivers::Error> {
+        driver.instance(login, &InstanceId::from(id)).await
+    }
+
+    /// `state` and `realm_id`.
+    fn passes(&self, params: &Params) -> bool {
+        params.given("state").is_none_or(|wanted| wanted.eq_ignore_ascii_case(self.state.as_str()))
+            && params.lets_through("realm_id", self.realm.as_deref())
+    }
+
+    fn of(resource: Resource) -> Option<Self> {
+        ResourceKind::of(resource)
     }
 }
 
@@ -81,7 +65,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         }
     };
     let created = call.ask(&login, call.driver.create_instance(&login, &new)).await?;
-    touched(&call, &login).await;
+    call.touched(&login, Collection::Instances).await;
     let mut shown = Vec::new();
     for instance in created {
         shown.push(match &watcher {
@@ -93,10 +77,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     match (views.pop(), views.is_empty()) {
         (Some(one), true) => {
             let href = call.base().member("instances", shown[0].0.id.as_str());
-            let mut response = call.answer(StatusCode::CREATED, &Member("instance", one));
-            let location = HeaderValue::try_from(href).expect("hrefs are escaped and the host was checked");
-            response.headers_mut().insert(header::LOCATION, location);
-            Ok(response)
+            Ok(call.created_at(&href, &Member("instance", one)))
         }
         (Some(last), false) => {
             views.push(last);
@@ -134,7 +115,7 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
     let action = action.ok_or_else(|| Fault::of(Problem::NotFound))?;
     let (login, before) = allowed(&call, &id, action).await?;
     let after = call.ask(&login, call.driver.act(&login, &before.id, action)).await?;
-    touched(&call, &login).await;
+    call.touched(&login, Collection::Instances).await;
     // Where nothing is left to read (a stop that deletes), what was there last is all there is to show.
     let instance = after.unwrap_or(before);
     Ok(call.answer(StatusCode::ACCEPTED, &view(&call, &instance, None)))
@@ -144,17 +125,8 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs("instances")?;
     let (login, before) = allowed(&call, &id, Action::Destroy).await?;
     call.ask(&login, call.driver.act(&login, &before.id, Action::Destroy)).await?;
-    touched(&call, &login).await;
+    call.touched(&login, Collection::Instances).await;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// Whoever tracks something in the account hears at once. The action has been done, so a store that fails does not fail
-/// the request: the next look comes by itself.
-async fn touched(call: &Call, login: &Login) {
-    let Some(account) = call.account_id(login).await else { return };
-    if let Err(err) = call.api.tracking.touched(account, Collection::Instances).await {
-        warn!(account.id = %account, "The look after an action waits for its turn: {err}");
-    }
 }
 
 /// The instance, if its state allows the action: the same list that clients are shown.

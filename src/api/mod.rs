@@ -16,6 +16,7 @@
 mod auth;
 mod call;
 mod changes;
+mod collection;
 mod drivers;
 mod entry;
 mod error;
@@ -24,10 +25,10 @@ mod hardware_profiles;
 mod images;
 mod instance_states;
 mod instances;
-mod known;
 mod negotiate;
 mod new_instance;
 mod params;
+mod read;
 mod realms;
 mod receipt;
 mod render;
@@ -49,9 +50,10 @@ pub use settings::Settings;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
-use crate::model::DriverId;
+use crate::model::{DriverId, HardwareProfile, Image, Instance, Realm};
 use crate::store::Store;
 use crate::track::Tracking;
+use collection::{show, track, track_all};
 use error::{Fault, Problem};
 
 /// The version of the Deltacloud API that the answers follow; also in the `Server` header.
@@ -107,6 +109,7 @@ impl Api {
 /// it has lost the id.
 pub fn router(api: Arc<Api>) -> Router {
     const LIST: &str = "OPTIONS,GET,HEAD";
+    const TRACKED: &str = "OPTIONS,GET,HEAD,PUT";
     let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
     let routes = Router::new()
         .route("/api", entry())
@@ -114,21 +117,27 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/drivers", get(drivers::list).options(|| allow(LIST)))
         .route("/api/drivers/{id}", get(drivers::show))
         .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
-        .route("/api/realms", get(realms::list).put(realms::track_all).options(|| allow(LIST)))
-        .route("/api/realms/{id}", get(realms::show).put(realms::track))
+        .route("/api/realms", get(collection::list::<Realm>).put(track_all::<Realm>).options(|| allow(TRACKED)))
+        .route("/api/realms/{id}", get(show::<Realm>).put(track::<Realm>))
         .route(
             "/api/instances",
-            get(instances::list)
+            get(collection::list::<Instance>)
                 .post(instances::create)
-                .put(instances::track_all)
+                .put(track_all::<Instance>)
                 .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
         )
-        .route("/api/instances/{id}", get(instances::show).put(instances::track).delete(instances::destroy))
+        .route("/api/instances/{id}", get(show::<Instance>).put(track::<Instance>).delete(instances::destroy))
         .route("/api/instances/{id}/{action}", post(instances::act))
-        .route("/api/images", get(images::list).options(|| allow(LIST)))
-        .route("/api/images/{id}", get(images::show))
-        .route("/api/hardware_profiles", get(hardware_profiles::list).options(|| allow(LIST)))
-        .route("/api/hardware_profiles/{id}", get(hardware_profiles::show))
+        .route(
+            "/api/images",
+            get(images::list)
+                .post(images::create)
+                .put(track_all::<Image>)
+                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+        )
+        .route("/api/images/{id}", get(show::<Image>).put(track::<Image>).delete(images::destroy))
+        .route("/api/hardware_profiles", get(collection::list::<HardwareProfile>).options(|| allow(LIST)))
+        .route("/api/hardware_profiles/{id}", get(show::<HardwareProfile>))
         .route("/api/changes", get(changes::list).options(|| allow(LIST)))
         .fallback(|| async { Fault::of(Problem::NotFound) });
     let front = front::Front { api, routes };

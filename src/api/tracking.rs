@@ -7,10 +7,12 @@ use url::Url;
 
 use super::call::Call;
 use super::error::{Fault, Problem};
-use super::known::{Shown, Trackable, view};
 use super::params::Params;
+use super::read::{Shown, view};
 use super::render::TrackingView;
-use crate::model::{Callback, Collection, ExposeSecret as _, Instance, Resource, Scope, Secret, Subscriber};
+use crate::model::{
+    Callback, Collection, ExposeSecret as _, Instance, Resource, ResourceKind, Scope, Secret, Subscriber,
+};
 use crate::track::{self, Caller, SetHook, Tracked, Wish};
 use crate::{deliver, drivers};
 
@@ -21,7 +23,7 @@ pub(super) fn tracked_view(tracked: &Tracked) -> TrackingView {
 }
 
 /// The members of what was tracked, each with the hook beside it.
-pub(super) fn tracked_members<T: Trackable>(tracked: &Tracked) -> Vec<Shown<T>> {
+pub(super) fn tracked_members<T: ResourceKind>(tracked: &Tracked) -> Vec<Shown<T>> {
     let member =
         |resource: &Resource| Some(Shown { resource: T::of(resource.clone())?, tracking: Some(tracked_view(tracked)) });
     tracked.resources.iter().filter_map(member).collect()

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{AccountKey, Entry, ExposeSecret, Facts, News, Reason, Secret};
+use crate::model::{AccountKey, Condition, Entry, ExposeSecret, Facts, News, Reason, Secret};
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
@@ -94,12 +94,15 @@ struct ResourceBody<'a> {
 
 #[derive(Serialize)]
 struct Side<'a> {
-    state: &'static str,
+    state: &'a str,
     native_state: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     public_addresses: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_addresses: Option<Vec<&'a str>>,
+    /// Of a volume, `null`: it is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Option<&'a str>>,
 }
 
 #[derive(Serialize)]
@@ -119,11 +122,29 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
         }
         News::RealmAppeared { to, to_native } => (None, Some(plain(to.as_str(), to_native)), &[]),
         News::RealmWithdrawn { from, from_native } => (Some(plain(from.as_str(), from_native)), None, &[]),
+        News::ImageState { from, to } | News::SnapshotState { from, to } => {
+            (Some(condition(from)), Some(condition(to)), &[])
+        }
+        News::ImageAppeared { to } | News::SnapshotAppeared { to } => (None, Some(condition(to)), &[]),
+        News::ImageGone { from } | News::SnapshotGone { from } => (Some(condition(from)), None, &[]),
+        News::VolumeState { from, to } | News::VolumeAttachment { from, to } => {
+            (Some(attached(from)), Some(attached(to)), &[])
+        }
+        News::VolumeAppeared { to } => (None, Some(attached(to)), &[]),
+        News::VolumeGone { from } => (Some(attached(from)), None, &[]),
     }
 }
 
-fn plain<'a>(state: &'static str, native_state: &'a str) -> Side<'a> {
-    Side { state, native_state, public_addresses: None, private_addresses: None }
+fn plain<'a>(state: &'a str, native_state: &'a str) -> Side<'a> {
+    Side { state, native_state, public_addresses: None, private_addresses: None, instance: None }
+}
+
+fn condition(condition: &Condition) -> Side<'_> {
+    plain(&condition.state, &condition.native_state)
+}
+
+fn attached(volume: &Condition) -> Side<'_> {
+    Side { instance: Some(volume.instance.as_deref()), ..condition(volume) }
 }
 
 fn state(facts: &Facts) -> Side<'_> {

@@ -49,7 +49,7 @@ impl Absence {
     /// judged by lists alone.
     pub fn confirm_at(&self, known: &KnownResource) -> Option<Timestamp> {
         match known.resource {
-            Resource::Instance(_) => {
+            Resource::Instance(_) | Resource::Image(_) | Resource::Volume(_) | Resource::Snapshot(_) => {
                 let absent_since = known.absent_since?;
                 Some((absent_since + self.confirm_after).max(known.first_seen_at + self.young_for))
             }
@@ -60,7 +60,7 @@ impl Absence {
     /// Whether a complete list alone, asked for at `asked_at`, settles that it is gone.
     pub(super) fn listed_out(&self, resource: &Resource, absent_since: Timestamp, asked_at: Timestamp) -> bool {
         match resource {
-            Resource::Instance(_) => false,
+            Resource::Instance(_) | Resource::Image(_) | Resource::Volume(_) | Resource::Snapshot(_) => false,
             Resource::Realm(_) => asked_at >= absent_since + self.withdrawn_after,
         }
     }

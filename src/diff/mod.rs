@@ -6,6 +6,7 @@
 //! Absent on purpose: errors. A look that failed never gets here, so it cannot be mistaken for an empty cloud.
 
 mod absence;
+mod condition;
 mod instance;
 mod realm;
 
@@ -138,8 +139,18 @@ fn changed(before: &Resource, after: &Resource) -> Option<News> {
     match (before, after) {
         (Resource::Instance(before), Resource::Instance(after)) => instance::changed(before, after),
         (Resource::Realm(before), Resource::Realm(after)) => realm::changed(before, after),
+        (Resource::Image(before), Resource::Image(after)) => condition::image_changed(before, after),
+        (Resource::Volume(before), Resource::Volume(after)) => condition::volume_changed(before, after),
+        (Resource::Snapshot(before), Resource::Snapshot(after)) => condition::snapshot_changed(before, after),
         // One collection holds one kind; the store keeps them apart.
-        (Resource::Instance(_), Resource::Realm(_)) | (Resource::Realm(_), Resource::Instance(_)) => None,
+        (
+            Resource::Instance(_)
+            | Resource::Realm(_)
+            | Resource::Image(_)
+            | Resource::Volume(_)
+            | Resource::Snapshot(_),
+            _,
+        ) => None,
     }
 }
 
@@ -147,6 +158,9 @@ fn appeared(resource: &Resource) -> News {
     match resource {
         Resource::Instance(instance) => instance::appeared(instance),
         Resource::Realm(realm) => realm::appeared(realm),
+        Resource::Image(image) => News::ImageAppeared { to: condition::of_image(image) },
+        Resource::Volume(volume) => News::VolumeAppeared { to: condition::of_volume(volume) },
+        Resource::Snapshot(snapshot) => News::SnapshotAppeared { to: condition::of_snapshot(snapshot) },
     }
 }
 
@@ -155,6 +169,9 @@ fn gone(resource: &Resource) -> Option<News> {
     match resource {
         Resource::Instance(instance) => instance::gone(instance),
         Resource::Realm(realm) => Some(realm::withdrawn(realm)),
+        Resource::Image(image) => Some(News::ImageGone { from: condition::of_image(image) }),
+        Resource::Volume(volume) => Some(News::VolumeGone { from: condition::of_volume(volume) }),
+        Resource::Snapshot(snapshot) => Some(News::SnapshotGone { from: condition::of_snapshot(snapshot) }),
     }
 }
 
@@ -162,6 +179,9 @@ fn subject(resource: &Resource, revision: u64) -> Subject {
     let (name, realm) = match resource {
         Resource::Instance(instance) => (instance.name.clone(), instance.realm.clone()),
         Resource::Realm(realm) => (Some(realm.name.clone()), Some(realm.id.clone())),
+        Resource::Image(image) => (Some(image.name.clone()), None),
+        Resource::Volume(volume) => (volume.name.clone(), volume.realm.clone()),
+        Resource::Snapshot(snapshot) => (snapshot.name.clone(), None),
     };
     Subject { collection: resource.collection(), id: resource.id().to_owned(), revision, name, realm }
 }

@@ -8,30 +8,48 @@
 //!
 //! Absent on purpose: retries (the next pass), caches (api and poll), budgets (poll).
 
+mod addresses;
+mod ask;
+mod buckets;
 mod ec2;
 mod error;
+mod firewalls;
+mod keys;
 mod machine;
+mod metrics;
 mod mock;
+mod networks;
 mod registry;
+mod storage;
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
+pub use addresses::Addresses;
+pub use ask::{lacks, list, look};
+pub use buckets::Buckets;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
+pub use firewalls::Firewalls;
+pub use keys::Keys;
 pub use machine::{Machine, Transition};
+pub use metrics::Metrics;
 pub use mock::{
     CallKind as MockCall, Called as MockCalled, Cloud as MockCloud, Fault as MockFault, Life as MockLife, Mock,
     Rate as MockRate, Settings as MockSettings, Span as MockSpan, Times as MockTimes, Trouble as MockTrouble,
 };
+pub use networks::Networks;
 pub use registry::{Drivers, Settings};
+pub use storage::Storage;
 
-use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
+use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
 
 /// One kind of cloud. Every call is made with the caller's own [`Login`] and asks the backend anew.
 ///
-/// All methods may fail with every [`Kind`] except where they say otherwise.
+/// All methods may fail with every [`Kind`] except where they say otherwise. What not every cloud has is a trait of its own
+/// ([`Keys`], [`Storage`] …), given by the methods that answer with an `Option`; `Some` exactly where
+/// [`Abilities::collections`] names its collections.
 #[async_trait]
 pub trait Driver: Send + Sync {
     /// What this kind of cloud can do. Static: no call, no credentials.
@@ -59,8 +77,15 @@ pub trait Driver: Send + Sync {
     /// Lists the images the account may use, or fails. Where these are too many to list, those that it owns.
     async fn images(&self, login: &Login) -> Result<Vec<Image>, Error>;
 
-    /// One image, listed or not; `None`: the backend clearly does not have it.
-    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error>;
+    /// A targeted look: those of `ids` that exist, listed or not.
+    async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error>;
+
+    /// Makes an image of an instance and answers with it as the backend first shows it. [`Kind::NotFound`] for an unknown
+    /// instance, [`Kind::Failed`] for one that cannot be imaged ([`Instance::can_create_image`]).
+    async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error>;
+
+    /// [`Kind::NotFound`] for an unknown image.
+    async fn destroy_image(&self, login: &Login, id: &str) -> Result<(), Error>;
 
     /// All sizes, sorted by the defaults of cpu, then memory; those lacking either come last.
     async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error>;
@@ -80,10 +105,36 @@ pub trait Driver: Send + Sync {
         Ok(self.instances_by_id(login, &BTreeSet::from([id.clone()])).await?.pop())
     }
 
+    /// One image, listed or not; `None`: the backend clearly does not have it.
+    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
+        Ok(self.images_by_id(login, &BTreeSet::from([id.to_owned()])).await?.pop())
+    }
+
     /// One realm; `None`: the backend clearly does not have it.
     async fn realm(&self, login: &Login, id: &str) -> Result<Option<Realm>, Error> {
         Ok(self.realms(login).await?.into_iter().find(|realm| realm.id == id))
     }
+
+    /// The collection `keys`.
+    fn keys(&self) -> Option<&dyn Keys>;
+
+    /// The collections `storage_volumes` and `storage_snapshots`.
+    fn storage(&self) -> Option<&dyn Storage>;
+
+    /// The collection `addresses`.
+    fn addresses(&self) -> Option<&dyn Addresses>;
+
+    /// The collection `firewalls`.
+    fn firewalls(&self) -> Option<&dyn Firewalls>;
+
+    /// The collection `buckets`.
+    fn buckets(&self) -> Option<&dyn Buckets>;
+
+    /// The collection `metrics`.
+    fn metrics(&self) -> Option<&dyn Metrics>;
+
+    /// The collections `networks`, `subnets` and `network_interfaces`.
+    fn networks(&self) -> Option<&dyn Networks>;
 }
 
 /// What a kind of cloud can do, declared rather than discovered by failing.

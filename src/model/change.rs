@@ -80,6 +80,16 @@ pub struct Facts {
     pub private_addresses: Vec<Address>,
 }
 
+/// The parts of an image, a volume or a snapshot whose change is news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub state: String,
+    pub native_state: String,
+    /// The instance that a volume is attached to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
 /// What is new. One variant for each type of change (`design/changes.md` lists what makes each).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -100,6 +110,27 @@ pub enum News {
     RealmAppeared { to: RealmState, to_native: String },
     #[serde(rename = "realm.withdrawn")]
     RealmWithdrawn { from: RealmState, from_native: String },
+    #[serde(rename = "image.state")]
+    ImageState { from: Condition, to: Condition },
+    #[serde(rename = "image.appeared")]
+    ImageAppeared { to: Condition },
+    #[serde(rename = "image.gone")]
+    ImageGone { from: Condition },
+    #[serde(rename = "volume.state")]
+    VolumeState { from: Condition, to: Condition },
+    /// The state stayed, what it is attached to changed.
+    #[serde(rename = "volume.attachment")]
+    VolumeAttachment { from: Condition, to: Condition },
+    #[serde(rename = "volume.appeared")]
+    VolumeAppeared { to: Condition },
+    #[serde(rename = "volume.gone")]
+    VolumeGone { from: Condition },
+    #[serde(rename = "snapshot.state")]
+    SnapshotState { from: Condition, to: Condition },
+    #[serde(rename = "snapshot.appeared")]
+    SnapshotAppeared { to: Condition },
+    #[serde(rename = "snapshot.gone")]
+    SnapshotGone { from: Condition },
 }
 
 impl News {
@@ -113,6 +144,16 @@ impl News {
             Self::RealmState { .. } => "realm.state",
             Self::RealmAppeared { .. } => "realm.appeared",
             Self::RealmWithdrawn { .. } => "realm.withdrawn",
+            Self::ImageState { .. } => "image.state",
+            Self::ImageAppeared { .. } => "image.appeared",
+            Self::ImageGone { .. } => "image.gone",
+            Self::VolumeState { .. } => "volume.state",
+            Self::VolumeAttachment { .. } => "volume.attachment",
+            Self::VolumeAppeared { .. } => "volume.appeared",
+            Self::VolumeGone { .. } => "volume.gone",
+            Self::SnapshotState { .. } => "snapshot.state",
+            Self::SnapshotAppeared { .. } => "snapshot.appeared",
+            Self::SnapshotGone { .. } => "snapshot.gone",
         }
     }
 }
@@ -128,6 +169,19 @@ impl fmt::Display for News {
             Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
+            Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {
+                write!(f, "{} -> {}", from.state, to.state)
+            }
+            Self::ImageAppeared { to } | Self::VolumeAppeared { to } | Self::SnapshotAppeared { to } => {
+                write!(f, "appeared, {}", to.state)
+            }
+            Self::ImageGone { from } | Self::VolumeGone { from } | Self::SnapshotGone { from } => {
+                write!(f, "{} -> gone", from.state)
+            }
+            Self::VolumeAttachment { from, to } => {
+                let at = |side: &Condition| side.instance.clone().unwrap_or_else(|| "nothing".to_owned());
+                write!(f, "moved from {} to {}", at(from), at(to))
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ pub struct Image {
     pub architecture: String,
     /// The provider's own word; the vocabulary is native (contract 6.4).
     pub state: Option<String>,
+    /// The provider is working on it: look often.
+    pub settling: bool,
     /// `transient` or `persistent`.
     pub root_type: String,
     /// In the provider's own text format.
@@ -18,4 +20,12 @@ pub struct Image {
     pub hardware_profiles: Vec<String>,
     /// The driver can destroy it.
     pub can_destroy: bool,
+}
+
+/// A request to make an image of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewImage {
+    pub instance: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
 }

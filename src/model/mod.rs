@@ -4,28 +4,42 @@
 //! says in its own words is kept beside our word for it (`native_state`), so that nothing is lost in the mapping.
 
 mod account;
+mod address;
+mod bucket;
 mod change;
 mod delivery;
+mod firewall;
 mod hook;
 mod image;
 mod instance;
+mod key;
+mod metric;
+mod network;
 mod profile;
 mod realm;
 mod resource;
 mod sample;
+mod storage;
 
 pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
-pub use change::{Change, ChangeId, Entry, Facts, News, Observed, Reason, Seq, Subject};
+pub use address::PublicAddress;
+pub use bucket::{Blob, Bucket, NewBlob};
+pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject};
 pub use delivery::{Attempt, Delivery, DeliveryState, Outcome, Verdict};
+pub use firewall::{Firewall, NewFirewall, NewRule, Rule, Source};
 pub use hook::{Callback, Disabled, Hook, HookId, Scope, SigningKey, Subscriber};
-pub use image::Image;
+pub use image::{Image, NewImage};
 pub use instance::{
     Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance,
 };
+pub use key::{Key, KeyKind, NewKey};
+pub use metric::{Metric, Series};
+pub use network::{Network, NetworkInterface, NewNetwork, NewNetworkInterface, NewSubnet, Subnet};
 pub use profile::{HardwareProfile, Property, PropertyKind};
 pub use realm::{Realm, RealmState};
-pub use resource::{Collection, Resource};
+pub use resource::{Collection, Kind as ResourceKind, Resource};
 pub use sample::{Known, KnownResource, Sample};
+pub use storage::{Mount, NewSnapshot, NewVolume, Snapshot, Volume, VolumeAction};
 
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 

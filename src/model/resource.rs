@@ -1,23 +1,35 @@
 use std::fmt;
 
-use super::{Instance, Realm};
+use super::{Image, Instance, Realm, Snapshot, Volume};
 
 /// A kind of resource that can be tracked. The one place to add one; the compiler lists the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collection {
     Instances,
     Realms,
+    Images,
+    StorageVolumes,
+    StorageSnapshots,
 }
 
 impl Collection {
-    pub const ALL: [Self; 2] = [Self::Instances, Self::Realms];
+    pub const ALL: [Self; 5] =
+        [Self::Instances, Self::Realms, Self::Images, Self::StorageVolumes, Self::StorageSnapshots];
 
     /// As in paths and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Instances => "instances",
             Self::Realms => "realms",
+            Self::Images => "images",
+            Self::StorageVolumes => "storage_volumes",
+            Self::StorageSnapshots => "storage_snapshots",
         }
+    }
+
+    /// Watched in every account that anything is tracked in; the others only where a hook is about them.
+    pub fn is_always_watched(self) -> bool {
+        matches!(self, Self::Instances | Self::Realms)
     }
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -37,6 +49,9 @@ impl fmt::Display for Collection {
 pub enum Resource {
     Instance(Instance),
     Realm(Realm),
+    Image(Image),
+    Volume(Volume),
+    Snapshot(Snapshot),
 }
 
 impl Resource {
@@ -44,6 +59,9 @@ impl Resource {
         match self {
             Self::Instance(_) => Collection::Instances,
             Self::Realm(_) => Collection::Realms,
+            Self::Image(_) => Collection::Images,
+            Self::Volume(_) => Collection::StorageVolumes,
+            Self::Snapshot(_) => Collection::StorageSnapshots,
         }
     }
 
@@ -51,18 +69,57 @@ impl Resource {
         match self {
             Self::Instance(instance) => instance.id.as_str(),
             Self::Realm(realm) => &realm.id,
+            Self::Image(image) => &image.id,
+            Self::Volume(volume) => &volume.id,
+            Self::Snapshot(snapshot) => &snapshot.id,
+        }
+    }
+
+    /// The provider is working on it, so its state is expected to move by itself soon.
+    pub fn is_settling(&self) -> bool {
+        match self {
+            Self::Instance(instance) => instance.settling,
+            Self::Realm(_) => false,
+            Self::Image(image) => image.settling,
+            Self::Volume(volume) => volume.settling,
+            Self::Snapshot(snapshot) => snapshot.settling,
         }
     }
 }
 
-impl From<Instance> for Resource {
-    fn from(instance: Instance) -> Self {
-        Self::Instance(instance)
-    }
+/// A noun that is one of the kinds of [`Resource`].
+pub trait Kind: Into<Resource> + Sized {
+    const COLLECTION: Collection;
+
+    /// `None`: it is of another kind.
+    fn of(resource: Resource) -> Option<Self>;
 }
 
-impl From<Realm> for Resource {
-    fn from(realm: Realm) -> Self {
-        Self::Realm(realm)
-    }
+macro_rules! kinds {
+    ($($noun:ident, $variant:ident, $collection:ident;)*) => {$(
+        impl From<$noun> for Resource {
+            fn from(one: $noun) -> Self {
+                Self::$variant(one)
+            }
+        }
+
+        impl Kind for $noun {
+            const COLLECTION: Collection = Collection::$collection;
+
+            fn of(resource: Resource) -> Option<Self> {
+                match resource {
+                    Resource::$variant(one) => Some(one),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Instance, Instance, Instances;
+    Realm, Realm, Realms;
+    Image, Image, Images;
+    Volume, Volume, StorageVolumes;
+    Snapshot, Snapshot, StorageSnapshots;
 }

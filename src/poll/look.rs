@@ -10,7 +10,7 @@ use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver};
-use crate::model::{AccountId, Change, ChangeId, Collection, Entry, InstanceId, Known, Login, Resource, Sample, Seq};
+use crate::model::{AccountId, Change, ChangeId, Collection, Entry, Known, Login, Resource, Sample, Seq};
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
 
@@ -173,11 +173,11 @@ impl Observer {
         let asked_at = self.clock.now();
         Ok(match ask {
             Ask::List => {
-                let members = list(driver, login, collection).await?;
+                let members = by_id(drivers::list(driver, login, collection).await?);
                 Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
             }
             Ask::Look(ids) => {
-                let found = look(driver, login, collection, &ids).await?;
+                let found = by_id(drivers::look(driver, login, collection, &ids).await?);
                 let missing = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
                 Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing })
             }
@@ -290,37 +290,6 @@ impl Answer {
     }
 }
 
-async fn list(
-    driver: &dyn Driver,
-    login: &Login,
-    collection: Collection,
-) -> Result<BTreeMap<String, Resource>, drivers::Error> {
-    Ok(match collection {
-        Collection::Instances => by_id(driver.instances(login).await?),
-        Collection::Realms => by_id(driver.realms(login).await?),
-    })
-}
-
-async fn look(
-    driver: &dyn Driver,
-    login: &Login,
-    collection: Collection,
-    ids: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Resource>, drivers::Error> {
-    match collection {
-        Collection::Instances => {
-            let ids = ids.iter().map(|id| InstanceId::from(id.as_str())).collect();
-            Ok(by_id(driver.instances_by_id(login, &ids).await?))
-        }
-        // Few enough to list; no provider has a cheaper way to ask for some.
-        Collection::Realms => {
-            let mut realms = by_id(driver.realms(login).await?);
-            realms.retain(|id, _| ids.contains(id));
-            Ok(realms)
-        }
-    }
-}
-
-fn by_id<T: Into<Resource>>(members: Vec<T>) -> BTreeMap<String, Resource> {
-    members.into_iter().map(Into::into).map(|member: Resource| (member.id().to_owned(), member)).collect()
+fn by_id(members: Vec<Resource>) -> BTreeMap<String, Resource> {
+    members.into_iter().map(|member| (member.id().to_owned(), member)).collect()
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::diff::{self, Absence};
 use crate::drivers::Kind;
-use crate::model::{Collection, Known, Resource};
+use crate::model::{Collection, Known};
 use crate::tasks;
 
 /// `[poll]` of the settings file.
@@ -19,6 +19,12 @@ pub struct Settings {
     pub instances_cron: String,
     /// When the realms of every account are listed. They change seldom.
     pub realms_cron: String,
+    /// When the images are listed of accounts with a hook on one.
+    pub images_cron: String,
+    /// When the volumes are listed of accounts with a hook on one.
+    pub storage_volumes_cron: String,
+    /// When the snapshots are listed of accounts with a hook on one.
+    pub storage_snapshots_cron: String,
     /// The accounts of one cron tick are spread over this long, each always at the same point. Milliseconds; keeps
     /// thousands of accounts from calling in the same second.
     pub spread_ms: u64,
@@ -49,6 +55,9 @@ impl Default for Settings {
         Self {
             instances_cron: "0 * * * * *".to_owned(),
             realms_cron: "30 */5 * * * *".to_owned(),
+            images_cron: "15 */5 * * * *".to_owned(),
+            storage_volumes_cron: "20 * * * * *".to_owned(),
+            storage_snapshots_cron: "45 */5 * * * *".to_owned(),
             spread_ms: 20_000,
             settling_every_ms: 5_000,
             list_every_ms: 30_000,
@@ -71,8 +80,9 @@ impl Settings {
     /// # Errors
     /// A sentence that names the setting, what is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
-        tasks::check_cron(&self.instances_cron).map_err(|text| format!("poll.instances_cron: {text}"))?;
-        tasks::check_cron(&self.realms_cron).map_err(|text| format!("poll.realms_cron: {text}"))?;
+        for collection in Collection::ALL {
+            tasks::check_cron(self.cron(collection)).map_err(|text| format!("poll.{collection}_cron: {text}"))?;
+        }
         for (name, value) in [
             ("settling_every_ms", self.settling_every_ms),
             ("failed_wait_ms", self.failed_wait_ms),
@@ -108,6 +118,9 @@ impl Settings {
         match collection {
             Collection::Instances => &self.instances_cron,
             Collection::Realms => &self.realms_cron,
+            Collection::Images => &self.images_cron,
+            Collection::StorageVolumes => &self.storage_volumes_cron,
+            Collection::StorageSnapshots => &self.storage_snapshots_cron,
         }
     }
 }
@@ -138,11 +151,7 @@ fn wanted(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -
 }
 
 fn settling(known: &Known) -> impl Iterator<Item = String> + '_ {
-    let moves = |resource: &Resource| match resource {
-        Resource::Instance(instance) => instance.settling,
-        Resource::Realm(_) => false,
-    };
-    let moving = known.members.iter().filter(move |(_, row)| row.absent_since.is_none() && moves(&row.resource));
+    let moving = known.members.iter().filter(|(_, row)| row.absent_since.is_none() && row.resource.is_settling());
     moving.map(|(id, _)| id.clone())
 }
 

@@ -23,8 +23,8 @@ use crate::clock::Clock;
 use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, InstanceId, KnownResource, Login, Resource,
-    Scope, Secret, Subscriber,
+    AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, KnownResource, Login, Resource, Scope, Secret,
+    Seq, Subscriber,
 };
 use crate::outbound::{Outbound, Refused};
 use crate::poll::{self, Observer, Seen};
@@ -91,6 +91,8 @@ pub struct Tracked {
     /// The signing secret, if one was made for this request: shown now and never again.
     pub new_secret: Option<Secret>,
     pub observed_at: Timestamp,
+    /// The last change of the account that this takes into account.
+    pub through: Seq,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -221,7 +223,7 @@ impl Tracking {
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
-        Ok(Some(Tracked { resources, hook, new_secret, observed_at: seen.answered_at }))
+        Ok(Some(Tracked { resources, hook, new_secret, observed_at: seen.answered_at, through: seen.through }))
     }
 
     /// What can be said of a callback before anything is done for it.
@@ -281,9 +283,10 @@ impl Tracking {
                 let ids = BTreeSet::from([id.clone()]);
                 self.observer.look(account, login, driver, collection, &ids).await?
             }
-            (None, id) => {
-                let members = fetch(driver, login, collection, id).await?;
-                Seen::first(members, self.clock.now())
+            (None, None) => Seen::first(drivers::list(driver, login, collection).await?, self.clock.now()),
+            (None, Some(id)) => {
+                let ids = BTreeSet::from([id.clone()]);
+                Seen::first(drivers::look(driver, login, collection, &ids).await?, self.clock.now())
             }
         };
         match id {
@@ -310,22 +313,6 @@ impl Tracking {
             Hook { id, subscriber, scope, callback, token, keys, base, created_at, disabled: None, ended_at: None };
         (hook, new_secret)
     }
-}
-
-async fn fetch(
-    driver: &dyn Driver,
-    login: &Login,
-    collection: Collection,
-    id: Option<&String>,
-) -> Result<Vec<Resource>, drivers::Error> {
-    Ok(match (collection, id) {
-        (Collection::Instances, Some(id)) => {
-            driver.instance(login, &InstanceId::from(id.as_str())).await?.into_iter().map(Resource::from).collect()
-        }
-        (Collection::Instances, None) => driver.instances(login).await?.into_iter().map(Resource::from).collect(),
-        (Collection::Realms, Some(id)) => driver.realm(login, id).await?.into_iter().map(Resource::from).collect(),
-        (Collection::Realms, None) => driver.realms(login).await?.into_iter().map(Resource::from).collect(),
-    })
 }
 
 /// What was seen, as what the hook's changes are told from. A list is complete, so it is the collection's first sample.

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{Base, Document, Reference, Xml};
+use super::{Base, Document, Reference, TrackingView, Xml};
 use crate::model::Image;
 
 /// An image (contract 2.5). JSON has no actions.
@@ -19,12 +19,18 @@ pub(in crate::api) struct ImageView<'a> {
     /// Where an instance is made from it. XML only.
     #[serde(skip)]
     create_instance: String,
+    /// Where it is destroyed, if that can be. XML only.
+    #[serde(skip)]
+    destroy_image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking: Option<TrackingView>,
 }
 
 impl<'a> ImageView<'a> {
-    pub(in crate::api) fn new(image: &'a Image, base: Base) -> Self {
+    pub(in crate::api) fn new(image: &'a Image, base: Base, tracking: Option<TrackingView>) -> Self {
         let Image {
             id,
+            settling: _,
             name,
             description,
             owner,
@@ -33,8 +39,7 @@ impl<'a> ImageView<'a> {
             root_type,
             creation_time,
             hardware_profiles,
-            // A link to destroy it would lead nowhere yet.
-            can_destroy: _,
+            can_destroy,
         } = image;
         let profile = |id| Reference::new(base, "hardware_profiles", "hardware_profile", id);
         Self {
@@ -49,6 +54,8 @@ impl<'a> ImageView<'a> {
             creation_time: creation_time.as_deref(),
             hardware_profiles: hardware_profiles.iter().map(|id| profile(id)).collect(),
             create_instance: format!("{};image_id={}", base.collection("instances"), super::segment(id)),
+            destroy_image: can_destroy.then(|| base.member("images", id)),
+            tracking,
         }
     }
 }
@@ -76,7 +83,13 @@ impl Document for ImageView<'_> {
             xml.element("actions", &[], |xml| {
                 let link = [("href", self.create_instance.as_str()), ("method", "post"), ("rel", "create_instance")];
                 xml.empty("link", &link);
+                if let Some(href) = &self.destroy_image {
+                    xml.empty("link", &[("href", href), ("method", "delete"), ("rel", "destroy_image")]);
+                }
             });
+            if let Some(tracking) = &self.tracking {
+                tracking.xml(xml);
+            }
         });
     }
 }
@@ -98,9 +111,10 @@ mod tests {
             root_type: "transient".to_owned(),
             creation_time: None,
             hardware_profiles: vec!["m1-small".to_owned()],
+            settling: false,
             can_destroy: true,
         };
-        insta::assert_snapshot!(both(&Member("image", ImageView::new(&image, Base("http://h/api")))), @r#"
+        insta::assert_snapshot!(both(&Member("image", ImageView::new(&image, Base("http://h/api"), None))), @r#"
         <?xml version='1.0' encoding='utf-8' ?>
         <image href='http://h/api/images/img1' id='img1'>
           <name>Fedora 10</name>
@@ -114,6 +128,7 @@ mod tests {
           <root_type>transient</root_type>
           <actions>
             <link href='http://h/api/instances;image_id=img1' method='post' rel='create_instance' />
+            <link href='http://h/api/images/img1' method='delete' rel='destroy_image' />
           </actions>
         </image>
         {

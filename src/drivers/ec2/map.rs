@@ -155,6 +155,7 @@ pub(super) fn image(item: parse::Image) -> Image {
         root_type: if item.root_device_type.as_deref() == Some("ebs") { "persistent" } else { "transient" }.to_owned(),
         creation_time: filled(item.creation_date),
         hardware_profiles: Vec::new(),
+        settling: false,
         can_destroy: false,
         id: item.image_id,
     }

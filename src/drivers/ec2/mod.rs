@@ -32,11 +32,11 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use self::client::{Client, Params, Target};
-use super::{Abilities, Driver, Error, Kind};
+use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage, lacks};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{
-    Action, ExposeSecret as _, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm,
+    Action, ExposeSecret as _, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
 };
 use crate::outbound::Outbound;
 
@@ -240,13 +240,24 @@ impl Driver for Ec2 {
     }
 
     /// Any image, also one of others.
-    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
-        let params = Params::default().with("ImageId.1", id);
-        match self.call::<parse::Images>(login, "DescribeImages", params).await {
-            Ok(images) => Ok(images.images.items.into_iter().map(map::image).find(|image| image.id == id)),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
+        let mut params = Params::default().with("Filter.1.Name", "image-id");
+        for (at, id) in ids.iter().enumerate() {
+            params = params.with(format!("Filter.1.Value.{}", at + 1), map::filter_literal(id));
         }
+        let images: parse::Images = self.call(login, "DescribeImages", params).await?;
+        let mut images: Vec<Image> = images.images.items.into_iter().map(map::image).collect();
+        images.retain(|image| ids.contains(&image.id));
+        images.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(images)
+    }
+
+    async fn create_image(&self, _login: &Login, _new: &NewImage) -> Result<Image, Error> {
+        Err(lacks(self, "images of instances"))
+    }
+
+    async fn destroy_image(&self, _login: &Login, _id: &str) -> Result<(), Error> {
+        Err(lacks(self, "images of instances"))
     }
 
     async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error> {
@@ -283,6 +294,34 @@ impl Driver for Ec2 {
         let mut read = self.describe(login, only([id])).await?;
         map::make_newer(&mut read, &said);
         Ok(in_order(read).into_iter().find(|instance| instance.id == *id))
+    }
+
+    fn keys(&self) -> Option<&dyn Keys> {
+        None
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
+        None
+    }
+
+    fn addresses(&self) -> Option<&dyn Addresses> {
+        None
+    }
+
+    fn firewalls(&self) -> Option<&dyn Firewalls> {
+        None
+    }
+
+    fn buckets(&self) -> Option<&dyn Buckets> {
+        None
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
+        None
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

@@ -82,6 +82,7 @@ pub(super) fn images() -> Vec<Image> {
         owner: owner.to_owned(),
         architecture: architecture.to_owned(),
         state: Some("AVAILABLE".to_owned()),
+        settling: false,
         root_type: "transient".to_owned(),
         creation_time: Some("Thu Oct 25 14:27:53 CEST 2012".to_owned()),
         hardware_profiles: hardware_profiles().into_iter().map(|profile| profile.id).collect(),

@@ -28,10 +28,10 @@ pub use faults::{CallKind, Fault, Times, Trouble};
 pub use settings::{Life, Rate, Settings, Span};
 
 use self::cloud::PROVIDER;
-use super::{Abilities, Driver, Error, Kind};
+use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage, lacks};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
+use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
 
 /// Providers with longer names are refused. Bytes.
 const PROVIDER_LEN_MAX: usize = 255;
@@ -124,9 +124,17 @@ impl Driver for Mock {
         Ok(fixture::images())
     }
 
-    async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
-        self.call_as(login, CallKind::Images, vec![id.to_owned()]).await?;
-        Ok(fixture::images().into_iter().find(|image| image.id == id))
+    async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
+        self.call_as(login, CallKind::Images, ids.iter().cloned().collect()).await?;
+        Ok(fixture::images().into_iter().filter(|image| ids.contains(&image.id)).collect())
+    }
+
+    async fn create_image(&self, _login: &Login, _new: &NewImage) -> Result<Image, Error> {
+        Err(lacks(self, "images of instances"))
+    }
+
+    async fn destroy_image(&self, _login: &Login, _id: &str) -> Result<(), Error> {
+        Err(lacks(self, "images of instances"))
     }
 
     /// Open to everybody, as [`Abilities::open_hardware_profiles`] says.
@@ -141,6 +149,34 @@ impl Driver for Mock {
 
     async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {
         self.call_as(login, CallKind::Act, vec![id.to_string()]).await?.visit(|world| world.act(id, action))
+    }
+
+    fn keys(&self) -> Option<&dyn Keys> {
+        None
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
+        None
+    }
+
+    fn addresses(&self) -> Option<&dyn Addresses> {
+        None
+    }
+
+    fn firewalls(&self) -> Option<&dyn Firewalls> {
+        None
+    }
+
+    fn buckets(&self) -> Option<&dyn Buckets> {
+        None
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
+        None
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

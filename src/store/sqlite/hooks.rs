@@ -358,8 +358,10 @@ async fn make_units_due(
     scope: &Scope,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    let steps = Collection::ALL
-        .map(|collection| UnitStep { collection: collection.as_str(), step: concerns(scope, collection).into() });
+    let step =
+        |collection| UnitStep { collection: Collection::as_str(collection), step: concerns(scope, collection).into() };
+    let watched = |collection: &Collection| collection.is_always_watched() || concerns(scope, *collection);
+    let steps: Vec<_> = Collection::ALL.into_iter().filter(watched).map(step).collect();
     // Also one that was due before: a visit that is under way would otherwise put off what is wanted now.
     sqlx::query(
         "INSERT INTO units (account_id, collection, version, due_at)

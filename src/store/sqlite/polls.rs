@@ -49,7 +49,8 @@ impl Polls for Sqlite {
              FROM units u INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
              WHERE u.due_at <= $1 AND EXISTS (
                  SELECT 1 FROM hooks h
-                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2))
+                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2)
+                   AND (u.collection IN ('instances', 'realms') OR h.scope = 'account' OR h.collection = u.collection))
              ORDER BY u.due_at, u.account_id, u.collection
              LIMIT $3",
         )
@@ -80,7 +81,8 @@ impl Polls for Sqlite {
             "SELECT u.due_at FROM units u INDEXED BY units_due
              WHERE u.due_at IS NOT NULL AND EXISTS (
                  SELECT 1 FROM hooks h
-                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $1))
+                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $1)
+                   AND (u.collection IN ('instances', 'realms') OR h.scope = 'account' OR h.collection = u.collection))
              ORDER BY u.due_at LIMIT 1",
         )
         .bind(ended_after.as_millisecond())

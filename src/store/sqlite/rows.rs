@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AccountId, Change, ChangeId, Collection, Entry, Instance, News, Observed, Realm, Resource, Seq, Subject,
+    AccountId, Change, ChangeId, Collection, Entry, Image, Instance, News, Observed, Realm, Resource, Seq, Snapshot,
+    Subject, Volume,
 };
 use crate::store::Error;
 
@@ -97,6 +98,9 @@ impl Cell<'_> {
         Ok(match collection {
             Collection::Instances => Resource::Instance(self.json::<Instance>(body)?),
             Collection::Realms => Resource::Realm(self.json::<Realm>(body)?),
+            Collection::Images => Resource::Image(self.json::<Image>(body)?),
+            Collection::StorageVolumes => Resource::Volume(self.json::<Volume>(body)?),
+            Collection::StorageSnapshots => Resource::Snapshot(self.json::<Snapshot>(body)?),
         })
     }
 }
@@ -115,6 +119,9 @@ pub(super) fn resource_body(resource: &Resource) -> String {
     match resource {
         Resource::Instance(instance) => json(instance),
         Resource::Realm(realm) => json(realm),
+        Resource::Image(image) => json(image),
+        Resource::Volume(volume) => json(volume),
+        Resource::Snapshot(snapshot) => json(snapshot),
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use tracker::drivers::{Abilities, Driver, Error, Kind};
-use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewInstance, Realm};
+use tracker::drivers::{
+    Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage,
+};
+use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
 
 /// Counts the calls that go to a backend, from 1, and fails those it was told to; a failed call does not reach the inner
 /// driver. Every method of the trait is passed on by name: a default one would slip past.
@@ -107,6 +109,18 @@ impl Driver for Faulty {
         self.call()?.images(login).await
     }
 
+    async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
+        self.call()?.images_by_id(login, ids).await
+    }
+
+    async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {
+        self.call()?.create_image(login, new).await
+    }
+
+    async fn destroy_image(&self, login: &Login, id: &str) -> Result<(), Error> {
+        self.call()?.destroy_image(login, id).await
+    }
+
     async fn image(&self, login: &Login, id: &str) -> Result<Option<Image>, Error> {
         self.call()?.image(login, id).await
     }
@@ -129,6 +143,34 @@ impl Driver for Faulty {
 
     async fn realm(&self, login: &Login, id: &str) -> Result<Option<Realm>, Error> {
         self.call()?.realm(login, id).await
+    }
+
+    fn keys(&self) -> Option<&dyn Keys> {
+        None
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
+        None
+    }
+
+    fn addresses(&self) -> Option<&dyn Addresses> {
+        None
+    }
+
+    fn firewalls(&self) -> Option<&dyn Firewalls> {
+        None
+    }
+
+    fn buckets(&self) -> Option<&dyn Buckets> {
+        None
+    }
+
+    fn metrics(&self) -> Option<&dyn Metrics> {
+        None
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
     }
 }
 

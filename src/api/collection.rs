@@ -1,0 +1,128 @@
+//! What all collections have in common: a list with filters, members, and hooks where there is something to track. A
+//! collection's own file says what it holds and how that is fetched and filtered, and adds what only it can do.
+
+use std::future::Future;
+
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+
+use super::call::Call;
+use super::error::Fault;
+use super::params::Params;
+use super::read::{Listing, Shown};
+use super::render::{Base, Document, List, Member, TrackingView};
+use super::tracking::{self, Done};
+use crate::drivers::{Abilities, Driver, Error};
+use crate::model::{Collection, Login, Resource, ResourceKind, Scope};
+
+/// The last change of the account that a list takes into account: who follows the feed after it misses nothing.
+const TRACKER_SEQ: HeaderName = HeaderName::from_static("tracker-seq");
+
+/// A kind of resource that has a collection of its own under `/api`.
+pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
+    /// As in paths, and the root of a list: `storage_volumes`.
+    const PLURAL: &'static str;
+    /// The name of a member: `storage_volume`.
+    const SINGULAR: &'static str;
+    /// Where the store may know it from.
+    const TRACKED: Option<Collection> = None;
+
+    /// Both representations.
+    type View<'a>: Document;
+
+    fn id(&self) -> &str;
+
+    fn view<'a>(&'a self, base: Base<'_>, tracking: Option<TrackingView>) -> Self::View<'a>;
+
+    /// All of them, or an error.
+    fn list(driver: &dyn Driver, login: &Login) -> impl Future<Output = Result<Vec<Self>, Error>> + Send;
+
+    /// `None`: the backend clearly does not have it.
+    fn one(driver: &dyn Driver, login: &Login, id: &str) -> impl Future<Output = Result<Option<Self>, Error>> + Send;
+
+    /// Whether it passes the filters of a list. `id` has been seen to.
+    fn passes(&self, _params: &Params) -> bool {
+        true
+    }
+
+    /// May be read without credentials.
+    fn is_open(_abilities: &Abilities) -> bool {
+        false
+    }
+
+    /// As the store keeps it; `None` for another kind, or one that is never kept.
+    fn of(_resource: Resource) -> Option<Self> {
+        None
+    }
+}
+
+pub(super) async fn list<T: Collected>(call: Call) -> Result<Response, Fault> {
+    let listing = listed::<T>(&call).await?;
+    Ok(answer(&call, &listing))
+}
+
+/// The list after its filters.
+pub(super) async fn listed<T: Collected>(call: &Call) -> Result<Listing<T>, Fault> {
+    let login = reader::<T>(call).await?;
+    let mut listing = match call.params.given("id") {
+        Some(id) => call.read_one::<T>(&login, id).await?,
+        None => call.read_list::<T>(&login).await?,
+    };
+    listing.members.retain(|shown| shown.resource.passes(&call.params));
+    Ok(listing)
+}
+
+pub(super) fn answer<T: Collected>(call: &Call, listing: &Listing<T>) -> Response {
+    let views = listing.members.iter().map(|shown| view(call, shown)).collect();
+    let mut response = call.ok(&List(T::PLURAL, views));
+    if let Some(seq) = listing.seq {
+        response.headers_mut().insert(TRACKER_SEQ, HeaderValue::from(seq.0));
+    }
+    response
+}
+
+pub(super) async fn show<T: Collected>(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
+    let login = reader::<T>(&call).await?;
+    let shown = call.read_one::<T>(&login, &id).await?.members.pop();
+    let shown = shown.ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
+    Ok(call.ok(&Member(T::SINGULAR, view(&call, &shown))))
+}
+
+/// Sets, replaces or removes the hook of a member.
+pub(super) async fn track<T: Collected + ResourceKind>(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
+    call.needs(T::PLURAL)?;
+    match tracking::put(&call, Scope::Member(T::COLLECTION, id.clone())).await? {
+        Done::Set(tracked) => {
+            let shown = tracking::tracked_members::<T>(&tracked).pop();
+            let shown = shown.ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
+            Ok(call.ok(&Member(T::SINGULAR, view(&call, &shown))))
+        }
+        Done::Removed(removed) => tracking::after_removal(removed, show::<T>(call, Path(id)).await),
+    }
+}
+
+/// Sets, replaces or removes the hook of all members, present and future.
+pub(super) async fn track_all<T: Collected + ResourceKind>(call: Call) -> Result<Response, Fault> {
+    call.needs(T::PLURAL)?;
+    match tracking::put(&call, Scope::Collection(T::COLLECTION)).await? {
+        Done::Set(tracked) => {
+            let members = tracking::tracked_members::<T>(&tracked);
+            Ok(answer(&call, &Listing { members, seq: Some(tracked.through) }))
+        }
+        Done::Removed(removed) => tracking::after_removal(removed, list::<T>(call).await),
+    }
+}
+
+pub(super) fn view<'a, T: Collected>(call: &Call, shown: &'a Shown<T>) -> T::View<'a> {
+    shown.resource.view(call.base(), shown.tracking.clone())
+}
+
+/// Who reads: somebody, or nobody where the driver knows the collection by heart.
+async fn reader<T: Collected>(call: &Call) -> Result<Login, Fault> {
+    call.needs(T::PLURAL)?;
+    if T::is_open(call.driver.abilities()) {
+        return Ok(call.login_or_nobody());
+    }
+    call.visitor().await
+}

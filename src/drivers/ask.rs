@@ -1,0 +1,59 @@
+//! Asking a driver for what can be tracked, whatever kind it is.
+
+use std::collections::BTreeSet;
+
+use super::{Driver, Error, Kind, Storage};
+use crate::model::{Collection, InstanceId, Login, Resource};
+
+/// Every member of the collection, or an error.
+///
+/// # Errors
+/// The driver's; [`Kind::Unsupported`] for a collection that it does not have.
+pub async fn list(driver: &dyn Driver, login: &Login, collection: Collection) -> Result<Vec<Resource>, Error> {
+    Ok(match collection {
+        Collection::Instances => resources(driver.instances(login).await?),
+        Collection::Realms => resources(driver.realms(login).await?),
+        Collection::Images => resources(driver.images(login).await?),
+        Collection::StorageVolumes => resources(storage(driver)?.volumes(login).await?),
+        Collection::StorageSnapshots => resources(storage(driver)?.snapshots(login).await?),
+    })
+}
+
+/// Those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
+///
+/// # Errors
+/// As [`list`].
+pub async fn look(
+    driver: &dyn Driver,
+    login: &Login,
+    collection: Collection,
+    ids: &BTreeSet<String>,
+) -> Result<Vec<Resource>, Error> {
+    Ok(match collection {
+        Collection::Instances => {
+            let ids = ids.iter().map(|id| InstanceId::from(id.as_str())).collect();
+            resources(driver.instances_by_id(login, &ids).await?)
+        }
+        // Few enough to list; no provider has a cheaper way to ask for some.
+        Collection::Realms => match ids.first() {
+            Some(id) if ids.len() == 1 => resources(driver.realm(login, id).await?.into_iter().collect()),
+            _ => resources(driver.realms(login).await?.into_iter().filter(|realm| ids.contains(&realm.id)).collect()),
+        },
+        Collection::Images => resources(driver.images_by_id(login, ids).await?),
+        Collection::StorageVolumes => resources(storage(driver)?.volumes_by_id(login, ids).await?),
+        Collection::StorageSnapshots => resources(storage(driver)?.snapshots_by_id(login, ids).await?),
+    })
+}
+
+fn storage(driver: &dyn Driver) -> Result<&dyn Storage, Error> {
+    driver.storage().ok_or_else(|| lacks(driver, "storage"))
+}
+
+/// This kind of cloud has nothing of the sort.
+pub fn lacks(driver: &dyn Driver, what: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("The driver {} has no {what}", driver.abilities().id))
+}
+
+fn resources<T: Into<Resource>>(members: Vec<T>) -> Vec<Resource> {
+    members.into_iter().map(Into::into).collect()
+}
