@@ -19,6 +19,11 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Whether none but these was sent.
+    pub(super) fn are_all_of(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|(key, _)| names.contains(&key.as_str()))
+    }
+
     /// As it was sent, also when empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
