@@ -214,13 +214,18 @@ impl Inner {
     /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a
     /// store that fails does not fail the request: the next look comes by itself.
     pub(super) async fn touched(&self, login: &Login, collection: Collection) {
-        self.api.reads.login_moved(&self.api.logins.digest(login).0);
-        if let Some(key) = self.cached_key(login) {
-            self.api.reads.account_moved(&key);
-        }
+        self.moved(login);
         let Some(account) = self.account_id(login).await else { return };
         if let Err(err) = self.api.tracking.touched(account, collection).await {
             warn!(account.id = %account, "The look after an action waits for its turn: {err}");
+        }
+    }
+
+    /// As [`Inner::touched`], of what nobody can track: the next read asks the backend.
+    pub(super) fn moved(&self, login: &Login) {
+        self.api.reads.login_moved(&self.api.logins.digest(login).0);
+        if let Some(key) = self.cached_key(login) {
+            self.api.reads.account_moved(&key);
         }
     }
 
