@@ -57,6 +57,11 @@ impl Params {
 
     /// The values of `firewalls1`, `firewalls2` … in the order of their numbers.
     pub(super) fn numbered(&self, stem: &str) -> Vec<&str> {
+        self.with_numbers(stem).into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// As [`Params::numbered`], each with its number.
+    pub(super) fn with_numbers(&self, stem: &str) -> Vec<(u32, &str)> {
         let number = |key: &str| key.strip_prefix(stem)?.parse::<u32>().ok();
         let mut found: Vec<_> = self
             .0
@@ -65,7 +70,7 @@ impl Params {
             .filter_map(|(key, value)| Some((number(key)?, value.as_str())))
             .collect();
         found.sort_by_key(|(number, _)| *number);
-        found.into_iter().map(|(_, value)| value).collect()
+        found
     }
 }
 
