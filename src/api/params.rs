@@ -19,6 +19,11 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// With these as well, for what the query and the form do not say.
+    pub(super) fn over(self, others: Vec<(String, String)>) -> Self {
+        Self(others.into_iter().chain(self.0).collect())
+    }
+
     /// As it was sent, also when empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -95,6 +100,8 @@ mod tests {
         check("z", None);
         assert_eq!(merged.given("e"), None);
         assert!(Params::parse("a&b&c", b"d", 3).is_err());
+        let over = params("a=1", "b=").over(["a", "b", "c"].map(|name| (name.to_owned(), "0".to_owned())).to_vec());
+        assert_eq!(["a", "b", "c"].map(|name| over.get(name)), [Some("1"), Some(""), Some("0")]);
     }
 
     #[test]
