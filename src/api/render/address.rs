@@ -57,7 +57,45 @@ mod tests {
         let base = Base("http://h/api");
         let free = PublicAddress { ip: "192.0.2.1".to_owned(), instance: None };
         let used = PublicAddress { ip: "2001:db8::1".to_owned(), instance: Some("inst1".to_owned()) };
-        insta::assert_snapshot!(both(&Member("address", AddressView::new(&free, base))), @"");
-        insta::assert_snapshot!(both(&List("addresses", vec![AddressView::new(&used, base)])), @"");
+        insta::assert_snapshot!(both(&Member("address", AddressView::new(&free, base))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <address href='http://h/api/addresses/192.0.2.1' id='192.0.2.1'>
+          <ip>192.0.2.1</ip>
+          <actions>
+            <link href='http://h/api/addresses/192.0.2.1' method='delete' rel='destroy' />
+            <link href='http://h/api/addresses/192.0.2.1/associate' method='post' rel='associate' />
+          </actions>
+        </address>
+        {
+          "address": {
+            "associated": false,
+            "href": "http://h/api/addresses/192.0.2.1",
+            "id": "192.0.2.1"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(both(&List("addresses", vec![AddressView::new(&used, base)])), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <addresses>
+          <address href='http://h/api/addresses/2001:db8::1' id='2001:db8::1'>
+            <ip>2001:db8::1</ip>
+            <actions>
+              <link href='http://h/api/addresses/2001:db8::1' method='delete' rel='destroy' />
+              <link href='http://h/api/addresses/2001:db8::1/disassociate' method='post' rel='disassociate' />
+            </actions>
+            <instance href='http://h/api/instances/inst1' id='inst1' />
+          </address>
+        </addresses>
+        {
+          "addresses": [
+            {
+              "associated": true,
+              "href": "http://h/api/addresses/2001:db8::1",
+              "id": "2001:db8::1",
+              "instance_id": "inst1"
+            }
+          ]
+        }
+        "#);
     }
 }

@@ -161,7 +161,128 @@ mod tests {
         };
         let bare = Firewall { owner: None, rules: Vec::new(), ..web.clone() };
         let base = Base("http://h/api");
-        insta::assert_snapshot!(both(&Member("firewall", FirewallView::new(&web, base))), @"");
-        insta::assert_snapshot!(both(&List("firewalls", vec![FirewallView::new(&bare, base)])), @"");
+        insta::assert_snapshot!(both(&Member("firewall", FirewallView::new(&web, base))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <firewall href='http://h/api/firewalls/sg-1' id='sg-1'>
+          <actions>
+            <link href='http://h/api/firewalls/sg-1' method='delete' rel='destroy' />
+            <link href='http://h/api/firewalls/sg-1/rules' method='post' rel='add_rule' />
+            <link href='http://h/api/firewalls/sg-1/rules' method='post' rel='update' />
+          </actions>
+          <name>web</name>
+          <description>&lt;open&gt; to all</description>
+          <owner_id>293787749884</owner_id>
+          <rules>
+            <rule href='http://h/api/firewalls/sg-1/293787749884~tcp~22~22~%40address%2Cipv4%2C0.0.0.0%2C0' id='293787749884~tcp~22~22~@address,ipv4,0.0.0.0,0'>
+              <actions>
+                <link href='http://h/api/firewalls/sg-1/293787749884~tcp~22~22~%40address%2Cipv4%2C0.0.0.0%2C0' method='delete' rel='destroy' />
+              </actions>
+              <allow_protocol>tcp</allow_protocol>
+              <port_from>22</port_from>
+              <port_to>22</port_to>
+              <direction>ingress</direction>
+              <rule_action></rule_action>
+              <log_rule></log_rule>
+              <sources>
+                <source address='0.0.0.0' family='ipv4' prefix='0' type='address' />
+              </sources>
+            </rule>
+            <rule href='http://h/api/firewalls/sg-1/all' id='all'>
+              <actions>
+                <link href='http://h/api/firewalls/sg-1/all' method='delete' rel='destroy' />
+              </actions>
+              <allow_protocol>-1</allow_protocol>
+              <port_from></port_from>
+              <port_to></port_to>
+              <direction>egress</direction>
+              <rule_action></rule_action>
+              <log_rule></log_rule>
+              <sources>
+                <source name='db' owner='7' type='group' />
+                <source name='lb' type='group' />
+              </sources>
+            </rule>
+          </rules>
+        </firewall>
+        {
+          "firewall": {
+            "description": "<open> to all",
+            "href": "http://h/api/firewalls/sg-1",
+            "id": "sg-1",
+            "name": "web",
+            "owner_id": "293787749884",
+            "rules": [
+              {
+                "allow_protocol": "tcp",
+                "direction": "ingress",
+                "href": "http://h/api/firewalls/sg-1/293787749884~tcp~22~22~%40address%2Cipv4%2C0.0.0.0%2C0",
+                "id": "293787749884~tcp~22~22~@address,ipv4,0.0.0.0,0",
+                "log_rule": null,
+                "port_from": "22",
+                "port_to": "22",
+                "rule_action": null,
+                "sources": [
+                  {
+                    "address": "0.0.0.0",
+                    "family": "ipv4",
+                    "prefix": "0",
+                    "type": "address"
+                  }
+                ]
+              },
+              {
+                "allow_protocol": "-1",
+                "direction": "egress",
+                "href": "http://h/api/firewalls/sg-1/all",
+                "id": "all",
+                "log_rule": null,
+                "port_from": null,
+                "port_to": null,
+                "rule_action": null,
+                "sources": [
+                  {
+                    "name": "db",
+                    "owner": "7",
+                    "type": "group"
+                  },
+                  {
+                    "name": "lb",
+                    "owner": null,
+                    "type": "group"
+                  }
+                ]
+              }
+            ]
+          }
+        }
+        "#);
+        insta::assert_snapshot!(both(&List("firewalls", vec![FirewallView::new(&bare, base)])), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <firewalls>
+          <firewall href='http://h/api/firewalls/sg-1' id='sg-1'>
+            <actions>
+              <link href='http://h/api/firewalls/sg-1' method='delete' rel='destroy' />
+              <link href='http://h/api/firewalls/sg-1/rules' method='post' rel='add_rule' />
+              <link href='http://h/api/firewalls/sg-1/rules' method='post' rel='update' />
+            </actions>
+            <name>web</name>
+            <description>&lt;open&gt; to all</description>
+            <owner_id></owner_id>
+            <rules></rules>
+          </firewall>
+        </firewalls>
+        {
+          "firewalls": [
+            {
+              "description": "<open> to all",
+              "href": "http://h/api/firewalls/sg-1",
+              "id": "sg-1",
+              "name": "web",
+              "owner_id": null,
+              "rules": []
+            }
+          ]
+        }
+        "#);
     }
 }

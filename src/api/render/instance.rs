@@ -293,6 +293,7 @@ mod tests {
             <link href='http://h/api/instances/i-7/reboot' method='post' rel='reboot' />
             <link href='http://h/api/instances/i-7/stop' method='post' rel='stop' />
             <link href='http://h/api/instances/i-7' method='delete' rel='destroy' />
+            <link href='http://h/api/images;instance_id=i-7' method='post' rel='create_image' />
           </actions>
           <launch_time>2013-04-17T10:00:00Z</launch_time>
           <public_addresses>
@@ -338,6 +339,7 @@ mod tests {
               "keyname": "alice-key"
             },
             "authentication_type": "key",
+            "create_image": true,
             "create_time": "2013-04-17T10:00:00Z",
             "firewalls": [
               {

@@ -83,9 +83,76 @@ mod tests {
             state: Some("ok".to_owned()),
         };
         let base = Base("http://h/api");
-        insta::assert_snapshot!(both(&Member("key", KeyView::made(&pair, base))), @"");
+        insta::assert_snapshot!(both(&Member("key", KeyView::made(&pair, base))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <key href='http://h/api/keys/alice' id='alice' type='key'>
+          <name>alice</name>
+          <actions>
+            <link href='http://h/api/keys/alice' method='delete' rel='destroy' />
+          </actions>
+          <fingerprint>9c:00</fingerprint>
+          <pem>-----BEGIN
+        &lt;&amp;&gt;
+        </pem>
+          <state></state>
+        </key>
+        {
+          "key": {
+            "credential_type": "key",
+            "fingerprint": "9c:00",
+            "href": "http://h/api/keys/alice",
+            "id": "alice",
+            "password": null,
+            "pem_rsa_key": "-----BEGIN\n<&>\n",
+            "state": null,
+            "username": null
+          }
+        }
+        "#);
         let all = List("keys", vec![KeyView::new(&pair, base), KeyView::made(&login, base)]);
-        insta::assert_snapshot!(both(&all), @"");
+        insta::assert_snapshot!(both(&all), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <keys>
+          <key href='http://h/api/keys/alice' id='alice' type='key'>
+            <name>alice</name>
+            <actions>
+              <link href='http://h/api/keys/alice' method='delete' rel='destroy' />
+            </actions>
+            <fingerprint>9c:00</fingerprint>
+            <state></state>
+          </key>
+          <key href='http://h/api/keys/opensesame' id='opensesame' type='password'>
+            <name>opensesame</name>
+            <actions>
+              <link href='http://h/api/keys/opensesame' method='delete' rel='destroy' />
+            </actions>
+            <username>root</username>
+            <password>a &amp; b</password>
+            <state>ok</state>
+          </key>
+        </keys>
+        {
+          "keys": [
+            {
+              "credential_type": "key",
+              "fingerprint": "9c:00",
+              "href": "http://h/api/keys/alice",
+              "id": "alice",
+              "password": null,
+              "state": null,
+              "username": null
+            },
+            {
+              "credential_type": "password",
+              "href": "http://h/api/keys/opensesame",
+              "id": "opensesame",
+              "password": "a & b",
+              "state": "ok",
+              "username": "root"
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]

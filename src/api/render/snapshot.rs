@@ -74,8 +74,57 @@ mod tests {
         let base = Base("http://h/api");
         let tracking = TrackingView { hook: Some("http://r/cb".to_owned()), ..TrackingView::default() };
         let one = Member("storage_snapshot", SnapshotView::new(&whole, base, Some(tracking)));
-        insta::assert_snapshot!(both(&one), @"");
+        insta::assert_snapshot!(both(&one), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <storage_snapshot href='http://h/api/storage_snapshots/snap1' id='snap1'>
+          <name>snap1</name>
+          <created>2009-07-30T14:35:11Z</created>
+          <state>COMPLETED</state>
+          <storage_volume href='http://h/api/storage_volumes/vol1' id='vol1' />
+          <tracking hook='http://r/cb' stale='false' />
+        </storage_snapshot>
+        {
+          "storage_snapshot": {
+            "created": "2009-07-30T14:35:11Z",
+            "description": "weekly",
+            "href": "http://h/api/storage_snapshots/snap1",
+            "id": "snap1",
+            "name": "before <the> change",
+            "state": "COMPLETED",
+            "storage_volume": {
+              "href": "http://h/api/storage_volumes/vol1",
+              "id": "vol1",
+              "rel": "storage_volume"
+            },
+            "tracking": {
+              "hook": "http://r/cb",
+              "stale": false
+            }
+          }
+        }
+        "#);
         let all = List("storage_snapshots", vec![SnapshotView::new(&bare, base, None)]);
-        insta::assert_snapshot!(both(&all), @"");
+        insta::assert_snapshot!(both(&all), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <storage_snapshots>
+          <storage_snapshot href='http://h/api/storage_snapshots/snap1' id='snap1'>
+            <name>snap1</name>
+            <state>COMPLETED</state>
+          </storage_snapshot>
+        </storage_snapshots>
+        {
+          "storage_snapshots": [
+            {
+              "created": null,
+              "description": null,
+              "href": "http://h/api/storage_snapshots/snap1",
+              "id": "snap1",
+              "name": null,
+              "state": "COMPLETED",
+              "storage_volume": null
+            }
+          ]
+        }
+        "#);
     }
 }

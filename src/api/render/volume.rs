@@ -160,9 +160,102 @@ mod tests {
         };
         let tracking = TrackingView { hook: Some("http://r/cb".to_owned()), ..TrackingView::default() };
         let one = free();
-        insta::assert_snapshot!(both(&Member("storage_volume", VolumeView::new(&one, base, None))), @"");
+        insta::assert_snapshot!(both(&Member("storage_volume", VolumeView::new(&one, base, None))), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <storage_volume href='http://h/api/storage_volumes/vol1' id='vol1'>
+          <created>Thu Jul 30 14:35:11 UTC 2009</created>
+          <capacity unit='GB'>1</capacity>
+          <name>vol1</name>
+          <realm href='http://h/api/realms/us' id='us' />
+          <realm_id>us</realm_id>
+          <state>AVAILABLE</state>
+          <actions>
+            <link href='http://h/api/storage_volumes/vol1/attach' method='post' rel='attach' />
+            <link href='http://h/api/storage_volumes/vol1/destroy' method='post' rel='destroy' />
+          </actions>
+        </storage_volume>
+        {
+          "storage_volume": {
+            "actions": [
+              {
+                "href": "http://h/api/storage_volumes/vol1/attach",
+                "rel": "attach"
+              },
+              {
+                "href": "http://h/api/storage_volumes/vol1/destroy",
+                "rel": "destroy"
+              }
+            ],
+            "capacity": "1",
+            "created": "Thu Jul 30 14:35:11 UTC 2009",
+            "description": null,
+            "device": null,
+            "href": "http://h/api/storage_volumes/vol1",
+            "id": "vol1",
+            "instance": {},
+            "kind": null,
+            "name": null,
+            "realm": {
+              "href": "http://h/api/realms/us",
+              "id": "us",
+              "rel": "realm"
+            },
+            "state": "AVAILABLE"
+          }
+        }
+        "#);
         let all = List("storage_volumes", vec![VolumeView::new(&used, base, Some(tracking))]);
-        insta::assert_snapshot!(both(&all), @"");
+        insta::assert_snapshot!(both(&all), @r#"
+        <?xml version='1.0' encoding='utf-8' ?>
+        <storage_volumes>
+          <storage_volume href='http://h/api/storage_volumes/vol1' id='vol1'>
+            <capacity unit='GB'>1</capacity>
+            <kind>gp3</kind>
+            <name>A &amp; B</name>
+            <device>/dev/sda1</device>
+            <state>IN-USE</state>
+            <mount>
+              <instance href='http://h/api/instances/inst1' id='inst1' />
+              <device name='/dev/sda1' />
+            </mount>
+            <actions>
+              <link href='http://h/api/storage_volumes/vol1/detach' method='post' rel='detach' />
+            </actions>
+            <tracking hook='http://r/cb' stale='false' />
+          </storage_volume>
+        </storage_volumes>
+        {
+          "storage_volumes": [
+            {
+              "actions": [
+                {
+                  "href": "http://h/api/storage_volumes/vol1/detach",
+                  "rel": "detach"
+                }
+              ],
+              "capacity": "1",
+              "created": null,
+              "description": "logs",
+              "device": "/dev/sda1",
+              "href": "http://h/api/storage_volumes/vol1",
+              "id": "vol1",
+              "instance": {
+                "href": "http://h/api/instances/inst1",
+                "id": "inst1",
+                "rel": "instance"
+              },
+              "kind": "gp3",
+              "name": "A & B",
+              "realm": {},
+              "state": "IN-USE",
+              "tracking": {
+                "hook": "http://r/cb",
+                "stale": false
+              }
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]
