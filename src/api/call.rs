@@ -173,16 +173,16 @@ impl Inner {
         })
     }
 
-    /// Whose login it is, as the backend said not long ago.
-    pub(super) fn cached_key(&self, login: &Login) -> Option<AccountKey> {
-        let identity = self.api.logins.identity(self.api.logins.digest(login), self.api.clock.now())?;
+    /// Whose login it is, if the backend ever said so. For what is kept of the account, not to let anybody in.
+    pub(super) fn owner(&self, login: &Login) -> Option<AccountKey> {
+        let identity = self.api.logins.owner(self.api.logins.digest(login))?;
         let provider = self.provider_name().ok()?;
         Some(AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() })
     }
 
     /// The account behind a login, without asking the backend. `None`: nothing was ever tracked there, as far as we know.
     pub(super) async fn account_id(&self, login: &Login) -> Option<AccountId> {
-        let Some(key) = self.cached_key(login) else { return Some(self.stored_account(login).await?.id) };
+        let Some(key) = self.owner(login) else { return Some(self.stored_account(login).await?.id) };
         self.api.store.find_account(&key).await.unwrap_or_else(|err| {
             warn!("The store was asked for an account and failed: {err}");
             None
@@ -209,6 +209,14 @@ impl Inner {
         let location = HeaderValue::try_from(href).expect("hrefs are escaped and the host was checked");
         response.headers_mut().insert(header::LOCATION, location);
         response
+    }
+
+    /// What was read of the account before is out of date.
+    pub(super) fn moved(&self, login: &Login) {
+        self.api.reads.login_moved(&self.api.logins.digest(login).0);
+        if let Some(key) = self.owner(login) {
+            self.api.reads.account_moved(&key);
+        }
     }
 
     /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a

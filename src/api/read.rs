@@ -99,11 +99,9 @@ impl Call {
     /// Whose login it is, as far as can be known without asking; for a list that the feed may be followed after, the backend
     /// is asked as well.
     async fn account_key<T: Collected>(&self, login: &Login, is_list: bool) -> Result<Option<AccountKey>, Fault> {
-        if T::TRACKED.is_none() {
-            return Ok(self.cached_key(login));
-        }
-        if let Some(key) = self.cached_key(login) {
-            return Ok(Some(key));
+        let owner = self.owner(login);
+        if owner.is_some() || T::TRACKED.is_none() {
+            return Ok(owner);
         }
         if let Some(account) = self.stored_account(login).await {
             return Ok(Some(account.key));
