@@ -229,14 +229,6 @@ impl Inner {
         }
     }
 
-    /// As [`Inner::touched`], of what nobody can track: the next read asks the backend.
-    pub(super) fn moved(&self, login: &Login) {
-        self.api.reads.login_moved(&self.api.logins.digest(login).0);
-        if let Some(key) = self.cached_key(login) {
-            self.api.reads.account_moved(&key);
-        }
-    }
-
     pub(super) fn ok(&self, document: &impl Document) -> Response {
         self.answer(StatusCode::OK, document)
     }
