@@ -5,12 +5,15 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use jiff::Timestamp;
 use md5::{Digest as _, Md5};
 use tracing::warn;
 
@@ -47,6 +50,29 @@ pub(super) struct Inner {
     pub(super) peer: Option<IpAddr>,
     /// `None` outside of [`super::serve`].
     pub(super) wire: Option<Wire>,
+    pub(super) backend: BackendTime,
+}
+
+/// How long a request waited for the backend, all its calls together.
+#[derive(Default)]
+pub(super) struct BackendTime {
+    calls: AtomicU32,
+    micros: AtomicU64,
+}
+
+impl BackendTime {
+    fn add(&self, from: Timestamp, to: Timestamp) {
+        // A clock that jumped back measures nothing.
+        let micros = u64::try_from(to.duration_since(from).as_micros()).unwrap_or(0);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// `None`: it was not asked.
+    pub(super) fn spent(&self) -> Option<Duration> {
+        let asked = self.calls.load(Ordering::Relaxed) > 0;
+        asked.then(|| Duration::from_micros(self.micros.load(Ordering::Relaxed)))
+    }
 }
 
 impl Deref for Call {
@@ -157,7 +183,9 @@ impl Inner {
         login: &Login,
         call: impl Future<Output = Result<T, drivers::Error>>,
     ) -> Result<T, drivers::Error> {
+        let asked_at = self.api.clock.now();
         let answer = call.await;
+        self.backend.add(asked_at, self.api.clock.now());
         if let Err(drivers::Error { kind: Kind::Denied, .. }) = answer {
             self.api.logins.refused(login, self.peer);
         }

@@ -209,6 +209,10 @@ async fn many_who_ask_at_once_cost_one_call() {
     for asked in asked.collect::<Vec<_>>() {
         assert_eq!(asked.await.unwrap(), 200);
     }
+    let list = world.raw().get("/api/instances").await;
+    let given_again = world.raw().get("/api/instances").await;
+    // The clock of a test stands still.
+    assert_eq!((list.header("x-backend-runtime"), given_again.header("x-backend-runtime")), (Some("0.000000"), None));
     assert_eq!(calls(&world, MockCall::Look), 1);
     world.clock.advance(Duration::from_secs(5));
     world.end().await;
