@@ -145,7 +145,10 @@ async fn b09_b10_there_are_features_and_each_has_a_name() {
     let names = features(&api);
     assert!(!names.is_empty() && names.iter().all(|name| !name.is_empty()), "{names:?}");
     let of = |rel: &str| features(api.children.iter().find(|link| link.attribute("rel") == Some(rel)).unwrap());
-    assert_eq!(of("instances"), ["realm_filter", "user_name", "state_tracking", "state_tracking"]);
+    assert_eq!(
+        of("instances"),
+        ["realm_filter", "user_name", "authentication_key", "metrics", "state_tracking", "state_tracking"]
+    );
     assert_eq!(of("realms"), ["state_tracking"]);
     world.end().await;
 }
@@ -162,7 +165,8 @@ async fn b11_b12_json_by_accept_and_by_format() {
         let links = json["api"]["links"].as_array().unwrap();
         let instances = links.iter().find(|link| link["rel"] == "instances").unwrap();
         let names: Vec<_> = instances["features"].as_array().unwrap().iter().map(|group| &group[0]["name"]).collect();
-        assert_eq!(names, ["realm_filter", "user_name", "state_tracking"], "a feature in two operations is one group");
+        let expected = ["realm_filter", "user_name", "authentication_key", "metrics", "state_tracking"];
+        assert_eq!(names, expected, "a feature in two operations is one group");
     }
     let xml = raw.ask("GET", "/api?format=xml", &[JSON]).await;
     assert_eq!(xml.header("content-type"), Some("application/xml"));
