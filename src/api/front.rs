@@ -108,6 +108,8 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     let body = read(body, settings.body_bytes_max, Duration::from_millis(settings.body_ms)).await?;
     let method = override_method(method, &headers, &body);
     let params = Params::parse(query, &body, settings.params_max)?;
+    // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
+    let params = if method == Method::POST { params.over(target.params) } else { params };
 
     let call = Call::from(Inner {
         api: api.clone(),
