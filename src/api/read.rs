@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::call::{Call, Rendered, says_nothing};
 use super::collection::Collected;
-use super::error::{Fault, Problem};
+use super::error::Fault;
 use super::negotiate::Format;
 use super::render::TrackingView;
 use crate::drivers;
@@ -113,7 +113,7 @@ impl Call {
         if let Some(read) = fresh {
             return Ok(Source::Lately(Lately(read)));
         }
-        let account = self.account_key::<T>(login, id.is_none()).await?;
+        let account = self.account_key::<T>(login).await;
         let asking = self.clone().fetch::<T>(login.clone(), account.clone(), id.map(str::to_owned));
         let err = match reads.read(what(id), now, account, asking).await {
             Ok(read) => return Ok(Source::Lately(Lately(read))),
@@ -161,52 +161,59 @@ impl Call {
         page
     }
 
-    /// Whose login it is, as far as can be known without asking; for a list that the feed may be followed after, the backend
-    /// is asked as well.
-    async fn account_key<T: Collected>(&self, login: &Login, is_list: bool) -> Result<Option<AccountKey>, Fault> {
+    /// Whose login it is, as far as can be known without asking.
+    async fn account_key<T: Collected>(&self, login: &Login) -> Option<AccountKey> {
         let owner = self.owner(login);
         if owner.is_some() || T::TRACKED.is_none() {
-            return Ok(owner);
+            return owner;
         }
-        if let Some(account) = self.stored_account(login).await {
-            return Ok(Some(account.key));
-        }
-        if !is_list {
-            return Ok(None);
-        }
-        match self.caller().await {
-            Ok(caller) => Ok(Some(caller.key)),
-            // What the list itself fails with says more than this.
-            Err(fault) if fault.problem == Problem::Unauthorized => Err(fault),
-            Err(_) => Ok(None),
-        }
+        Some(self.stored_account(login).await?.key)
     }
 
     /// Owned, as others may join it.
     async fn fetch<T: Collected>(
         self,
         login: Login,
-        account: Option<AccountKey>,
+        mut account: Option<AccountKey>,
         id: Option<String>,
     ) -> Result<Read<Found<T>>, drivers::Error> {
+        let driver = self.driver.as_ref();
+        if T::TRACKED.is_some() && account.is_none() && id.is_none() {
+            let asked_at = self.api.clock.now();
+            // The feed can be followed after a list, so whose list it is matters; nobody should wait longer for that.
+            let (members, caller) = tokio::join!(self.ask(&login, T::list(driver, &login)), self.caller());
+            let members = members?;
+            account = caller.ok().map(|caller| caller.key);
+            let seq = match &account {
+                Some(key) => self.nothing_logged(key).await,
+                None => None,
+            };
+            // Something may have been logged before this list was asked for, or after: then ask for another.
+            if account.is_none() || seq.is_some() {
+                return Ok(self.found(asked_at, members, seq, Vec::new()));
+            }
+        }
         let (seq, hooks) = match (T::TRACKED, account) {
             (Some(_), Some(key)) => self.log_and_hooks(&key).await,
             _ => (None, Vec::new()),
         };
         let asked_at = self.api.clock.now();
-        let driver = self.driver.as_ref();
         let members = match &id {
             None => self.ask(&login, T::list(driver, &login)).await?,
             Some(id) => self.ask(&login, T::one(driver, &login, id)).await?.into_iter().collect(),
         };
+        Ok(self.found(asked_at, members, seq, hooks))
+    }
+
+    fn found<T>(&self, asked_at: Timestamp, members: Vec<T>, seq: Option<Seq>, hooks: Vec<Watch>) -> Read<Found<T>> {
         let answered_at = self.api.clock.now();
         let count = members.len();
-        Ok(Read {
-            asked_at,
-            answered_at,
-            members: count,
-            found: Found { members, seq, hooks, pages: Mutex::default() },
-        })
+        Read { asked_at, answered_at, members: count, found: Found { members, seq, hooks, pages: Mutex::default() } }
+    }
+
+    /// The beginning of the log, if nothing was ever tracked in the account.
+    async fn nothing_logged(&self, key: &AccountKey) -> Option<Seq> {
+        matches!(self.api.store.find_account(key).await, Ok(None)).then_some(Seq(0))
     }
 
     /// A read must not fail for the store's sake: what it cannot say is left out.
