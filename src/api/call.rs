@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -270,17 +270,40 @@ pub(super) fn says_nothing(kind: Kind) -> bool {
     }
 }
 
-/// A body with its type; 200 and 201 also with its digest, as caches and suites expect.
+/// A body, and its digest in hex, as caches and suites expect.
+#[derive(Clone, Debug)]
+pub(super) struct Rendered {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+impl Rendered {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        let tag = HeaderValue::try_from(hex(&Md5::digest(&bytes))).expect("hex digits make a header");
+        Self { bytes: bytes.into(), tag }
+    }
+
+    pub(super) fn response(self, status: StatusCode, format: Format) -> Response {
+        let mut response = bare(status, self.bytes, format);
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.tag);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
+        response
+    }
+}
+
+/// A body with its type; 200 and 201 also with its digest.
 pub(super) fn body(status: StatusCode, bytes: Vec<u8>, format: Format) -> Response {
-    let tag = matches!(status, StatusCode::OK | StatusCode::CREATED).then(|| hex(&Md5::digest(&bytes)));
+    if matches!(status, StatusCode::OK | StatusCode::CREATED) {
+        return Rendered::new(bytes).response(status, format);
+    }
+    bare(status, bytes.into(), format)
+}
+
+fn bare(status: StatusCode, bytes: Bytes, format: Format) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if let Some(tag) = tag {
-        headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("hex digits make a header"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
-    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response
 }
 

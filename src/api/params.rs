@@ -19,6 +19,11 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Whether none but these was sent.
+    pub(super) fn are_all_of(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|(key, _)| names.contains(&key.as_str()))
+    }
+
     /// With these as well, for what the query and the form do not say.
     pub(super) fn over(self, others: Vec<(String, String)>) -> Self {
         Self(others.into_iter().chain(self.0).collect())

@@ -2,14 +2,15 @@
 //! cannot be asked. To Conductor a 5xx means that the machine has vanished, so a known machine is shown as last seen
 //! instead.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::call::{Call, says_nothing};
+use super::call::{Call, Rendered, says_nothing};
 use super::collection::Collected;
 use super::error::{Fault, Problem};
+use super::negotiate::Format;
 use super::render::TrackingView;
 use crate::drivers;
 use crate::model::{AccountKey, Collection, Hook, Known, KnownResource, Login, Scope, Seq, Subscriber};
@@ -38,7 +39,38 @@ struct Found<T> {
     /// The account's last change *before* the backend was asked: whatever is recorded later is in here or is still to come.
     seq: Option<Seq>,
     hooks: Vec<Watch>,
+    /// The whole of it as it was answered, for those who ask the same way. At most [`PAGES_MAX`].
+    pages: Mutex<Vec<(Asked, Page)>>,
 }
+
+/// Ways of asking for one list whose answers are kept: two representations, behind one or two names of the host.
+const PAGES_MAX: usize = 4;
+
+/// What an answer depends on beside what was read.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    format: Format,
+    base: String,
+    subscriber: Option<String>,
+}
+
+/// A list, rendered.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) body: Rendered,
+    pub(super) seq: Option<Seq>,
+}
+
+/// Where a read came from.
+pub(super) enum Source<T> {
+    /// From the backend, now or lately.
+    Lately(Lately<T>),
+    /// What was last seen, in place of a backend that cannot be asked.
+    LastSeen(Listing<T>),
+}
+
+/// A read from the backend; cheap to hold, however long the list.
+pub(super) struct Lately<T>(Arc<Read<Found<T>>>);
 
 /// What a hook is to readers: nothing secret.
 #[derive(Debug)]
@@ -60,6 +92,14 @@ impl Call {
     }
 
     async fn read<T: Collected>(&self, login: &Login, id: Option<&str>) -> Result<Listing<T>, Fault> {
+        Ok(match self.source(login, id).await? {
+            Source::Lately(Lately(read)) => self.show(&read, id, false),
+            Source::LastSeen(listing) => listing,
+        })
+    }
+
+    /// All of a collection, or one member of it, wherever it can be had.
+    pub(super) async fn source<T: Collected>(&self, login: &Login, id: Option<&str>) -> Result<Source<T>, Fault> {
         let now = self.api.clock.now();
         let what = |id: Option<&str>| What {
             login: self.api.logins.digest(login).0,
@@ -71,12 +111,12 @@ impl Call {
         let listed = || reads.fresh::<Found<T>>(&what(None), now).filter(|read| id.is_none() || has(read, id));
         let fresh = id.and_then(|_| reads.fresh(&what(id), now)).or_else(listed);
         if let Some(read) = fresh {
-            return Ok(self.show(&read, id, false).await);
+            return Ok(Source::Lately(Lately(read)));
         }
         let account = self.account_key::<T>(login, id.is_none()).await?;
         let asking = self.clone().fetch::<T>(login.clone(), account.clone(), id.map(str::to_owned));
         let err = match reads.read(what(id), now, account, asking).await {
-            Ok(read) => return Ok(self.show(&read, id, false).await),
+            Ok(read) => return Ok(Source::Lately(Lately(read))),
             Err(err) => err,
         };
         if !says_nothing(err.kind) {
@@ -88,12 +128,37 @@ impl Call {
             .filter(|read| self.is_fresh_enough(read.answered_at, now))
             .max_by_key(|read| read.answered_at);
         let stored = self.stored::<T>(login, id, now).await;
-        match (lately, stored) {
-            (Some(read), Some((seen_at, listing))) if seen_at >= read.answered_at => Ok(listing),
-            (Some(read), _) => Ok(self.show(&read, id, true).await),
-            (None, Some((_, listing))) => Ok(listing),
-            (None, None) => Err(err.into()),
+        let last_seen = match (lately, stored) {
+            (Some(read), Some((seen_at, listing))) if seen_at >= read.answered_at => listing,
+            (Some(read), _) => self.show(&read, id, true),
+            (None, Some((_, listing))) => listing,
+            (None, None) => return Err(err.into()),
+        };
+        Ok(Source::LastSeen(last_seen))
+    }
+
+    /// The whole list as an answer: as it was given before to one who asked the same way, or made now by `make`.
+    pub(super) fn page<T: Collected>(
+        &self,
+        Lately(read): &Lately<T>,
+        make: impl FnOnce(&Listing<T>) -> Rendered,
+    ) -> Page {
+        let asked = Asked {
+            format: self.format,
+            base: self.base.clone(),
+            subscriber: self.params.given("subscriber").map(str::to_owned),
+        };
+        let pages = || read.found.pages.lock().expect("nobody panics while holding pages");
+        if let Some((_, page)) = pages().iter().find(|(before, _)| *before == asked) {
+            return page.clone();
         }
+        let listing = self.show(read, None, false);
+        let page = Page { body: make(&listing), seq: listing.seq };
+        let mut pages = pages();
+        if pages.len() < PAGES_MAX {
+            pages.push((asked, page.clone()));
+        }
+        page
     }
 
     /// Whose login it is, as far as can be known without asking; for a list that the feed may be followed after, the backend
@@ -136,7 +201,12 @@ impl Call {
         };
         let answered_at = self.api.clock.now();
         let count = members.len();
-        Ok(Read { asked_at, answered_at, members: count, found: Found { members, seq, hooks } })
+        Ok(Read {
+            asked_at,
+            answered_at,
+            members: count,
+            found: Found { members, seq, hooks, pages: Mutex::default() },
+        })
     }
 
     /// A read must not fail for the store's sake: what it cannot say is left out.
@@ -153,8 +223,8 @@ impl Call {
         })
     }
 
-    async fn show<T: Collected>(&self, read: &Arc<Read<Found<T>>>, id: Option<&str>, stale: bool) -> Listing<T> {
-        let Found { members, seq, hooks } = &read.found;
+    fn show<T: Collected>(&self, read: &Arc<Read<Found<T>>>, id: Option<&str>, stale: bool) -> Listing<T> {
+        let Found { members, seq, hooks, pages: _ } = &read.found;
         let mut shown = Vec::with_capacity(if id.is_some() { 1 } else { members.len() });
         for resource in members.iter().filter(|resource| id.is_none_or(|id| resource.id() == id)) {
             let hook = T::TRACKED.and_then(|collection| self.hook_of(hooks, collection, resource.id()));

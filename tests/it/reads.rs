@@ -217,3 +217,33 @@ async fn many_who_ask_at_once_cost_one_call() {
     world.clock.advance(Duration::from_secs(5));
     world.end().await;
 }
+
+#[tokio::test]
+async fn who_asks_in_another_way_gets_an_answer_of_his_own() {
+    let world = World::reference(|_| {}).await;
+    assert_eq!(world.put_hook("instances", "feed", &[("subscriber", "ci")]).await.status, StatusCode::OK);
+    let raw = world.raw();
+    for _ in 0..2 {
+        let xml = raw.get("/api/instances").await;
+        assert_eq!((xml.xml().children.len(), xml.xml().all("tracking").len()), (4, 0));
+        assert!(xml.body.contains("href='http://localhost:3001/api/instances/inst1'"), "{xml:?}");
+        let json = raw.get("/api/instances?format=json").await;
+        assert_eq!(json.json()["instances"].as_array().unwrap().len(), 4);
+        assert_ne!(json.header("etag"), xml.header("etag"));
+        assert_eq!(raw.get("/api/instances?subscriber=ci").await.xml().all("tracking").len(), 4);
+        assert_eq!(raw.get("/api/instances?realm_id=eu").await.xml().children.len(), 1);
+        assert_eq!(raw.get("/api/instances?id=inst1").await.xml().children.len(), 1);
+        let elsewhere = raw.ask("GET", "/api/instances", &[GOOD, ("X-Forwarded-Host", "tracker.example")]).await;
+        assert!(elsewhere.body.contains("href='http://tracker.example/api/instances/inst1'"), "{elsewhere:?}");
+        let matrix = raw.get("/api;driver=mock/instances").await;
+        assert!(matrix.body.contains("/api;driver=mock/instances/inst1'"), "{matrix:?}");
+    }
+    // More ways than are kept.
+    for host in 0..10 {
+        let (host, wanted) = (format!("h{host}"), format!("href='http://h{host}/api/instances/inst1'"));
+        let answer = raw.ask("GET", "/api/instances", &[GOOD, ("X-Forwarded-Host", &host)]).await;
+        assert!(answer.body.contains(&wanted), "{answer:?}");
+    }
+    assert_eq!(calls(&world, MockCall::Instances), 2, "for the PUT, and for everybody who read");
+    world.end().await;
+}
