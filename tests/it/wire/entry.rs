@@ -96,7 +96,19 @@ async fn b06_b07_b08_links_have_a_rel_and_an_absolute_href_that_leads_somewhere(
         assert_eq!(world.raw().get(href.strip_prefix(ORIGIN).unwrap()).await.status, 200, "{href}");
     }
     let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
-    let served = ["changes", "drivers", "hardware_profiles", "images", "instance_states", "instances", "realms"];
+    let served = [
+        "addresses",
+        "changes",
+        "drivers",
+        "hardware_profiles",
+        "images",
+        "instance_states",
+        "instances",
+        "keys",
+        "realms",
+        "storage_snapshots",
+        "storage_volumes",
+    ];
     assert_eq!(rels, served);
     world.end().await;
 }
@@ -341,11 +353,11 @@ async fn hrefs_follow_forwarding_headers_or_settings() {
     let world = reference().await;
     let headers = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "tracker.example")];
     let api = world.raw().ask("GET", "/api", &headers).await.xml();
-    assert_eq!(api.children[0].attribute("href"), Some("https://tracker.example/api/changes"));
+    assert_eq!(api.children[0].attribute("href"), Some("https://tracker.example/api/addresses"));
     world.end().await;
     let world = World::reference(|api| api.public_url = "https://t.example/".to_owned()).await;
     let api = world.raw().ask("GET", "/api", &headers).await.xml();
-    assert_eq!(api.children[0].attribute("href"), Some("https://t.example/api/changes"));
+    assert_eq!(api.children[0].attribute("href"), Some("https://t.example/api/addresses"));
     world.end().await;
 }
 

@@ -70,15 +70,16 @@ async fn i06_t13_one_list_of_public_and_one_of_private_addresses_each_with_type_
 #[tokio::test]
 async fn i07_t11_lists_and_state_are_there_when_there_is_nothing_in_them() {
     let world = reference().await;
-    world.provider.set_addresses("inst2", &[]);
-    world.provider.set_state("inst2", "PENDING");
-    let bare = world.raw().get("/api/instances/inst2").await.xml();
+    // Of this one no image can be made, whatever its state.
+    world.provider.set_addresses("inst3", &[]);
+    world.provider.set_state("inst3", "PENDING");
+    let bare = world.raw().get("/api/instances/inst3").await.xml();
     for element in ["public_addresses", "actions", "storage_volumes"] {
         assert!(bare.only(element).children.is_empty(), "{element} of {bare:?}");
     }
     assert_eq!(bare.only("private_addresses").children.len(), 0);
     assert_eq!(bare.only("state").text, "PENDING");
-    let json = world.raw().ask("GET", "/api/instances/inst2", &[GOOD, JSON]).await.json();
+    let json = world.raw().ask("GET", "/api/instances/inst3", &[GOOD, JSON]).await.json();
     for list in ["public_addresses", "private_addresses", "actions", "storage_volumes"] {
         assert_eq!(json["instance"][list], serde_json::json!([]), "{list}");
     }
@@ -97,14 +98,19 @@ async fn i08_every_action_has_an_absolute_href_a_method_and_a_rel() {
         for link in &member.child("actions").children {
             let [href, method, rel] = ["href", "method", "rel"].map(|key| link.attribute(key).unwrap());
             let own = member.attribute("href").unwrap();
-            let expected = if rel == "destroy" { own.to_owned() } else { format!("{own}/{rel}") };
+            let expected = match rel {
+                "create_image" => format!("{ORIGIN}/api/images;instance_id={}", member.attribute("id").unwrap()),
+                "destroy" => own.to_owned(),
+                rel => format!("{own}/{rel}"),
+            };
             assert_eq!((link.name.as_str(), href), ("link", expected.as_str()));
             shown.push(format!("{method} {rel}"));
         }
     }
-    let running = ["post reboot", "post stop"];
-    let stopped = ["post start", "delete destroy"];
-    assert_eq!(shown, [&running[..], &running, &stopped, &running].concat());
+    let running = ["post reboot", "post stop", "post create_image"];
+    let stopped = ["post start", "delete destroy", "post create_image"];
+    // Of the last no image can be made.
+    assert_eq!(shown, [&running[..], &running, &stopped, &running[..2]].concat());
     world.end().await;
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ORIGIN, reference};
 use crate::support::raw::{BAD, GOOD, JSON, Node, Raw};
+use crate::support::world::minutes;
 
 /// The path behind a volume's link; all take a POST.
 fn link(volume: &Node, rel: &str) -> String {
@@ -225,7 +226,8 @@ async fn volumes_and_snapshots_are_tracked_and_what_an_action_does_is_told_at_on
 
     raw.ask("POST", "/api/storage_volumes/vol1/detach", &[GOOD]).await;
     raw.ask("DELETE", "/api/storage_snapshots/snap1", &[GOOD]).await;
-    world.poll().await;
+    // That it is gone takes a second look.
+    world.live(minutes(2)).await;
     let told = world.feed_of_the_store().await;
     assert!(told.contains(&"vol1 IN-USE -> AVAILABLE".to_owned()), "{told:?}");
     assert!(told.contains(&"snap1 COMPLETED -> gone".to_owned()), "{told:?}");
