@@ -14,10 +14,11 @@ mod firewalls;
 mod hooks;
 mod instances;
 mod keys;
-mod members;
 mod rubbish;
 mod stale;
 mod storage;
+mod suites;
+mod traps;
 
 use crate::support::receiver::Reply;
 use crate::support::world::World;
