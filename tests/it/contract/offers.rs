@@ -459,6 +459,12 @@ async fn a_volume_is_made_of_a_snapshot(offers: Offers) {
         let id = storage.create_volume(login, &new).await.unwrap().id;
         assert_eq!(offers.settled_volume(storage, &id).await.capacity, expected);
     };
+    let lost = NewVolume { snapshot: Some(offers.nobody.snapshot.to_owned()), ..NewVolume::default() };
+    assert_eq!(
+        storage.create_volume(login, &lost).await.unwrap_err().kind,
+        Kind::Invalid,
+        "as with an instance's image"
+    );
     check(None, "2").await;
     check(Some("5"), "5").await;
 }
@@ -471,10 +477,6 @@ async fn an_address_leads_to_one_instance_at_a_time(offers: Offers) {
     let made = addresses.create_address(login).await.unwrap();
     assert!(!before["addresses"].contains(&made.ip) && made.instance.is_none(), "{made:?}");
     let leads_to = async || addresses.address(login, &made.ip).await.unwrap().expect("there").instance;
-    let shows = async |id| {
-        let shown = offers.subject.look(id).await.expect("there");
-        shown.public_addresses.iter().any(|address| address.text == made.ip)
-    };
     assert_eq!(leads_to().await, None);
     assert_eq!(addresses.disassociate(login, &made.ip).await.unwrap_err().kind, Kind::Conflict);
     let lost = addresses.associate(login, &made.ip, offers.nobody.instance).await;
@@ -482,14 +484,12 @@ async fn an_address_leads_to_one_instance_at_a_time(offers: Offers) {
 
     addresses.associate(login, &made.ip, one.as_str()).await.unwrap();
     assert_eq!(leads_to().await.as_deref(), Some(one.as_str()));
-    assert!(shows(&one).await && !shows(&other).await);
     assert_eq!(addresses.associate(login, &made.ip, other.as_str()).await.unwrap_err().kind, Kind::Conflict);
     assert_eq!(addresses.destroy_address(login, &made.ip).await.unwrap_err().kind, Kind::Conflict);
     assert_eq!(leads_to().await.as_deref(), Some(one.as_str()), "as it was");
 
     addresses.disassociate(login, &made.ip).await.unwrap();
     assert_eq!(leads_to().await, None);
-    assert!(!shows(&one).await);
     addresses.destroy_address(login, &made.ip).await.unwrap();
     assert_eq!(addresses.address(login, &made.ip).await.unwrap(), None);
     assert_eq!(offers.all().await, before);

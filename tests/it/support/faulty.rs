@@ -249,7 +249,7 @@ mod tests {
         let faulty = Faulty::new(Arc::new(Mock::of(cloud.clone()))).fail_from(1, Kind::TimedOut);
         let nobody = offers::MOCKS_NOBODY;
         let outcomes = calls::all(&faulty, &login(), &nobody).await;
-        assert_eq!(outcomes.len(), 49, "whoever adds a method adds a call of it: {outcomes:?}");
+        assert_eq!(outcomes.len(), 48, "whoever adds a method adds a call of it: {outcomes:?}");
         for (call, error) in &outcomes {
             assert_eq!(error.as_ref().map(|error| error.kind), Some(Kind::TimedOut), "{call}");
         }

@@ -131,11 +131,9 @@ pub(crate) async fn orders(driver: &dyn Driver, login: &Login, nobody: &Nobody) 
 }
 
 async fn of_storage(storage: &dyn Storage, login: &Login, nobody: &Nobody) -> Vec<Outcome> {
-    let from = NewVolume { snapshot: Some(nobody.snapshot.to_owned()), ..NewVolume::default() };
     let copy = NewSnapshot { volume: nobody.volume.to_owned(), ..NewSnapshot::default() };
     let mount = Mount { instance: nobody.instance.to_owned(), device: "/dev/sdf".to_owned() };
     vec![
-        ("create_volume", storage.create_volume(login, &from).await.err()),
         ("destroy_volume", storage.destroy_volume(login, nobody.volume).await.err()),
         ("attach", storage.attach(login, nobody.volume, &mount).await.err()),
         ("detach", storage.detach(login, nobody.volume).await.err()),
