@@ -1,0 +1,52 @@
+use crate::drivers::ec2::parse::{self, filled};
+use crate::model::{Realm, RealmState};
+
+/// What a zone's own word means on a wire that knows two. Impaired and constrained zones still run machines and launch
+/// most of what is asked; a word we do not know is not a promise that the zone can be used.
+fn realm_state(native: &str) -> RealmState {
+    match native {
+        "available" | "information" | "impaired" | "constrained" => RealmState::Available,
+        _ => RealmState::Unavailable,
+    }
+}
+
+pub(crate) fn realm(zone: parse::Zone) -> Realm {
+    let state = realm_state(&zone.zone_state);
+    Realm {
+        name: zone.zone_name.clone(),
+        id: zone.zone_name,
+        state,
+        native_state: zone.zone_state,
+        limit: (state == RealmState::Unavailable).then(|| "0".to_owned()),
+        messages: zone.message_set.items.into_iter().filter_map(|item| filled(item.message)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::ec2::map::tests::read;
+
+    #[test]
+    fn zones_keep_what_is_said_about_them() {
+        let zones: parse::Zones = read(include_str!("../replies/DescribeAvailabilityZones.xml"));
+        let realms: Vec<Realm> = zones.zones.items.into_iter().map(realm).collect();
+        let seen: Vec<_> = realms
+            .iter()
+            .map(|realm| (realm.id.as_str(), realm.state.as_str(), realm.native_state.as_str(), realm.limit.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("us-east-1c", "AVAILABLE", "impaired", None),
+                ("us-east-1a", "AVAILABLE", "available", None),
+                ("us-east-1b", "UNAVAILABLE", "unavailable", Some("0")),
+                ("us-east-1d", "AVAILABLE", "constrained", None),
+                ("us-east-1e", "AVAILABLE", "information", None),
+                ("us-east-1f", "UNAVAILABLE", "retired", Some("0")),
+            ]
+        );
+        assert_eq!(realms[0].messages, ["Increased error rates for launches.", "We are investigating."]);
+        assert_eq!(realms[1].messages, [""; 0]);
+    }
+}
