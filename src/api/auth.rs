@@ -45,7 +45,7 @@ pub(super) fn basic(header: &HeaderValue) -> Option<Credentials> {
 
 /// Stands for a login in memory; useless without the key, which is drawn when Tracker starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Digest([u8; 32]);
+pub(super) struct Digest(pub(super) [u8; 32]);
 
 /// What is remembered about logins, all of it bounded.
 pub(super) struct Logins {

@@ -173,14 +173,16 @@ impl Inner {
         })
     }
 
+    /// Whose login it is, as the backend said not long ago.
+    pub(super) fn cached_key(&self, login: &Login) -> Option<AccountKey> {
+        let identity = self.api.logins.identity(self.api.logins.digest(login), self.api.clock.now())?;
+        let provider = self.provider_name().ok()?;
+        Some(AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() })
+    }
+
     /// The account behind a login, without asking the backend. `None`: nothing was ever tracked there, as far as we know.
     pub(super) async fn account_id(&self, login: &Login) -> Option<AccountId> {
-        let logins = &self.api.logins;
-        let Some(identity) = logins.identity(logins.digest(login), self.api.clock.now()) else {
-            return Some(self.stored_account(login).await?.id);
-        };
-        let provider = self.provider_name().ok()?;
-        let key = AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() };
+        let Some(key) = self.cached_key(login) else { return Some(self.stored_account(login).await?.id) };
         self.api.store.find_account(&key).await.unwrap_or_else(|err| {
             warn!("The store was asked for an account and failed: {err}");
             None
@@ -212,6 +214,10 @@ impl Inner {
     /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a
     /// store that fails does not fail the request: the next look comes by itself.
     pub(super) async fn touched(&self, login: &Login, collection: Collection) {
+        self.api.reads.login_moved(&self.api.logins.digest(login).0);
+        if let Some(key) = self.cached_key(login) {
+            self.api.reads.account_moved(&key);
+        }
         let Some(account) = self.account_id(login).await else { return };
         if let Err(err) = self.api.tracking.touched(account, collection).await {
             warn!(account.id = %account, "The look after an action waits for its turn: {err}");

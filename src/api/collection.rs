@@ -51,6 +51,11 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
         false
     }
 
+    /// It has ended, and only its record is still there.
+    fn is_finished(&self) -> bool {
+        false
+    }
+
     /// As the store keeps it; `None` for another kind, or one that is never kept.
     fn of(_resource: Resource) -> Option<Self> {
         None
@@ -69,6 +74,7 @@ pub(super) async fn listed<T: Collected>(call: &Call) -> Result<Listing<T>, Faul
         Some(id) => call.read_one::<T>(&login, id).await?,
         None => call.read_list::<T>(&login).await?,
     };
+    call.hide_finished(&login, &mut listing).await;
     listing.members.retain(|shown| shown.resource.passes(&call.params));
     Ok(listing)
 }
@@ -84,8 +90,9 @@ pub(super) fn answer<T: Collected>(call: &Call, listing: &Listing<T>) -> Respons
 
 pub(super) async fn show<T: Collected>(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     let login = reader::<T>(&call).await?;
-    let shown = call.read_one::<T>(&login, &id).await?.members.pop();
-    let shown = shown.ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
+    let mut listing = call.read_one::<T>(&login, &id).await?;
+    call.hide_finished(&login, &mut listing).await;
+    let shown = listing.members.pop().ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
     Ok(call.ok(&Member(T::SINGULAR, view(&call, &shown))))
 }
 

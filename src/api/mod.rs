@@ -20,6 +20,7 @@ mod collection;
 mod drivers;
 mod entry;
 mod error;
+mod finished;
 mod front;
 mod hardware_profiles;
 mod images;
@@ -38,6 +39,7 @@ mod target;
 mod tracking;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -51,6 +53,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
 use crate::model::{DriverId, HardwareProfile, Image, Instance, Realm};
+use crate::reads::Reads;
 use crate::store::Store;
 use crate::track::Tracking;
 use collection::{show, track, track_all};
@@ -68,6 +71,10 @@ pub struct Parts {
     pub default_provider: String,
     pub store: Arc<dyn Store>,
     pub tracking: Tracking,
+    pub reads: Arc<Reads>,
+    /// See [`reads::Settings`](crate::reads::Settings).
+    pub stale_seconds: u64,
+    pub finish_as_404: bool,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<Chance>,
 }
@@ -82,13 +89,28 @@ pub struct Api {
     public_origin: Option<String>,
     store: Arc<dyn Store>,
     tracking: Tracking,
+    reads: Arc<Reads>,
+    stale: Duration,
+    finish_as_404: bool,
     clock: Arc<dyn Clock>,
     logins: auth::Logins,
 }
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, drivers, default_driver, default_provider, store, tracking, clock, chance } = parts;
+        let Parts {
+            settings,
+            drivers,
+            default_driver,
+            default_provider,
+            store,
+            tracking,
+            reads,
+            stale_seconds,
+            finish_as_404,
+            clock,
+            chance,
+        } = parts;
         let logins = auth::Logins::new(&settings, &chance);
         let public_origin = settings.public_url.trim_end_matches('/').to_owned();
         Arc::new(Self {
@@ -99,6 +121,9 @@ impl Api {
             drivers,
             store,
             tracking,
+            reads,
+            stale: Duration::from_secs(stale_seconds),
+            finish_as_404,
             clock,
             logins,
         })

@@ -1,129 +1,255 @@
-//! Reads: from the backend, or from what was last seen when it cannot be asked at the moment. To Conductor a 5xx means
-//! that the machine has vanished, so a known machine is shown as last seen instead.
+//! Reads: what was read lately (see [`crate::reads`]), else what the backend says now, else what was last seen while it
+//! cannot be asked. To Conductor a 5xx means that the machine has vanished, so a known machine is shown as last seen
+//! instead.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::call::{Inner, says_nothing};
+use super::call::{Call, says_nothing};
 use super::collection::Collected;
-use super::error::Fault;
+use super::error::{Fault, Problem};
 use super::render::TrackingView;
 use crate::drivers;
-use crate::model::{Collection, Hook, Known, KnownResource, Login, Scope, Seq, Subscriber};
+use crate::model::{AccountKey, Collection, Hook, Known, KnownResource, Login, Scope, Seq, Subscriber};
+use crate::reads::{Read, What};
+use crate::store;
 
 /// A resource and what is said about watching it.
+#[derive(Debug)]
 pub(super) struct Shown<T> {
     pub(super) resource: T,
     pub(super) tracking: Option<TrackingView>,
 }
 
 /// What a read brought.
+#[derive(Debug)]
 pub(super) struct Listing<T> {
     pub(super) members: Vec<Shown<T>>,
-    /// The last change of the account that it takes into account.
+    /// The last change of the account that it takes into account; `None` where nobody knows whose account it is.
     pub(super) seq: Option<Seq>,
 }
 
-impl Inner {
-    /// All of a collection: what was fetched, or the last complete list if it is not too old.
+/// All of a collection, or one member or none, as it was read.
+#[derive(Debug)]
+struct Found<T> {
+    members: Vec<T>,
+    /// The account's last change *before* the backend was asked: whatever is recorded later is in here or is still to come.
+    seq: Option<Seq>,
+    hooks: Vec<Watch>,
+}
+
+/// What a hook is to readers: nothing secret.
+#[derive(Debug)]
+struct Watch {
+    subscriber: Subscriber,
+    scope: Scope,
+    view: TrackingView,
+}
+
+impl Call {
+    /// All of a collection.
     pub(super) async fn read_list<T: Collected>(&self, login: &Login) -> Result<Listing<T>, Fault> {
+        self.read(login, None).await
+    }
+
+    /// One member or none. None only if the backend said so.
+    pub(super) async fn read_one<T: Collected>(&self, login: &Login, id: &str) -> Result<Listing<T>, Fault> {
+        self.read(login, Some(id)).await
+    }
+
+    async fn read<T: Collected>(&self, login: &Login, id: Option<&str>) -> Result<Listing<T>, Fault> {
         let now = self.api.clock.now();
-        let err = match self.ask(login, T::list(self.driver.as_ref(), login)).await {
-            Ok(list) => return Ok(self.with_hooks(login, list, now).await),
+        let what = |id: Option<&str>| What {
+            login: self.api.logins.digest(login).0,
+            collection: T::PLURAL,
+            id: id.map(str::to_owned),
+        };
+        let reads = &self.api.reads;
+        // A list that was read lately has its members in it, but only the backend can say that one is not there.
+        let listed = || reads.fresh::<Found<T>>(&what(None), now).filter(|read| id.is_none() || has(read, id));
+        let fresh = id.and_then(|_| reads.fresh(&what(id), now)).or_else(listed);
+        if let Some(read) = fresh {
+            return Ok(self.show(&read, id, false).await);
+        }
+        let account = self.account_key::<T>(login, id.is_none()).await?;
+        let asking = self.clone().fetch::<T>(login.clone(), account.clone(), id.map(str::to_owned));
+        let err = match reads.read(what(id), now, account, asking).await {
+            Ok(read) => return Ok(self.show(&read, id, false).await),
             Err(err) => err,
         };
-        let Some((hooks, known)) = self.known::<T>(login, &err).await else { return Err(err.into()) };
-        // Without a complete sample the store knows single members only, and a short list would be a lie.
-        if !known.observed_at.is_some_and(|at| self.is_fresh_enough(at, now)) {
+        if !says_nothing(err.kind) {
             return Err(err.into());
         }
-        let seq = Some(known.through);
-        let stale = known.members.into_values().filter_map(|member| stale(self, &hooks, known.collection, member));
-        Ok(Listing { members: stale.collect(), seq })
+        let lately = [what(id), what(None)].into_iter().filter_map(|what| reads.last::<Found<T>>(&what));
+        let lately = lately
+            .filter(|read| id.is_none() || has(read, id))
+            .filter(|read| self.is_fresh_enough(read.answered_at, now))
+            .max_by_key(|read| read.answered_at);
+        let stored = self.stored::<T>(login, id, now).await;
+        match (lately, stored) {
+            (Some(read), Some((seen_at, listing))) if seen_at >= read.answered_at => Ok(listing),
+            (Some(read), _) => Ok(self.show(&read, id, true).await),
+            (None, Some((_, listing))) => Ok(listing),
+            (None, None) => Err(err.into()),
+        }
     }
 
-    /// One member or none: what was fetched, or the member as last seen if that is not too long ago. None only if the
-    /// backend said so.
-    pub(super) async fn read_one<T: Collected>(&self, login: &Login, id: &str) -> Result<Listing<T>, Fault> {
-        let now = self.api.clock.now();
-        let err = match self.ask(login, T::one(self.driver.as_ref(), login, id)).await {
-            Ok(one) => return Ok(self.with_hooks(login, one.into_iter().collect(), now).await),
-            Err(err) => err,
+    /// Whose login it is, as far as can be known without asking; for a list that the feed may be followed after, the backend
+    /// is asked as well.
+    async fn account_key<T: Collected>(&self, login: &Login, is_list: bool) -> Result<Option<AccountKey>, Fault> {
+        if T::TRACKED.is_none() {
+            return Ok(self.cached_key(login));
+        }
+        if let Some(key) = self.cached_key(login) {
+            return Ok(Some(key));
+        }
+        if let Some(account) = self.stored_account(login).await {
+            return Ok(Some(account.key));
+        }
+        if !is_list {
+            return Ok(None);
+        }
+        match self.caller().await {
+            Ok(caller) => Ok(Some(caller.key)),
+            // What the list itself fails with says more than this.
+            Err(fault) if fault.problem == Problem::Unauthorized => Err(fault),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Owned, as others may join it.
+    async fn fetch<T: Collected>(
+        self,
+        login: Login,
+        account: Option<AccountKey>,
+        id: Option<String>,
+    ) -> Result<Read<Found<T>>, drivers::Error> {
+        let (seq, hooks) = match (T::TRACKED, account) {
+            (Some(_), Some(key)) => self.log_and_hooks(&key).await,
+            _ => (None, Vec::new()),
         };
-        let Some((hooks, mut known)) = self.known::<T>(login, &err).await else { return Err(err.into()) };
-        let member = known.members.remove(id).filter(|member| self.is_fresh_enough(member.observed_at, now));
-        let shown = member.and_then(|member| stale(self, &hooks, known.collection, member));
-        let shown = shown.ok_or_else(|| Fault::from(err))?;
-        Ok(Listing { members: vec![shown], seq: Some(known.through) })
-    }
-
-    fn is_fresh_enough(&self, seen_at: Timestamp, now: Timestamp) -> bool {
-        now.duration_since(seen_at).unsigned_abs() <= self.api.settings.stale()
-    }
-
-    async fn with_hooks<T: Collected>(&self, login: &Login, list: Vec<T>, now: Timestamp) -> Listing<T> {
-        let hooks = match T::TRACKED {
-            Some(_) => self.hooks(login).await,
-            None => Vec::new(),
+        let asked_at = self.api.clock.now();
+        let driver = self.driver.as_ref();
+        let members = match &id {
+            None => self.ask(&login, T::list(driver, &login)).await?,
+            Some(id) => self.ask(&login, T::one(driver, &login, id)).await?.into_iter().collect(),
         };
-        let show = |resource: T| {
-            let hook = T::TRACKED.and_then(|collection| self.hook_of(&hooks, collection, resource.id()));
-            Shown { tracking: hook.map(|hook| view(Some(hook), now, false)), resource }
-        };
-        Listing { members: list.into_iter().map(show).collect(), seq: None }
+        let answered_at = self.api.clock.now();
+        let count = members.len();
+        Ok(Read { asked_at, answered_at, members: count, found: Found { members, seq, hooks } })
     }
 
-    /// The hooks of the account; none if the store fails, as a read must not depend on them.
-    async fn hooks(&self, login: &Login) -> Vec<Hook> {
-        let Some(account) = self.account_id(login).await else { return Vec::new() };
-        self.api.store.hooks(account).await.unwrap_or_else(|err| {
-            warn!(account.id = %account, "The store was asked for hooks and failed: {err}");
-            Vec::new()
+    /// A read must not fail for the store's sake: what it cannot say is left out.
+    async fn log_and_hooks(&self, key: &AccountKey) -> (Option<Seq>, Vec<Watch>) {
+        let store = &self.api.store;
+        let read = async {
+            let Some(account) = store.find_account(key).await? else { return Ok((Some(Seq(0)), Vec::new())) };
+            let (_, last) = store.log_bounds(account).await?;
+            Ok::<_, store::Error>((Some(last), store.hooks(account).await?.iter().map(Watch::new).collect()))
+        };
+        read.await.unwrap_or_else(|err| {
+            warn!("The store was asked for the log and hooks of an account and failed: {err}");
+            (None, Vec::new())
         })
     }
 
-    /// What may be said in the place of a backend that failed with `err`.
-    async fn known<T: Collected>(&self, login: &Login, err: &drivers::Error) -> Option<(Vec<Hook>, Known)> {
-        if !says_nothing(err.kind) {
-            return None;
+    async fn show<T: Collected>(&self, read: &Arc<Read<Found<T>>>, id: Option<&str>, stale: bool) -> Listing<T> {
+        let Found { members, seq, hooks } = &read.found;
+        let mut shown = Vec::with_capacity(if id.is_some() { 1 } else { members.len() });
+        for resource in members.iter().filter(|resource| id.is_none_or(|id| resource.id() == id)) {
+            let hook = T::TRACKED.and_then(|collection| self.hook_of(hooks, collection, resource.id()));
+            let tracking = match (hook, stale) {
+                (None, false) => None,
+                (hook, stale) => {
+                    let view = hook.map(|watch| watch.view.clone()).unwrap_or_default();
+                    Some(TrackingView { checked: Some(read.answered_at.to_string()), stale, ..view })
+                }
+            };
+            shown.push(Shown { resource: resource.clone(), tracking });
         }
+        Listing { members: shown, seq: *seq }
+    }
+
+    /// What the store knows, and when that was last seen.
+    async fn stored<T: Collected>(
+        &self,
+        login: &Login,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Option<(Timestamp, Listing<T>)> {
         let collection = T::TRACKED?;
         let account = self.stored_account(login).await?.id;
         let known = self.api.store.known(account, collection).await;
         let known = known
             .inspect_err(|err| warn!(account.id = %account, "The store was asked for {collection} and failed: {err}"));
-        Some((self.hooks(login).await, known.ok()?))
+        let Known { members, observed_at, through, .. } = known.ok()?;
+        let hooks = self.api.store.hooks(account).await.unwrap_or_else(|err| {
+            warn!(account.id = %account, "The store was asked for hooks and failed: {err}");
+            Vec::new()
+        });
+        let hooks: Vec<_> = hooks.iter().map(Watch::new).collect();
+        let (seen_at, members): (_, Vec<KnownResource>) = match id {
+            Some(id) => {
+                let member = members.into_iter().find(|(known, _)| known == id)?.1;
+                (member.observed_at, vec![member])
+            }
+            // Without a complete sample the store knows single members only, and a short list would be a lie.
+            None => (observed_at?, members.into_values().collect()),
+        };
+        if !self.is_fresh_enough(seen_at, now) {
+            return None;
+        }
+        let show = |member: KnownResource| {
+            let resource = T::of(member.resource)?;
+            let hook = self.hook_of(&hooks, collection, resource.id());
+            let view = hook.map(|watch| watch.view.clone()).unwrap_or_default();
+            let checked = Some(member.observed_at.to_string());
+            Some(Shown { resource, tracking: Some(TrackingView { checked, stale: true, ..view }) })
+        };
+        let members = members.into_iter().filter_map(show).collect();
+        Some((seen_at, Listing { members, seq: Some(through) }))
+    }
+
+    fn is_fresh_enough(&self, seen_at: Timestamp, now: Timestamp) -> bool {
+        now.duration_since(seen_at).unsigned_abs() <= self.api.stale
     }
 
     /// The caller's own hook on the member, or on the whole collection.
-    fn hook_of<'a>(&self, hooks: &'a [Hook], collection: Collection, id: &str) -> Option<&'a Hook> {
+    fn hook_of<'a>(&self, hooks: &'a [Watch], collection: Collection, id: &str) -> Option<&'a Watch> {
+        if hooks.is_empty() {
+            return None;
+        }
         let subscriber = self.params.given("subscriber").and_then(Subscriber::parse).unwrap_or_default();
         let mine = || hooks.iter().filter(|hook| hook.subscriber == subscriber);
         let member =
-            |hook: &&Hook| matches!(&hook.scope, Scope::Member(of, member) if *of == collection && member == id);
+            |hook: &&Watch| matches!(&hook.scope, Scope::Member(of, member) if *of == collection && member == id);
         mine().find(member).or_else(|| mine().find(|hook| hook.scope == Scope::Collection(collection)))
     }
 }
 
-fn stale<T: Collected>(
-    call: &Inner,
-    hooks: &[Hook],
-    collection: Collection,
-    member: KnownResource,
-) -> Option<Shown<T>> {
-    let resource = T::of(member.resource)?;
-    let hook = call.hook_of(hooks, collection, resource.id());
-    Some(Shown { tracking: Some(view(hook, member.observed_at, true)), resource })
+fn has<T: Collected>(read: &Arc<Read<Found<T>>>, id: Option<&str>) -> bool {
+    id.is_some_and(|id| read.found.members.iter().any(|member| member.id() == id))
 }
 
-pub(super) fn view(hook: Option<&Hook>, checked_at: Timestamp, stale: bool) -> TrackingView {
-    TrackingView {
-        hook: hook.map(Hook::shown),
-        since: hook.map(|hook| hook.created_at.to_string()),
-        checked: Some(checked_at.to_string()),
-        stale,
-        subscriber: hook.map(|hook| hook.subscriber.to_string()),
-        disabled: hook.and_then(|hook| Some(hook.disabled.as_ref()?.reason.clone())),
-        secret: None,
+impl Watch {
+    fn new(hook: &Hook) -> Self {
+        Self {
+            subscriber: hook.subscriber.clone(),
+            scope: hook.scope.clone(),
+            view: TrackingView {
+                hook: Some(hook.shown()),
+                since: Some(hook.created_at.to_string()),
+                subscriber: Some(hook.subscriber.to_string()),
+                disabled: hook.disabled.as_ref().map(|disabled| disabled.reason.clone()),
+                ..TrackingView::default()
+            },
+        }
     }
+}
+
+/// Of a hook that was just set.
+pub(super) fn view(hook: &Hook, checked_at: Timestamp) -> TrackingView {
+    TrackingView { checked: Some(checked_at.to_string()), ..Watch::new(hook).view }
 }

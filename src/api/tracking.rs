@@ -19,7 +19,7 @@ use crate::{deliver, drivers};
 /// What is said of a hook that was just set.
 pub(super) fn tracked_view(tracked: &Tracked) -> TrackingView {
     let secret = tracked.new_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-    TrackingView { secret, ..view(Some(&tracked.hook), tracked.observed_at, false) }
+    TrackingView { secret, ..view(&tracked.hook, tracked.observed_at) }
 }
 
 /// The members of what was tracked, each with the hook beside it.

@@ -191,7 +191,9 @@ async fn t37_no_error_repeats_what_was_sent() {
 #[tokio::test]
 async fn t24_t25_the_matrix_counts_on_every_verb_and_is_carried_on() {
     let world = reference().await;
-    world.receiver.answers([ec2_says(200, RUN_INSTANCES), ec2_says(200, described(RUN_INSTANCES))]);
+    // The list asks whose it is as well, so that it can say from where its feed goes on.
+    let replies = [RUN_INSTANCES, CALLER, &described(RUN_INSTANCES), &described(RUN_INSTANCES)];
+    world.receiver.answers(replies.map(|reply| ec2_says(200, reply)));
     let path = "/api;driver=EC2;provider=eu-west-1/instances";
     let made = world.raw().send("POST", path, &[GOOD], "image_id=ami-1").await;
     assert_eq!(made.status, 201, "{made:?}");
