@@ -16,14 +16,20 @@
 //! runs on (callers show their own), and an image's hardware profiles (hundreds for each image; the architecture says it).
 
 mod abilities;
+mod addresses;
 mod calls;
 mod client;
+mod devices;
 mod fault;
+mod firewalls;
+mod images;
 mod instances;
+mod keys;
 mod map;
 mod parse;
 mod provider;
 mod settings;
+mod storage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +39,7 @@ use async_trait::async_trait;
 use self::calls::in_order;
 use self::client::{Client, Params, Target};
 pub use self::settings::Settings;
-use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Metrics, Networks, Storage, lacks};
+use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Metrics, Networks, Storage};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
@@ -98,24 +104,20 @@ impl Driver for Ec2 {
 
     /// The account's own images: those it may use besides are tens of thousands.
     async fn images(&self, login: &Login) -> Result<Vec<Image>, Error> {
-        let images = self.list::<parse::Images>(login, "DescribeImages", Params::default().with("Owner.1", "self"));
-        Ok(in_order(images.await?.into_iter().map(map::image), |image| &image.id))
+        self.list_images(login).await
     }
 
     /// Any image, also one of others.
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
-        let images = self.look::<parse::Images>(login, "DescribeImages", Params::default(), "image-id", ids).await?;
-        let mut images = in_order(images.into_iter().map(map::image), |image| &image.id);
-        images.retain(|image| ids.contains(&image.id));
-        Ok(images)
+        self.look_for_images(login, ids).await
     }
 
-    async fn create_image(&self, _login: &Login, _new: &NewImage) -> Result<Image, Error> {
-        Err(lacks(self, "images of instances"))
+    async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {
+        self.image_instance(login, new).await
     }
 
-    async fn destroy_image(&self, _login: &Login, _id: &str) -> Result<(), Error> {
-        Err(lacks(self, "images of instances"))
+    async fn destroy_image(&self, login: &Login, id: &str) -> Result<(), Error> {
+        self.deregister_image(login, id).await
     }
 
     async fn hardware_profiles(&self, login: &Login) -> Result<Vec<HardwareProfile>, Error> {
@@ -136,19 +138,19 @@ impl Driver for Ec2 {
     }
 
     fn keys(&self) -> Option<&dyn Keys> {
-        None
+        Some(self)
     }
 
     fn storage(&self) -> Option<&dyn Storage> {
-        None
+        Some(self)
     }
 
     fn addresses(&self) -> Option<&dyn Addresses> {
-        None
+        Some(self)
     }
 
     fn firewalls(&self) -> Option<&dyn Firewalls> {
-        None
+        Some(self)
     }
 
     fn buckets(&self) -> Option<&dyn Buckets> {

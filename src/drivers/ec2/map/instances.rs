@@ -45,11 +45,20 @@ pub(crate) fn instances(reservations: impl IntoIterator<Item = parse::Reservatio
     })
 }
 
+/// Of nothing that is not on EBS, nor of what is on its way elsewhere.
+pub(crate) fn can_create_image(item: &parse::Instance) -> bool {
+    is_on_ebs(item) && matches!(item.instance_state.name.as_str(), "running" | "stopped")
+}
+
+/// Clouds that do not say have nothing but disks that last.
+fn is_on_ebs(item: &parse::Instance) -> bool {
+    item.root_device_type.as_deref().is_none_or(|kind| kind != "instance-store")
+}
+
 fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
+    let (on_ebs, can_create_image) = (is_on_ebs(&item), can_create_image(&item));
     let native_state = item.instance_state.name;
     let (state, settling) = state(&native_state);
-    // Clouds that do not say have nothing but disks that last.
-    let on_ebs = item.root_device_type.as_deref().is_none_or(|kind| kind != "instance-store");
     Instance {
         id: InstanceId(item.instance_id),
         name: name(item.tag_set),
@@ -62,8 +71,7 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         hardware_properties: Vec::new(),
         actions: actions(state, &native_state, on_ebs),
         native_state,
-        // The driver makes no images yet, so none is offered.
-        can_create_image: false,
+        can_create_image,
         launch_time: filled(item.launch_time),
         public_addresses: addresses(item.dns_name, item.ip_address),
         private_addresses: addresses(item.private_dns_name, item.private_ip_address),
@@ -155,7 +163,7 @@ mod tests {
                 hardware_profile: some("m5d.large"),
                 hardware_properties: vec![],
                 actions: vec![Action::Reboot, Action::Stop],
-                can_create_image: false,
+                can_create_image: true,
                 launch_time: some("2026-11-20T09:12:44.000Z"),
                 public_addresses: hostname("ec2-198-51-100-17.compute-1.amazonaws.com"),
                 private_addresses: hostname("ip-10-0-0-7.ec2.internal"),
@@ -178,13 +186,14 @@ mod tests {
         let pending = of("i-0c7a1f2e3d4b5a602");
         assert_eq!((pending.public_addresses.len(), &pending.name), (0, &None));
         assert_eq!(pending.login, Some(LoginKind::Key(None)));
-        assert!(pending.settling);
+        assert!(pending.settling && !pending.can_create_image);
 
         let on_store = of("i-0f00ba4f00ba4f001");
         let ipv4 = |text: &str| vec![Address { kind: AddressKind::Ipv4, text: text.to_owned() }];
         assert_eq!(on_store.public_addresses, ipv4("203.0.113.9"), "no DNS name: the address itself");
         assert_eq!(on_store.private_addresses, ipv4("10.0.1.9"));
         assert_eq!(on_store.actions, [Action::Reboot, Action::Destroy]);
+        assert!(!on_store.can_create_image, "it has no disk that lasts");
         assert_eq!((on_store.firewalls.as_deref(), on_store.storage_volumes.len()), (Some([].as_slice()), 0));
 
         assert_eq!(of("i-0a00000000000d001").name, None, "an empty Name tag is no name");

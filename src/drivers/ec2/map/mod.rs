@@ -1,14 +1,18 @@
 //! EC2's words to ours. Pure; a file for each noun.
 
+mod firewalls;
 mod images;
 mod instances;
 mod profiles;
 mod realms;
+mod storage;
 
-pub(super) use self::images::image;
-pub(super) use self::instances::{instances, make_newer};
+pub(super) use self::firewalls::{firewalls, mentioned, names};
+pub(super) use self::images::{image, image_in_the_making};
+pub(super) use self::instances::{can_create_image, instances, make_newer};
 pub(super) use self::profiles::profiles;
-pub(super) use self::realms::realm;
+pub(super) use self::realms::{realm, zone_to_use};
+pub(super) use self::storage::{attached, detached, snapshot, volume};
 use super::parse::{self, filled};
 
 fn name(tags: parse::Set<parse::Tag>) -> Option<String> {

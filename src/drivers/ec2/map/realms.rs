@@ -22,6 +22,15 @@ pub(crate) fn realm(zone: parse::Zone) -> Realm {
     }
 }
 
+/// Where to put what has to be in some zone, nobody having said in which: the first by name of those that are well, or else
+/// can be used. Not at the edge: local zones and those of carriers have less to offer, at another price.
+pub(crate) fn zone_to_use(zones: &[parse::Zone]) -> Option<&str> {
+    let usual = |zone: &&parse::Zone| zone.zone_type.as_deref().is_none_or(|kind| kind == "availability-zone");
+    let usable = |zone: &&parse::Zone| realm_state(&zone.zone_state) == RealmState::Available;
+    let best = zones.iter().filter(usual).filter(usable);
+    best.min_by_key(|zone| (zone.zone_state != "available", &zone.zone_name)).map(|zone| zone.zone_name.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +57,29 @@ mod tests {
         );
         assert_eq!(realms[0].messages, ["Increased error rates for launches.", "We are investigating."]);
         assert_eq!(realms[1].messages, [""; 0]);
+    }
+
+    #[test]
+    fn what_must_be_somewhere_is_put_where_it_is_safe() {
+        let check = |zones: &[(&str, &str, Option<&str>)], expected: Option<&str>| {
+            let zones: Vec<parse::Zone> = zones
+                .iter()
+                .map(|(name, state, kind)| parse::Zone {
+                    zone_name: (*name).to_owned(),
+                    zone_state: (*state).to_owned(),
+                    zone_type: kind.map(str::to_owned),
+                    message_set: parse::Set::default(),
+                })
+                .collect();
+            assert_eq!(zone_to_use(&zones), expected);
+        };
+        let usual = Some("availability-zone");
+        check(&[("r-1c", "available", usual), ("r-1b", "available", usual)], Some("r-1b"));
+        check(&[("r-1a", "impaired", usual), ("r-1b", "available", usual)], Some("r-1b"));
+        check(&[("r-1a", "unavailable", usual), ("r-1b", "impaired", usual)], Some("r-1b"));
+        check(&[("r-1-bos-1a", "available", Some("local-zone")), ("r-1a", "available", usual)], Some("r-1a"));
+        check(&[("nova", "available", None)], Some("nova"));
+        check(&[("r-1a", "unavailable", usual)], None);
+        check(&[], None);
     }
 }

@@ -35,3 +35,13 @@ pub(crate) struct Image {
     pub(crate) root_device_type: Option<String>,
     pub(crate) creation_date: Option<String>,
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreatedImage {
+    pub(crate) image_id: String,
+}
+
+impl Reply for CreatedImage {
+    const ROOT: &'static str = "CreateImageResponse";
+}

@@ -46,6 +46,7 @@ pub(crate) struct Instance {
     pub(crate) key_name: Option<String>,
     pub(crate) instance_type: Option<String>,
     pub(crate) launch_time: Option<String>,
+    pub(crate) architecture: Option<String>,
     pub(crate) root_device_type: Option<String>,
     pub(crate) placement: Option<Placement>,
     #[serde(default)]
@@ -121,11 +122,3 @@ state_changes!(
     Stopped = "StopInstancesResponse",
     Terminated = "TerminateInstancesResponse"
 );
-
-/// That it is there says it all.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Rebooted {}
-
-impl Reply for Rebooted {
-    const ROOT: &'static str = "RebootInstancesResponse";
-}

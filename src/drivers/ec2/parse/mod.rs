@@ -1,8 +1,12 @@
 //! EC2's XML, as much of it as we use. Elements we do not know are passed over, as EC2 adds some every month; the ones
 //! that make an answer what it claims to be (its root, its list) must be there, and the document must be whole.
 
+mod addresses;
+mod firewalls;
 mod images;
 mod instances;
+mod keys;
+mod storage;
 mod types;
 mod zones;
 
@@ -11,10 +15,14 @@ use quick_xml::events::Event;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use self::images::{Image, Images};
-pub(super) use self::instances::{
-    Device, Instance, Instances, Rebooted, Reservation, Started, StateChange, Stopped, Terminated,
+pub(super) use self::addresses::{Address, Addresses, AllocatedAddress};
+pub(super) use self::firewalls::{
+    CreatedSecurityGroup, ReferencedGroup, SecurityGroup, SecurityGroupRule, SecurityGroupRules, SecurityGroups,
 };
+pub(super) use self::images::{CreatedImage, Image, Images};
+pub(super) use self::instances::{Device, Instance, Instances, Reservation, Started, StateChange, Stopped, Terminated};
+pub(super) use self::keys::{CreatedKeyPair, ImportedKeyPair, KeyPairs};
+pub(super) use self::storage::{Attached, Attachment, Detached, Snapshot, Snapshots, Volume, Volumes};
 pub(super) use self::types::{InstanceType, InstanceTypes};
 pub(super) use self::zones::{Zone, Zones};
 
@@ -86,6 +94,32 @@ pub(super) struct Tag {
     pub(super) key: Option<String>,
     pub(super) value: Option<String>,
 }
+
+macro_rules! done {
+    ($($name:ident = $root:literal),* $(,)?) => {$(
+        /// That it is there says it all.
+        #[derive(Debug, Deserialize)]
+        pub(super) struct $name {}
+
+        impl Reply for $name {
+            const ROOT: &'static str = $root;
+        }
+    )*};
+}
+
+done!(
+    AssociatedAddress = "AssociateAddressResponse",
+    AuthorizedIngress = "AuthorizeSecurityGroupIngressResponse",
+    DeletedKeyPair = "DeleteKeyPairResponse",
+    DeletedSecurityGroup = "DeleteSecurityGroupResponse",
+    DeletedSnapshot = "DeleteSnapshotResponse",
+    DeletedVolume = "DeleteVolumeResponse",
+    DeregisteredImage = "DeregisterImageResponse",
+    DisassociatedAddress = "DisassociateAddressResponse",
+    Rebooted = "RebootInstancesResponse",
+    ReleasedAddress = "ReleaseAddressResponse",
+    RevokedIngress = "RevokeSecurityGroupIngressResponse",
+);
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Identity {

@@ -17,6 +17,8 @@ impl Reply for Zones {
 pub(crate) struct Zone {
     pub(crate) zone_name: String,
     pub(crate) zone_state: String,
+    /// `availability-zone`, `local-zone`, `wavelength-zone`.
+    pub(crate) zone_type: Option<String>,
     #[serde(default)]
     pub(crate) message_set: Set<ZoneMessage>,
 }
