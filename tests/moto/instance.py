@@ -6,6 +6,8 @@
     instance.py ENDPOINT REGION name ID NAME         sets the Name tag
     instance.py ENDPOINT REGION list                 prints "ID STATE", one a line, in the order of the ids
     instance.py ENDPOINT REGION call METHOD JSON     calls boto3's method with these arguments, prints the answer as JSON
+
+`as KEY_ID` in front of any of these: with this key instead of the usual one.
 """
 
 import json
@@ -66,12 +68,16 @@ DOES = {
 }
 
 if __name__ == "__main__":
-    endpoint, region, what, *rest = sys.argv[1:]
+    endpoint, region, *words = sys.argv[1:]
+    key_id = "AKIAIOSFODNN7EXAMPLE"
+    if words[0] == "as":
+        key_id, words = words[1], words[2:]
+    what, *rest = words
     client = boto3.client(
         "ec2",
         endpoint_url=endpoint,
         region_name=region,
-        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_access_key_id=key_id,
         aws_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     )
     DOES[what](client, *rest)

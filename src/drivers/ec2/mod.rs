@@ -1,8 +1,10 @@
-//! EC2, and clouds that speak its Query API: instances, zones, images, sizes, and whom credentials belong to.
+//! EC2, and clouds that speak its Query API: instances, zones, images, sizes, keys, volumes and snapshots, addresses, security
+//! groups, and whom credentials belong to.
 //!
 //! Guarantees: a list is every page of it or an error. An answer that is cut short, or is not EC2's (a proxy's page, a
 //! portal), is [`Kind::Unavailable`], never an empty list. A throttled, refused or failed call says so and nothing about
-//! any instance. The secret key, signatures and user data are in no error; an access key id is shown masked.
+//! any resource. The secret key, signatures, user data and the private halves of keys are in no error; an access key id is
+//! shown masked.
 //!
 //! Accepted races. EC2 is eventually consistent: a new instance may be missing from a look for seconds, up to about five
 //! minutes, and a read right after an action may still show the state before it. After an action the newer of the two
@@ -11,9 +13,13 @@
 //! `destroy` is ended: a look of our own would only be a little newer, and one call more. A list is read page by page, so
 //! an instance that moves between pages may come twice: the later one counts.
 //!
+//! What is attached, associated or named by a lookup first (a volume's instance, an address's lease) may change before the
+//! call that follows; EC2 then refuses what no longer fits, and takes nothing from anybody.
+//!
 //! Absent on purpose: retries (the next pass), subnets as realms (`zone:subnet` ids are neither shown nor taken),
 //! temporary credentials (a session token has no place in user and password), credential chains of the machine Tracker
-//! runs on (callers show their own), and an image's hardware profiles (hundreds for each image; the architecture says it).
+//! runs on (callers show their own), an image's hardware profiles (hundreds for each image; the architecture says it),
+//! rules about who may go out, and volumes of several instances at once (they show the first, and are attached to one).
 
 mod abilities;
 mod addresses;

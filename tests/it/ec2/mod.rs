@@ -11,6 +11,7 @@ mod callers;
 mod instances;
 mod lists;
 mod live;
+mod nouns;
 mod stub;
 
 use std::sync::Arc;
