@@ -10,9 +10,13 @@ use crate::model::{AccountId, Collection, InstanceState, Login, Resource, Scope}
 use crate::store;
 
 impl Call {
+    pub(super) fn hides_finished<T: Collected>(&self) -> bool {
+        self.api.finish_as_404 && T::TRACKED == Some(Collection::Instances)
+    }
+
     /// Takes instances out that have ended and of which nobody is still to be told, where the settings want that.
     pub(super) async fn hide_finished<T: Collected>(&self, login: &Login, listing: &mut Listing<T>) {
-        if !self.api.finish_as_404 || T::TRACKED != Some(Collection::Instances) {
+        if !self.hides_finished::<T>() {
             return;
         }
         let finished: Vec<String> = listing

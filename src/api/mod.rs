@@ -13,6 +13,7 @@
 //!
 //! Absent on purpose: HTML pages, retries towards the backend (clients retry), comparing states, SQL.
 
+mod addresses;
 mod auth;
 mod call;
 mod changes;
@@ -21,11 +22,13 @@ mod drivers;
 mod entry;
 mod error;
 mod finished;
+mod firewalls;
 mod front;
 mod hardware_profiles;
 mod images;
 mod instance_states;
 mod instances;
+mod keys;
 mod negotiate;
 mod new_instance;
 mod params;
@@ -35,6 +38,8 @@ mod receipt;
 mod render;
 mod serve;
 mod settings;
+mod storage_snapshots;
+mod storage_volumes;
 mod target;
 mod tracking;
 
@@ -44,7 +49,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 pub use serve::serve;
 pub use settings::Settings;
@@ -52,7 +57,7 @@ pub use settings::Settings;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
-use crate::model::{DriverId, HardwareProfile, Image, Instance, Realm};
+use crate::model::{DriverId, Firewall, HardwareProfile, Image, Instance, Key, PublicAddress, Realm, Snapshot, Volume};
 use crate::reads::Reads;
 use crate::store::Store;
 use crate::track::Tracking;
@@ -135,6 +140,8 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     const LIST: &str = "OPTIONS,GET,HEAD";
     const TRACKED: &str = "OPTIONS,GET,HEAD,PUT";
+    const MADE: &str = "OPTIONS,GET,HEAD,POST,DELETE";
+    const MADE_AND_TRACKED: &str = "OPTIONS,GET,HEAD,POST,PUT,DELETE";
     let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
     let routes = Router::new()
         .route("/api", entry())
@@ -149,20 +156,49 @@ pub fn router(api: Arc<Api>) -> Router {
             get(collection::list::<Instance>)
                 .post(instances::create)
                 .put(track_all::<Instance>)
-                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+                .options(|| allow(MADE_AND_TRACKED)),
         )
         .route("/api/instances/{id}", get(show::<Instance>).put(track::<Instance>).delete(instances::destroy))
         .route("/api/instances/{id}/{action}", post(instances::act))
         .route(
             "/api/images",
-            get(images::list)
-                .post(images::create)
-                .put(track_all::<Image>)
-                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+            get(images::list).post(images::create).put(track_all::<Image>).options(|| allow(MADE_AND_TRACKED)),
         )
         .route("/api/images/{id}", get(show::<Image>).put(track::<Image>).delete(images::destroy))
         .route("/api/hardware_profiles", get(collection::list::<HardwareProfile>).options(|| allow(LIST)))
         .route("/api/hardware_profiles/{id}", get(show::<HardwareProfile>))
+        .route("/api/keys", get(collection::list::<Key>).post(keys::create).options(|| allow(MADE)))
+        .route("/api/keys/{id}", get(show::<Key>).delete(keys::destroy))
+        .route(
+            "/api/storage_volumes",
+            get(collection::list::<Volume>)
+                .post(storage_volumes::create)
+                .put(track_all::<Volume>)
+                .options(|| allow(MADE_AND_TRACKED)),
+        )
+        .route("/api/storage_volumes/{id}", get(show::<Volume>).put(track::<Volume>).delete(storage_volumes::destroy))
+        .route("/api/storage_volumes/{id}/attach", post(storage_volumes::attach))
+        .route("/api/storage_volumes/{id}/detach", post(storage_volumes::detach))
+        .route("/api/storage_volumes/{id}/destroy", post(storage_volumes::destroy).delete(storage_volumes::destroy))
+        .route(
+            "/api/storage_snapshots",
+            get(collection::list::<Snapshot>)
+                .post(storage_snapshots::create)
+                .put(track_all::<Snapshot>)
+                .options(|| allow(MADE_AND_TRACKED)),
+        )
+        .route(
+            "/api/storage_snapshots/{id}",
+            get(show::<Snapshot>).put(track::<Snapshot>).delete(storage_snapshots::destroy),
+        )
+        .route("/api/addresses", get(collection::list::<PublicAddress>).post(addresses::create).options(|| allow(MADE)))
+        .route("/api/addresses/{ip}", get(show::<PublicAddress>).delete(addresses::destroy))
+        .route("/api/addresses/{ip}/associate", post(addresses::associate))
+        .route("/api/addresses/{ip}/disassociate", post(addresses::disassociate))
+        .route("/api/firewalls", get(collection::list::<Firewall>).post(firewalls::create).options(|| allow(MADE)))
+        .route("/api/firewalls/{id}", get(show::<Firewall>).delete(firewalls::destroy))
+        .route("/api/firewalls/{id}/rules", post(firewalls::create_rule))
+        .route("/api/firewalls/{id}/{rule}", delete(firewalls::destroy_rule))
         .route("/api/changes", get(changes::list).options(|| allow(LIST)))
         .fallback(|| async { Fault::of(Problem::NotFound) });
     let front = front::Front { api, routes };

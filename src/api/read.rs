@@ -2,14 +2,15 @@
 //! cannot be asked. To Conductor a 5xx means that the machine has vanished, so a known machine is shown as last seen
 //! instead.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::call::{Call, says_nothing};
+use super::call::{Call, Rendered, says_nothing};
 use super::collection::Collected;
-use super::error::{Fault, Problem};
+use super::error::Fault;
+use super::negotiate::Format;
 use super::render::TrackingView;
 use crate::drivers;
 use crate::model::{AccountKey, Collection, Hook, Known, KnownResource, Login, Scope, Seq, Subscriber};
@@ -38,7 +39,38 @@ struct Found<T> {
     /// The account's last change *before* the backend was asked: whatever is recorded later is in here or is still to come.
     seq: Option<Seq>,
     hooks: Vec<Watch>,
+    /// The whole of it as it was answered, for those who ask the same way. At most [`PAGES_MAX`].
+    pages: Mutex<Vec<(Asked, Page)>>,
 }
+
+/// Ways of asking for one list whose answers are kept: two representations, behind one or two names of the host.
+const PAGES_MAX: usize = 4;
+
+/// What an answer depends on beside what was read.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    format: Format,
+    base: String,
+    subscriber: Option<String>,
+}
+
+/// A list, rendered.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) body: Rendered,
+    pub(super) seq: Option<Seq>,
+}
+
+/// Where a read came from.
+pub(super) enum Source<T> {
+    /// From the backend, now or lately.
+    Lately(Lately<T>),
+    /// What was last seen, in place of a backend that cannot be asked.
+    LastSeen(Listing<T>),
+}
+
+/// A read from the backend; cheap to hold, however long the list.
+pub(super) struct Lately<T>(Arc<Read<Found<T>>>);
 
 /// What a hook is to readers: nothing secret.
 #[derive(Debug)]
@@ -60,6 +92,14 @@ impl Call {
     }
 
     async fn read<T: Collected>(&self, login: &Login, id: Option<&str>) -> Result<Listing<T>, Fault> {
+        Ok(match self.source(login, id).await? {
+            Source::Lately(Lately(read)) => self.show(&read, id, false),
+            Source::LastSeen(listing) => listing,
+        })
+    }
+
+    /// All of a collection, or one member of it, wherever it can be had.
+    pub(super) async fn source<T: Collected>(&self, login: &Login, id: Option<&str>) -> Result<Source<T>, Fault> {
         let now = self.api.clock.now();
         let what = |id: Option<&str>| What {
             login: self.api.logins.digest(login).0,
@@ -71,12 +111,12 @@ impl Call {
         let listed = || reads.fresh::<Found<T>>(&what(None), now).filter(|read| id.is_none() || has(read, id));
         let fresh = id.and_then(|_| reads.fresh(&what(id), now)).or_else(listed);
         if let Some(read) = fresh {
-            return Ok(self.show(&read, id, false).await);
+            return Ok(Source::Lately(Lately(read)));
         }
-        let account = self.account_key::<T>(login, id.is_none()).await?;
+        let account = self.account_key::<T>(login).await;
         let asking = self.clone().fetch::<T>(login.clone(), account.clone(), id.map(str::to_owned));
         let err = match reads.read(what(id), now, account, asking).await {
-            Ok(read) => return Ok(self.show(&read, id, false).await),
+            Ok(read) => return Ok(Source::Lately(Lately(read))),
             Err(err) => err,
         };
         if !says_nothing(err.kind) {
@@ -88,57 +128,92 @@ impl Call {
             .filter(|read| self.is_fresh_enough(read.answered_at, now))
             .max_by_key(|read| read.answered_at);
         let stored = self.stored::<T>(login, id, now).await;
-        match (lately, stored) {
-            (Some(read), Some((seen_at, listing))) if seen_at >= read.answered_at => Ok(listing),
-            (Some(read), _) => Ok(self.show(&read, id, true).await),
-            (None, Some((_, listing))) => Ok(listing),
-            (None, None) => Err(err.into()),
-        }
+        let last_seen = match (lately, stored) {
+            (Some(read), Some((seen_at, listing))) if seen_at >= read.answered_at => listing,
+            (Some(read), _) => self.show(&read, id, true),
+            (None, Some((_, listing))) => listing,
+            (None, None) => return Err(err.into()),
+        };
+        Ok(Source::LastSeen(last_seen))
     }
 
-    /// Whose login it is, as far as can be known without asking; for a list that the feed may be followed after, the backend
-    /// is asked as well.
-    async fn account_key<T: Collected>(&self, login: &Login, is_list: bool) -> Result<Option<AccountKey>, Fault> {
-        if T::TRACKED.is_none() {
-            return Ok(self.cached_key(login));
+    /// The whole list as an answer: as it was given before to one who asked the same way, or made now by `make`.
+    pub(super) fn page<T: Collected>(
+        &self,
+        Lately(read): &Lately<T>,
+        make: impl FnOnce(&Listing<T>) -> Rendered,
+    ) -> Page {
+        let asked = Asked {
+            format: self.format,
+            base: self.base.clone(),
+            subscriber: self.params.given("subscriber").map(str::to_owned),
+        };
+        let pages = || read.found.pages.lock().expect("nobody panics while holding pages");
+        if let Some((_, page)) = pages().iter().find(|(before, _)| *before == asked) {
+            return page.clone();
         }
-        if let Some(key) = self.cached_key(login) {
-            return Ok(Some(key));
+        let listing = self.show(read, None, false);
+        let page = Page { body: make(&listing), seq: listing.seq };
+        let mut pages = pages();
+        if pages.len() < PAGES_MAX {
+            pages.push((asked, page.clone()));
         }
-        if let Some(account) = self.stored_account(login).await {
-            return Ok(Some(account.key));
+        page
+    }
+
+    /// Whose login it is, as far as can be known without asking.
+    async fn account_key<T: Collected>(&self, login: &Login) -> Option<AccountKey> {
+        let owner = self.owner(login);
+        if owner.is_some() || T::TRACKED.is_none() {
+            return owner;
         }
-        if !is_list {
-            return Ok(None);
-        }
-        match self.caller().await {
-            Ok(caller) => Ok(Some(caller.key)),
-            // What the list itself fails with says more than this.
-            Err(fault) if fault.problem == Problem::Unauthorized => Err(fault),
-            Err(_) => Ok(None),
-        }
+        Some(self.stored_account(login).await?.key)
     }
 
     /// Owned, as others may join it.
     async fn fetch<T: Collected>(
         self,
         login: Login,
-        account: Option<AccountKey>,
+        mut account: Option<AccountKey>,
         id: Option<String>,
     ) -> Result<Read<Found<T>>, drivers::Error> {
+        let driver = self.driver.as_ref();
+        if T::TRACKED.is_some() && account.is_none() && id.is_none() {
+            let asked_at = self.api.clock.now();
+            // The feed can be followed after a list, so whose list it is matters; nobody should wait longer for that.
+            let (members, caller) = tokio::join!(self.ask(&login, T::list(driver, &login)), self.caller());
+            let members = members?;
+            account = caller.ok().map(|caller| caller.key);
+            let seq = match &account {
+                Some(key) => self.nothing_logged(key).await,
+                None => None,
+            };
+            // Something may have been logged before this list was asked for, or after: then ask for another.
+            if account.is_none() || seq.is_some() {
+                return Ok(self.found(asked_at, members, seq, Vec::new()));
+            }
+        }
         let (seq, hooks) = match (T::TRACKED, account) {
             (Some(_), Some(key)) => self.log_and_hooks(&key).await,
             _ => (None, Vec::new()),
         };
         let asked_at = self.api.clock.now();
-        let driver = self.driver.as_ref();
         let members = match &id {
             None => self.ask(&login, T::list(driver, &login)).await?,
             Some(id) => self.ask(&login, T::one(driver, &login, id)).await?.into_iter().collect(),
         };
+        Ok(self.found(asked_at, members, seq, hooks))
+    }
+
+    fn found<T>(&self, asked_at: Timestamp, members: Vec<T>, seq: Option<Seq>, hooks: Vec<Watch>) -> Read<Found<T>> {
         let answered_at = self.api.clock.now();
         let count = members.len();
-        Ok(Read { asked_at, answered_at, members: count, found: Found { members, seq, hooks } })
+        Read { asked_at, answered_at, members: count, found: Found { members, seq, hooks, pages: Mutex::default() } }
+    }
+
+    /// The beginning of the log, if nothing was ever tracked in the account.
+    async fn nothing_logged(&self, key: &AccountKey) -> Option<Seq> {
+        matches!(self.api.store.find_account(key).await, Ok(None)).then_some(Seq(0))
     }
 
     /// A read must not fail for the store's sake: what it cannot say is left out.
@@ -155,8 +230,8 @@ impl Call {
         })
     }
 
-    async fn show<T: Collected>(&self, read: &Arc<Read<Found<T>>>, id: Option<&str>, stale: bool) -> Listing<T> {
-        let Found { members, seq, hooks } = &read.found;
+    fn show<T: Collected>(&self, read: &Arc<Read<Found<T>>>, id: Option<&str>, stale: bool) -> Listing<T> {
+        let Found { members, seq, hooks, pages: _ } = &read.found;
         let mut shown = Vec::with_capacity(if id.is_some() { 1 } else { members.len() });
         for resource in members.iter().filter(|resource| id.is_none_or(|id| resource.id() == id)) {
             let hook = T::TRACKED.and_then(|collection| self.hook_of(hooks, collection, resource.id()));
