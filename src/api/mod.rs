@@ -36,6 +36,7 @@ mod serve;
 mod settings;
 mod target;
 mod tracking;
+mod upload;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use axum::routing::{get, post};
 
 pub use serve::serve;
 pub use settings::Settings;
+use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -84,6 +86,8 @@ pub struct Api {
     tracking: Tracking,
     clock: Arc<dyn Clock>,
     logins: auth::Logins,
+    /// One permit for each body with a blob that is held.
+    uploads: Semaphore,
 }
 
 impl Api {
@@ -95,6 +99,7 @@ impl Api {
             default_driver: DriverId::new(&default_driver),
             default_provider: Some(default_provider).filter(|provider| !provider.is_empty()),
             public_origin: Some(public_origin).filter(|origin| !origin.is_empty()),
+            uploads: Semaphore::new(settings.blobs_max.min(Semaphore::MAX_PERMITS)),
             settings,
             drivers,
             store,
