@@ -9,7 +9,17 @@ use super::target::{self, Target};
 use crate::drivers::{Abilities, Feature};
 
 /// Collections that have routes. A driver's ability beyond them is not advertised: its link would lead nowhere.
-const SERVED: [&str; 4] = ["hardware_profiles", "images", "instances", "realms"];
+const SERVED: &[&str] = &[
+    "buckets",
+    "hardware_profiles",
+    "images",
+    "instances",
+    "metrics",
+    "network_interfaces",
+    "networks",
+    "realms",
+    "subnets",
+];
 
 /// What Tracker adds to the drivers' features.
 const TRACKING: [(&str, Feature); 6] = [
@@ -39,7 +49,7 @@ pub(super) async fn show(call: Call) -> Result<Response, Fault> {
 }
 
 fn links(abilities: &Abilities, href: impl Fn(&str) -> String) -> Vec<LinkView> {
-    let theirs = SERVED.into_iter().filter(|name| abilities.collections.contains(name));
+    let theirs = SERVED.iter().copied().filter(|name| abilities.collections.contains(name));
     let mut names: Vec<_> = ["changes", "drivers", "instance_states"].into_iter().chain(theirs).collect();
     names.sort_unstable();
     let link = |name| {

@@ -14,6 +14,8 @@
 //! Absent on purpose: HTML pages, retries towards the backend (clients retry), comparing states, SQL.
 
 mod auth;
+mod blobs;
+mod buckets;
 mod call;
 mod changes;
 mod collection;
@@ -25,7 +27,10 @@ mod hardware_profiles;
 mod images;
 mod instance_states;
 mod instances;
+mod metrics;
 mod negotiate;
+mod network_interfaces;
+mod networks;
 mod new_instance;
 mod params;
 mod read;
@@ -34,6 +39,7 @@ mod receipt;
 mod render;
 mod serve;
 mod settings;
+mod subnets;
 mod target;
 mod tracking;
 mod upload;
@@ -41,6 +47,7 @@ mod upload;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -52,7 +59,9 @@ use tokio::sync::Semaphore;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
-use crate::model::{DriverId, HardwareProfile, Image, Instance, Realm};
+use crate::model::{
+    Bucket, DriverId, HardwareProfile, Image, Instance, Metric, Network, NetworkInterface, Realm, Subnet,
+};
 use crate::store::Store;
 use crate::track::Tracking;
 use collection::{show, track, track_all};
@@ -115,10 +124,26 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     const LIST: &str = "OPTIONS,GET,HEAD";
     const TRACKED: &str = "OPTIONS,GET,HEAD,PUT";
+    const MADE: &str = "OPTIONS,GET,HEAD,POST,DELETE";
     let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
     let routes = Router::new()
         .route("/api", entry())
         .route("/api/", entry())
+        .route("/api/buckets", get(collection::list::<Bucket>).post(buckets::create).options(|| allow(MADE)))
+        .route(
+            "/api/buckets/{bucket}",
+            get(show::<Bucket>).post(blobs::create).delete(buckets::destroy).layer(unbound()),
+        )
+        .route(
+            "/api/buckets/{bucket}/{id}",
+            get(blobs::show)
+                .head(blobs::metadata)
+                .put(blobs::put)
+                .post(blobs::set_metadata)
+                .delete(blobs::destroy)
+                .layer(unbound()),
+        )
+        .route("/api/buckets/{bucket}/{id}/content", get(blobs::content))
         .route("/api/drivers", get(drivers::list).options(|| allow(LIST)))
         .route("/api/drivers/{id}", get(drivers::show))
         .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
@@ -143,10 +168,26 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/images/{id}", get(show::<Image>).put(track::<Image>).delete(images::destroy))
         .route("/api/hardware_profiles", get(collection::list::<HardwareProfile>).options(|| allow(LIST)))
         .route("/api/hardware_profiles/{id}", get(show::<HardwareProfile>))
+        .route("/api/metrics", get(collection::list::<Metric>).options(|| allow(LIST)))
+        .route("/api/metrics/{id}", get(show::<Metric>))
+        .route("/api/networks", get(collection::list::<Network>).post(networks::create).options(|| allow(MADE)))
+        .route("/api/networks/{id}", get(show::<Network>).delete(networks::destroy))
+        .route(
+            "/api/network_interfaces",
+            get(collection::list::<NetworkInterface>).post(network_interfaces::create).options(|| allow(MADE)),
+        )
+        .route("/api/network_interfaces/{id}", get(show::<NetworkInterface>).delete(network_interfaces::destroy))
+        .route("/api/subnets", get(collection::list::<Subnet>).post(subnets::create).options(|| allow(MADE)))
+        .route("/api/subnets/{id}", get(show::<Subnet>).delete(subnets::destroy))
         .route("/api/changes", get(changes::list).options(|| allow(LIST)))
         .fallback(|| async { Fault::of(Problem::NotFound) });
     let front = front::Front { api, routes };
     Router::new().fallback(front::answer).with_state(front)
+}
+
+/// For bodies with blobs, which `front` has bounded by a setting of their own.
+fn unbound() -> DefaultBodyLimit {
+    DefaultBodyLimit::disable()
 }
 
 async fn allow(methods: &'static str) -> Response {
