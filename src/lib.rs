@@ -14,6 +14,8 @@
 pub mod model;
 /// HTTP in: routes, authentication, negotiation, XML and JSON.
 pub mod api;
+/// What was last read of providers, in memory.
+pub mod reads;
 /// Setting, replacing and removing hooks; taking the baseline.
 pub mod track;
 /// Who is due and what was seen: passes over accounts.

@@ -19,6 +19,7 @@ use crate::drivers::Drivers;
 use crate::model::Collection;
 use crate::outbound::{self, Outbound};
 use crate::poll::{Observer, Poll};
+use crate::reads::Reads;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{Cron, CronWork, Tasks, Wake};
@@ -50,8 +51,15 @@ impl Parts {
     ) -> anyhow::Result<Self> {
         let outbound = deliver_outbound(settings).context("deliver")?;
         let (poll_wake, deliver_wake) = (Wake::default(), Wake::default());
-        let observer =
-            Observer::new(store.clone(), clock.clone(), chance.clone(), settings.poll.clone(), deliver_wake.clone());
+        let reads = Arc::new(Reads::new(&settings.reads));
+        let observer = Observer::new(
+            store.clone(),
+            clock.clone(),
+            chance.clone(),
+            settings.poll.clone(),
+            reads.clone(),
+            deliver_wake.clone(),
+        );
         let tracking = Tracking::new(
             store.clone(),
             observer.clone(),
@@ -59,6 +67,7 @@ impl Parts {
             clock.clone(),
             chance.clone(),
             settings.track.clone(),
+            reads.clone(),
             poll_wake.clone(),
             deliver_wake.clone(),
         );
@@ -87,6 +96,9 @@ impl Parts {
             default_provider: settings.drivers.default_provider.clone(),
             store: store.clone(),
             tracking,
+            reads,
+            stale_seconds: settings.reads.stale_seconds,
+            finish_as_404: settings.reads.finish_as_404,
             clock: clock.clone(),
             chance,
         });

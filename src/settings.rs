@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{api, deliver, drivers, poll, store, tasks, track};
+use crate::{api, deliver, drivers, poll, reads, store, tasks, track};
 
 /// The settings file with every key at its default and a comment on each.
 pub const COMMENTED: &str = include_str!("settings.toml");
@@ -23,6 +23,7 @@ pub struct Settings {
     pub api: api::Settings,
     pub store: store::Settings,
     pub drivers: drivers::Settings,
+    pub reads: reads::Settings,
     pub track: track::Settings,
     pub poll: poll::Settings,
     pub deliver: deliver::Settings,
@@ -90,6 +91,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), Error> {
         self.drivers.check().map_err(Error)?;
         self.store.check().map_err(Error)?;
+        self.reads.check().map_err(Error)?;
         self.track.check().map_err(Error)?;
         self.tasks.check().map_err(Error)?;
         self.poll.check().map_err(Error)?;

@@ -45,13 +45,16 @@ pub(super) fn basic(header: &HeaderValue) -> Option<Credentials> {
 
 /// Stands for a login in memory; useless without the key, which is drawn when Tracker starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Digest([u8; 32]);
+pub(super) struct Digest(pub(super) [u8; 32]);
 
 /// What is remembered about logins, all of it bounded.
 pub(super) struct Logins {
     key: [u8; 32],
     identities: Cache<Digest, (Arc<str>, Timestamp)>,
     identity_for: Duration,
+    /// Whose login it is, however long ago the backend said so. Opens nothing: it says what is kept of the account, to be
+    /// shown once the backend has accepted the login anew.
+    owners: Cache<Digest, Arc<str>>,
     /// Wrong credentials already counted.
     counted: Cache<Digest, ()>,
     addresses: Cache<IpAddr, Arc<AtomicU32>>,
@@ -68,6 +71,7 @@ impl Logins {
             key: chance.bytes(),
             identities: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
             identity_for,
+            owners: Cache::new(settings.auth_cache_max),
             counted: Cache::builder().max_capacity(table).time_to_live(window).build(),
             addresses: Cache::builder().max_capacity(table).time_to_live(window).build(),
             users: Cache::builder().max_capacity(table).time_to_live(window).build(),
@@ -104,7 +108,14 @@ impl Logins {
     }
 
     pub(super) fn remember(&self, digest: Digest, identity: &str, now: Timestamp) {
-        self.identities.insert(digest, (identity.into(), now + self.identity_for));
+        let identity: Arc<str> = identity.into();
+        self.owners.insert(digest, identity.clone());
+        self.identities.insert(digest, (identity, now + self.identity_for));
+    }
+
+    /// Who the backend ever said this is. No proof that it still is.
+    pub(super) fn owner(&self, digest: Digest) -> Option<Arc<str>> {
+        self.owners.get(&digest)
     }
 
     /// Too many different wrong credentials came from this address, or for this user.

@@ -42,6 +42,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let name = call.params.required("name")?;
     fit_for_path("name", name)?;
     let bucket = call.ask(&login, of(call.driver.as_ref())?.create_bucket(&login, name)).await?;
+    call.moved(&login);
     Ok(call.created(&bucket))
 }
 
@@ -50,7 +51,10 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs(Bucket::PLURAL)?;
     let login = call.visitor().await?;
     match call.ask(&login, of(call.driver.as_ref())?.destroy_bucket(&login, &id)).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(()) => {
+            call.moved(&login);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
         Err(err) if err.kind == Kind::Conflict => Err(Fault::new(Problem::Forbidden, err.text)),
         Err(err) => Err(err.into()),
     }

@@ -5,12 +5,15 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use jiff::Timestamp;
 use md5::{Digest as _, Md5};
 use tracing::warn;
 
@@ -47,6 +50,29 @@ pub(super) struct Inner {
     pub(super) peer: Option<IpAddr>,
     /// `None` outside of [`super::serve`].
     pub(super) wire: Option<Wire>,
+    pub(super) backend: BackendTime,
+}
+
+/// How long a request waited for the backend, all its calls together.
+#[derive(Default)]
+pub(super) struct BackendTime {
+    calls: AtomicU32,
+    micros: AtomicU64,
+}
+
+impl BackendTime {
+    fn add(&self, from: Timestamp, to: Timestamp) {
+        // A clock that jumped back measures nothing.
+        let micros = u64::try_from(to.duration_since(from).as_micros()).unwrap_or(0);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// `None`: it was not asked.
+    pub(super) fn spent(&self) -> Option<Duration> {
+        let asked = self.calls.load(Ordering::Relaxed) > 0;
+        asked.then(|| Duration::from_micros(self.micros.load(Ordering::Relaxed)))
+    }
 }
 
 impl Deref for Call {
@@ -157,7 +183,9 @@ impl Inner {
         login: &Login,
         call: impl Future<Output = Result<T, drivers::Error>>,
     ) -> Result<T, drivers::Error> {
+        let asked_at = self.api.clock.now();
         let answer = call.await;
+        self.backend.add(asked_at, self.api.clock.now());
         if let Err(drivers::Error { kind: Kind::Denied, .. }) = answer {
             self.api.logins.refused(login, self.peer);
         }
@@ -173,14 +201,16 @@ impl Inner {
         })
     }
 
+    /// Whose login it is, if the backend ever said so. For what is kept of the account, not to let anybody in.
+    pub(super) fn owner(&self, login: &Login) -> Option<AccountKey> {
+        let identity = self.api.logins.owner(self.api.logins.digest(login))?;
+        let provider = self.provider_name().ok()?;
+        Some(AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() })
+    }
+
     /// The account behind a login, without asking the backend. `None`: nothing was ever tracked there, as far as we know.
     pub(super) async fn account_id(&self, login: &Login) -> Option<AccountId> {
-        let logins = &self.api.logins;
-        let Some(identity) = logins.identity(logins.digest(login), self.api.clock.now()) else {
-            return Some(self.stored_account(login).await?.id);
-        };
-        let provider = self.provider_name().ok()?;
-        let key = AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() };
+        let Some(key) = self.owner(login) else { return Some(self.stored_account(login).await?.id) };
         self.api.store.find_account(&key).await.unwrap_or_else(|err| {
             warn!("The store was asked for an account and failed: {err}");
             None
@@ -209,9 +239,18 @@ impl Inner {
         response
     }
 
+    /// What was read of the account before is out of date.
+    pub(super) fn moved(&self, login: &Login) {
+        self.api.reads.login_moved(&self.api.logins.digest(login).0);
+        if let Some(key) = self.owner(login) {
+            self.api.reads.account_moved(&key);
+        }
+    }
+
     /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a
     /// store that fails does not fail the request: the next look comes by itself.
     pub(super) async fn touched(&self, login: &Login, collection: Collection) {
+        self.moved(login);
         let Some(account) = self.account_id(login).await else { return };
         if let Err(err) = self.api.tracking.touched(account, collection).await {
             warn!(account.id = %account, "The look after an action waits for its turn: {err}");
@@ -231,17 +270,40 @@ pub(super) fn says_nothing(kind: Kind) -> bool {
     }
 }
 
-/// A body with its type; 200 and 201 also with its digest, as caches and suites expect.
+/// A body, and its digest in hex, as caches and suites expect.
+#[derive(Clone, Debug)]
+pub(super) struct Rendered {
+    bytes: Bytes,
+    tag: HeaderValue,
+}
+
+impl Rendered {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        let tag = HeaderValue::try_from(hex(&Md5::digest(&bytes))).expect("hex digits make a header");
+        Self { bytes: bytes.into(), tag }
+    }
+
+    pub(super) fn response(self, status: StatusCode, format: Format) -> Response {
+        let mut response = bare(status, self.bytes, format);
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.tag);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
+        response
+    }
+}
+
+/// A body with its type; 200 and 201 also with its digest.
 pub(super) fn body(status: StatusCode, bytes: Vec<u8>, format: Format) -> Response {
-    let tag = matches!(status, StatusCode::OK | StatusCode::CREATED).then(|| hex(&Md5::digest(&bytes)));
+    if matches!(status, StatusCode::OK | StatusCode::CREATED) {
+        return Rendered::new(bytes).response(status, format);
+    }
+    bare(status, bytes.into(), format)
+}
+
+fn bare(status: StatusCode, bytes: Bytes, format: Format) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    if let Some(tag) = tag {
-        headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("hex digits make a header"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
-    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     response
 }
 

@@ -4,17 +4,17 @@
 use std::future::Future;
 
 use axum::extract::Path;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 
-use super::call::Call;
+use super::call::{self, Call, Rendered};
 use super::error::Fault;
 use super::params::Params;
-use super::read::{Listing, Shown};
-use super::render::{Base, Document, List, Member, TrackingView};
+use super::read::{Listing, Page, Shown, Source};
+use super::render::{Base, Document, List, Member, TrackingView, render};
 use super::tracking::{self, Done};
 use crate::drivers::{Abilities, Driver, Error};
-use crate::model::{Collection, Login, Resource, ResourceKind, Scope};
+use crate::model::{Collection, Login, Resource, ResourceKind, Scope, Seq};
 
 /// The last change of the account that a list takes into account: who follows the feed after it misses nothing.
 const TRACKER_SEQ: HeaderName = HeaderName::from_static("tracker-seq");
@@ -51,6 +51,11 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
         false
     }
 
+    /// It has ended, and only its record is still there.
+    fn is_finished(&self) -> bool {
+        false
+    }
+
     /// As the store keeps it; `None` for another kind, or one that is never kept.
     fn of(_resource: Resource) -> Option<Self> {
         None
@@ -58,25 +63,48 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
 }
 
 pub(super) async fn list<T: Collected>(call: Call) -> Result<Response, Fault> {
-    let listing = listed::<T>(&call).await?;
-    Ok(answer(&call, &listing))
+    let login = reader::<T>(&call).await?;
+    // Any other parameter may be a filter.
+    let is_whole = call.params.are_all_of(&["format", "subscriber"]);
+    if !is_whole || call.hides_finished::<T>() {
+        return Ok(answer(&call, &filtered::<T>(&call, &login).await?));
+    }
+    Ok(match call.source::<T>(&login, None).await? {
+        Source::LastSeen(listing) => answer(&call, &listing),
+        Source::Lately(read) => {
+            let Page { body, seq } = call.page(&read, |listing| Rendered::new(rendered(&call, listing)));
+            with_seq(body.response(StatusCode::OK, call.format), seq)
+        }
+    })
 }
 
 /// The list after its filters.
 pub(super) async fn listed<T: Collected>(call: &Call) -> Result<Listing<T>, Fault> {
     let login = reader::<T>(call).await?;
+    filtered(call, &login).await
+}
+
+async fn filtered<T: Collected>(call: &Call, login: &Login) -> Result<Listing<T>, Fault> {
     let mut listing = match call.params.given("id") {
-        Some(id) => call.read_one::<T>(&login, id).await?,
-        None => call.read_list::<T>(&login).await?,
+        Some(id) => call.read_one::<T>(login, id).await?,
+        None => call.read_list::<T>(login).await?,
     };
+    call.hide_finished(login, &mut listing).await;
     listing.members.retain(|shown| shown.resource.passes(&call.params));
     Ok(listing)
 }
 
 pub(super) fn answer<T: Collected>(call: &Call, listing: &Listing<T>) -> Response {
+    with_seq(call::body(StatusCode::OK, rendered(call, listing), call.format), listing.seq)
+}
+
+fn rendered<T: Collected>(call: &Call, listing: &Listing<T>) -> Vec<u8> {
     let views = listing.members.iter().map(|shown| view(call, shown)).collect();
-    let mut response = call.ok(&List(T::PLURAL, views));
-    if let Some(seq) = listing.seq {
+    render(&List(T::PLURAL, views), call.format)
+}
+
+fn with_seq(mut response: Response, seq: Option<Seq>) -> Response {
+    if let Some(seq) = seq {
         response.headers_mut().insert(TRACKER_SEQ, HeaderValue::from(seq.0));
     }
     response
@@ -84,8 +112,9 @@ pub(super) fn answer<T: Collected>(call: &Call, listing: &Listing<T>) -> Respons
 
 pub(super) async fn show<T: Collected>(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     let login = reader::<T>(&call).await?;
-    let shown = call.read_one::<T>(&login, &id).await?.members.pop();
-    let shown = shown.ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
+    let mut listing = call.read_one::<T>(&login, &id).await?;
+    call.hide_finished(&login, &mut listing).await;
+    let shown = listing.members.pop().ok_or_else(|| Fault::not_found(T::SINGULAR, &id))?;
     Ok(call.ok(&Member(T::SINGULAR, view(&call, &shown))))
 }
 

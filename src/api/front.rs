@@ -17,7 +17,7 @@ use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, debug, debug_span, error};
 
-use super::call::{self, Call, Inner};
+use super::call::{self, BackendTime, Call, Inner};
 use super::error::{Fault, Problem};
 use super::negotiate::{self, Format, Offers};
 use super::params::Params;
@@ -30,6 +30,7 @@ use crate::model::DriverId;
 
 const DRIVER: HeaderName = HeaderName::from_static("x-deltacloud-driver");
 const PROVIDER: HeaderName = HeaderName::from_static("x-deltacloud-provider");
+const BACKEND_RUNTIME: HeaderName = HeaderName::from_static("x-backend-runtime");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
@@ -121,6 +122,8 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
         ));
     }
     let params = Params::parse(query, if carries == Carries::Parameters { &body } else { b"" }, settings.params_max)?;
+    // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
+    let params = if method == Method::POST { params.over(target.params) } else { params };
 
     let call = Call::from(Inner {
         api: api.clone(),
@@ -134,7 +137,9 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
         referer: headers.get(header::REFERER).cloned(),
         peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
         wire: extensions.get::<Wire>().cloned(),
+        backend: BackendTime::default(),
     });
+    let timed = call.clone();
     let mut request = Request::new(if carries == Carries::Parameters { Body::empty() } else { Body::from(body) });
     *request.method_mut() = method;
     *request.uri_mut() = plain_uri(&target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
@@ -143,7 +148,12 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     request.extensions_mut().insert(call);
     let deadline = Duration::from_millis(settings.answer_ms);
     match tokio::time::timeout(deadline, front.routes.clone().oneshot(request)).await {
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(mut response)) => {
+            if let Some(spent) = timed.backend.spent() {
+                insert(response.headers_mut(), BACKEND_RUNTIME, &format!("{:.6}", spent.as_secs_f64()));
+            }
+            Ok(response)
+        }
         Ok(Err(never)) => match never {},
         Err(_) => Err(Fault::new(Problem::Backend, "The backend did not answer in time")),
     }

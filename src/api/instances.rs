@@ -11,7 +11,7 @@ use super::params::Params;
 use super::render::{Base, InstanceView, List, Member, TrackingView};
 use super::tracking::{self, Asked};
 use crate::drivers::{self, Driver};
-use crate::model::{Action, Callback, Collection, Instance, InstanceId, Login, Resource, ResourceKind};
+use crate::model::{Action, Callback, Collection, Instance, InstanceId, InstanceState, Login, Resource, ResourceKind};
 use crate::track::Caller;
 
 impl Collected for Instance {
@@ -40,6 +40,10 @@ impl Collected for Instance {
     fn passes(&self, params: &Params) -> bool {
         params.given("state").is_none_or(|wanted| wanted.eq_ignore_ascii_case(self.state.as_str()))
             && params.lets_through("realm_id", self.realm.as_deref())
+    }
+
+    fn is_finished(&self) -> bool {
+        self.state == InstanceState::Finish
     }
 
     fn of(resource: Resource) -> Option<Self> {

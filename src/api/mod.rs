@@ -13,6 +13,7 @@
 //!
 //! Absent on purpose: HTML pages, retries towards the backend (clients retry), comparing states, SQL.
 
+mod addresses;
 mod auth;
 mod blobs;
 mod buckets;
@@ -22,11 +23,14 @@ mod collection;
 mod drivers;
 mod entry;
 mod error;
+mod finished;
+mod firewalls;
 mod front;
 mod hardware_profiles;
 mod images;
 mod instance_states;
 mod instances;
+mod keys;
 mod metrics;
 mod negotiate;
 mod network_interfaces;
@@ -39,29 +43,34 @@ mod receipt;
 mod render;
 mod serve;
 mod settings;
+mod storage_snapshots;
+mod storage_volumes;
 mod subnets;
 mod target;
 mod tracking;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use tokio::sync::Semaphore;
 
 pub use serve::serve;
 pub use settings::Settings;
-use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
 use crate::model::{
-    Bucket, DriverId, HardwareProfile, Image, Instance, Metric, Network, NetworkInterface, Realm, Subnet,
+    Bucket, DriverId, Firewall, HardwareProfile, Image, Instance, Key, Metric, Network, NetworkInterface,
+    PublicAddress, Realm, Snapshot, Subnet, Volume,
 };
+use crate::reads::Reads;
 use crate::store::Store;
 use crate::track::Tracking;
 use collection::{show, track, track_all};
@@ -79,6 +88,10 @@ pub struct Parts {
     pub default_provider: String,
     pub store: Arc<dyn Store>,
     pub tracking: Tracking,
+    pub reads: Arc<Reads>,
+    /// See [`reads::Settings`](crate::reads::Settings).
+    pub stale_seconds: u64,
+    pub finish_as_404: bool,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<Chance>,
 }
@@ -93,6 +106,9 @@ pub struct Api {
     public_origin: Option<String>,
     store: Arc<dyn Store>,
     tracking: Tracking,
+    reads: Arc<Reads>,
+    stale: Duration,
+    finish_as_404: bool,
     clock: Arc<dyn Clock>,
     logins: auth::Logins,
     /// One permit for each body with a blob that is held.
@@ -101,7 +117,19 @@ pub struct Api {
 
 impl Api {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, drivers, default_driver, default_provider, store, tracking, clock, chance } = parts;
+        let Parts {
+            settings,
+            drivers,
+            default_driver,
+            default_provider,
+            store,
+            tracking,
+            reads,
+            stale_seconds,
+            finish_as_404,
+            clock,
+            chance,
+        } = parts;
         let logins = auth::Logins::new(&settings, &chance);
         let public_origin = settings.public_url.trim_end_matches('/').to_owned();
         Arc::new(Self {
@@ -113,6 +141,9 @@ impl Api {
             drivers,
             store,
             tracking,
+            reads,
+            stale: Duration::from_secs(stale_seconds),
+            finish_as_404,
             clock,
             logins,
         })
@@ -125,6 +156,7 @@ pub fn router(api: Arc<Api>) -> Router {
     const LIST: &str = "OPTIONS,GET,HEAD";
     const TRACKED: &str = "OPTIONS,GET,HEAD,PUT";
     const MADE: &str = "OPTIONS,GET,HEAD,POST,DELETE";
+    const MADE_AND_TRACKED: &str = "OPTIONS,GET,HEAD,POST,PUT,DELETE";
     let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
     let routes = Router::new()
         .route("/api", entry())
@@ -154,16 +186,13 @@ pub fn router(api: Arc<Api>) -> Router {
             get(collection::list::<Instance>)
                 .post(instances::create)
                 .put(track_all::<Instance>)
-                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+                .options(|| allow(MADE_AND_TRACKED)),
         )
         .route("/api/instances/{id}", get(show::<Instance>).put(track::<Instance>).delete(instances::destroy))
         .route("/api/instances/{id}/{action}", post(instances::act))
         .route(
             "/api/images",
-            get(images::list)
-                .post(images::create)
-                .put(track_all::<Image>)
-                .options(|| allow("OPTIONS,GET,HEAD,POST,PUT,DELETE")),
+            get(images::list).post(images::create).put(track_all::<Image>).options(|| allow(MADE_AND_TRACKED)),
         )
         .route("/api/images/{id}", get(show::<Image>).put(track::<Image>).delete(images::destroy))
         .route("/api/hardware_profiles", get(collection::list::<HardwareProfile>).options(|| allow(LIST)))
@@ -179,6 +208,38 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/network_interfaces/{id}", get(show::<NetworkInterface>).delete(network_interfaces::destroy))
         .route("/api/subnets", get(collection::list::<Subnet>).post(subnets::create).options(|| allow(MADE)))
         .route("/api/subnets/{id}", get(show::<Subnet>).delete(subnets::destroy))
+        .route("/api/keys", get(collection::list::<Key>).post(keys::create).options(|| allow(MADE)))
+        .route("/api/keys/{id}", get(show::<Key>).delete(keys::destroy))
+        .route(
+            "/api/storage_volumes",
+            get(collection::list::<Volume>)
+                .post(storage_volumes::create)
+                .put(track_all::<Volume>)
+                .options(|| allow(MADE_AND_TRACKED)),
+        )
+        .route("/api/storage_volumes/{id}", get(show::<Volume>).put(track::<Volume>).delete(storage_volumes::destroy))
+        .route("/api/storage_volumes/{id}/attach", post(storage_volumes::attach))
+        .route("/api/storage_volumes/{id}/detach", post(storage_volumes::detach))
+        .route("/api/storage_volumes/{id}/destroy", post(storage_volumes::destroy).delete(storage_volumes::destroy))
+        .route(
+            "/api/storage_snapshots",
+            get(collection::list::<Snapshot>)
+                .post(storage_snapshots::create)
+                .put(track_all::<Snapshot>)
+                .options(|| allow(MADE_AND_TRACKED)),
+        )
+        .route(
+            "/api/storage_snapshots/{id}",
+            get(show::<Snapshot>).put(track::<Snapshot>).delete(storage_snapshots::destroy),
+        )
+        .route("/api/addresses", get(collection::list::<PublicAddress>).post(addresses::create).options(|| allow(MADE)))
+        .route("/api/addresses/{ip}", get(show::<PublicAddress>).delete(addresses::destroy))
+        .route("/api/addresses/{ip}/associate", post(addresses::associate))
+        .route("/api/addresses/{ip}/disassociate", post(addresses::disassociate))
+        .route("/api/firewalls", get(collection::list::<Firewall>).post(firewalls::create).options(|| allow(MADE)))
+        .route("/api/firewalls/{id}", get(show::<Firewall>).delete(firewalls::destroy))
+        .route("/api/firewalls/{id}/rules", post(firewalls::create_rule))
+        .route("/api/firewalls/{id}/{rule}", delete(firewalls::destroy_rule))
         .route("/api/changes", get(changes::list).options(|| allow(LIST)))
         .fallback(|| async { Fault::of(Problem::NotFound) });
     let front = front::Front { api, routes };

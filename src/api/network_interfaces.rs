@@ -44,6 +44,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         ip_address: text("ip_address"),
     };
     let interface = call.ask(&login, of(call.driver.as_ref())?.create_network_interface(&login, &new)).await?;
+    call.moved(&login);
     Ok(made(&call, &interface))
 }
 
@@ -51,5 +52,6 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs(NetworkInterface::PLURAL)?;
     let login = call.visitor().await?;
     call.ask(&login, of(call.driver.as_ref())?.destroy_network_interface(&login, &id)).await?;
+    call.moved(&login);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -46,6 +46,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let text = |name| call.params.given(name).map(str::to_owned);
     let new = NewNetwork { name: text("name"), address_block: text("address_block") };
     let network = call.ask(&login, of(call.driver.as_ref())?.create_network(&login, &new)).await?;
+    call.moved(&login);
     Ok(made(&call, &network))
 }
 
@@ -53,5 +54,6 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs(Network::PLURAL)?;
     let login = call.visitor().await?;
     call.ask(&login, of(call.driver.as_ref())?.destroy_network(&login, &id)).await?;
+    call.moved(&login);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -19,6 +19,16 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Whether none but these was sent.
+    pub(super) fn are_all_of(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|(key, _)| names.contains(&key.as_str()))
+    }
+
+    /// With these as well, for what the query and the form do not say.
+    pub(super) fn over(self, others: Vec<(String, String)>) -> Self {
+        Self(others.into_iter().chain(self.0).collect())
+    }
+
     /// As it was sent, also when empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -51,6 +61,11 @@ impl Params {
 
     /// The values of `firewalls1`, `firewalls2` … in the order of their numbers.
     pub(super) fn numbered(&self, stem: &str) -> Vec<&str> {
+        self.with_numbers(stem).into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// As [`Params::numbered`], each with its number.
+    pub(super) fn with_numbers(&self, stem: &str) -> Vec<(u32, &str)> {
         let number = |key: &str| key.strip_prefix(stem)?.parse::<u32>().ok();
         let mut found: Vec<_> = self
             .0
@@ -59,7 +74,7 @@ impl Params {
             .filter_map(|(key, value)| Some((number(key)?, value.as_str())))
             .collect();
         found.sort_by_key(|(number, _)| *number);
-        found.into_iter().map(|(_, value)| value).collect()
+        found
     }
 }
 
@@ -92,6 +107,8 @@ mod tests {
         check("z", None);
         assert_eq!(merged.given("e"), None);
         assert!(Params::parse("a&b&c", b"d", 3).is_err());
+        let over = params("a=1", "b=").over(["a", "b", "c"].map(|name| (name.to_owned(), "0".to_owned())).to_vec());
+        assert_eq!(["a", "b", "c"].map(|name| over.get(name)), [Some("1"), Some(""), Some("0")]);
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use url::Url;
@@ -51,8 +50,6 @@ pub struct Settings {
     pub failed_logins_seconds: u64,
     /// Addresses and users watched for wrong credentials.
     pub failed_logins_table_max: u64,
-    /// How old a sample may be to stand in for a backend that cannot answer. Seconds.
-    pub stale_seconds: u64,
     /// Instances that one request may ask for.
     pub instance_count_max: u32,
 }
@@ -80,7 +77,6 @@ impl Default for Settings {
             failed_logins_max: 20,
             failed_logins_seconds: 300,
             failed_logins_table_max: 10_000,
-            stale_seconds: 15 * 60,
             instance_count_max: 100,
         }
     }
@@ -106,11 +102,9 @@ impl Settings {
             return Err("api.head_bytes_max must be 8192 or more".to_owned());
         }
         const YEAR_SECONDS: u64 = 366 * 24 * 3_600;
-        for (name, seconds) in [
-            ("auth_cache_seconds", self.auth_cache_seconds),
-            ("failed_logins_seconds", self.failed_logins_seconds),
-            ("stale_seconds", self.stale_seconds),
-        ] {
+        for (name, seconds) in
+            [("auth_cache_seconds", self.auth_cache_seconds), ("failed_logins_seconds", self.failed_logins_seconds)]
+        {
             if seconds > YEAR_SECONDS {
                 return Err(format!("api.{name} is {seconds}: it must be at most {YEAR_SECONDS}, a year"));
             }
@@ -135,10 +129,6 @@ impl Settings {
             Some((key, _)) => Err(format!("api.{key} must not be 0")),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn stale(&self) -> Duration {
-        Duration::from_secs(self.stale_seconds)
     }
 }
 

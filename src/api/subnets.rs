@@ -41,6 +41,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         address_block: call.params.required("address_block")?.to_owned(),
     };
     let subnet = call.ask(&login, of(call.driver.as_ref())?.create_subnet(&login, &new)).await?;
+    call.moved(&login);
     Ok(made(&call, &subnet))
 }
 
@@ -48,5 +49,6 @@ pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Respon
     call.needs(Subnet::PLURAL)?;
     let login = call.visitor().await?;
     call.ask(&login, of(call.driver.as_ref())?.destroy_subnet(&login, &id)).await?;
+    call.moved(&login);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

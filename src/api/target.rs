@@ -6,19 +6,21 @@ use percent_encoding::percent_decode_str;
 pub(super) use crate::changes::segment;
 
 /// A path taken apart.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     /// Without matrix parameters, escapes as they came.
     pub(super) path: String,
     /// From the segment `api`, decoded once, empty ones dropped.
     pub(super) driver: Option<String>,
     pub(super) provider: Option<String>,
+    /// Matrix parameters of the last segment but `api`, decoded once: `/api/images;instance_id=inst1`.
+    pub(super) params: Vec<(String, String)>,
 }
 
 impl Target {
     /// Splits the *path* only: a `;x=y` inside a query value is the query's own (a callback URL, say).
     pub(super) fn parse(path: &str) -> Result<Self, NotText> {
-        let mut target = Self { path: String::with_capacity(path.len()), driver: None, provider: None };
+        let mut target = Self { path: String::with_capacity(path.len()), ..Self::default() };
         for (place, segment) in path.split('/').enumerate() {
             let (name, matrix) = segment.split_once(';').unwrap_or((segment, ""));
             let plain = decode(name)?;
@@ -26,10 +28,13 @@ impl Target {
                 target.path.push('/');
             }
             target.path.push_str(name);
+            let pairs = matrix.split(';').filter_map(|pair| pair.split_once('='));
             if place != 1 || plain != "api" {
+                let pair = |(key, value)| Ok((decode(key)?, decode(value)?));
+                target.params = pairs.map(pair).collect::<Result<_, NotText>>()?;
                 continue;
             }
-            for (key, value) in matrix.split(';').filter_map(|pair| pair.split_once('=')) {
+            for (key, value) in pairs {
                 let value = Some(decode(value)?).filter(|value| !value.is_empty());
                 match key {
                     "driver" => target.driver = value,
@@ -109,6 +114,21 @@ mod tests {
         check("", "", None, None);
         assert_eq!(Target::parse("/api/%ff"), Err(NotText));
         assert_eq!(Target::parse("/api;provider=%C3%28"), Err(NotText));
+    }
+
+    #[test]
+    fn the_last_segment_has_parameters_of_its_own() {
+        let check = |path: &str, params: &[(&str, &str)]| {
+            let read = Target::parse(path).unwrap().params;
+            let read: Vec<_> = read.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            assert_eq!(read, params, "{path}");
+        };
+        check("/api;driver=ec2", &[]);
+        check("/api;driver=ec2/images", &[]);
+        check("/api/images;instance_id=inst1", &[("instance_id", "inst1")]);
+        check("/api;driver=ec2/images;instance_id=a%20b%3Bc;name=;x", &[("instance_id", "a b;c"), ("name", "")]);
+        check("/api/instances;image_id=x/inst1", &[]);
+        assert_eq!(Target::parse("/api/images;x=%ff"), Err(NotText));
     }
 
     #[test]

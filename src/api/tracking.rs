@@ -19,7 +19,7 @@ use crate::{deliver, drivers};
 /// What is said of a hook that was just set.
 pub(super) fn tracked_view(tracked: &Tracked) -> TrackingView {
     let secret = tracked.new_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
-    TrackingView { secret, ..view(Some(&tracked.hook), tracked.observed_at, false) }
+    TrackingView { secret, ..view(&tracked.hook, tracked.observed_at) }
 }
 
 /// The members of what was tracked, each with the hook beside it.
@@ -61,6 +61,7 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Done, Fault> {
         Some(callback) => set(call, &caller, &asked, callback, scope).await.map(|set| Done::Set(Box::new(set))),
         None => {
             let removed = call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
+            call.moved(&caller.login);
             Ok(Done::Removed(removed))
         }
     }
@@ -84,7 +85,9 @@ async fn set(call: &Call, caller: &Caller, asked: &Asked, callback: &Callback, s
     if let Err(track::Error::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
         call.api.logins.refused(&caller.login, call.peer);
     }
-    Ok(set?)
+    let set = set?;
+    call.moved(&caller.login);
+    Ok(set)
 }
 
 /// The hook of an instance that this request has just created.
@@ -96,7 +99,9 @@ pub(super) async fn set_created(
     created: &Instance,
 ) -> Result<Tracked, Fault> {
     let scope = Scope::Member(Collection::Instances, created.id.to_string());
-    Ok(call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?)
+    let set = call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?;
+    call.moved(&caller.login);
+    Ok(set)
 }
 
 /// The longest callback URL and token. Bytes.

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the caller can do about it.
@@ -26,13 +27,13 @@ pub enum Kind {
 }
 
 /// A failed call to a provider. The text is for people, names what was asked, and holds nothing secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     pub kind: Kind,
     pub text: String,
     #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -41,7 +42,7 @@ impl Error {
     }
 
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 }

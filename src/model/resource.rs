@@ -44,7 +44,6 @@ impl fmt::Display for Collection {
 }
 
 /// A member of a tracked collection, as last seen.
-#[expect(clippy::large_enum_variant, reason = "nearly all are instances; a box each would cost more than it saves")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     Instance(Instance),

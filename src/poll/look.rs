@@ -10,7 +10,8 @@ use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver};
-use crate::model::{AccountId, Change, ChangeId, Collection, Entry, Known, Login, Resource, Sample, Seq};
+use crate::model::{Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, Resource, Sample, Seq};
+use crate::reads::Reads;
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
 
@@ -57,6 +58,7 @@ pub struct Observer {
     chance: Arc<Chance>,
     rules: Absence,
     settings: Settings,
+    reads: Arc<Reads>,
     /// Told after every commit that made changes.
     deliver: Wake,
 }
@@ -67,23 +69,18 @@ impl Observer {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        reads: Arc<Reads>,
         deliver: Wake,
     ) -> Self {
-        Self { store, clock, chance, rules: Absence::new(&settings.absence), settings, deliver }
+        Self { store, clock, chance, rules: Absence::new(&settings.absence), settings, reads, deliver }
     }
 
     /// Takes a complete sample of a collection and writes what it says.
     ///
     /// # Errors
     /// [`Error::Driver`]: the list failed or was not complete.
-    pub async fn list(
-        &self,
-        account: AccountId,
-        login: &Login,
-        driver: &dyn Driver,
-        collection: Collection,
-    ) -> Result<Seen, Error> {
-        self.observe(account, login, driver, collection, |_, _| Ask::List).await
+    pub async fn list(&self, account: &Account, driver: &dyn Driver, collection: Collection) -> Result<Seen, Error> {
+        self.observe(account, driver, collection, |_, _| Ask::List).await
     }
 
     /// Looks at these ids and writes what it says.
@@ -92,47 +89,44 @@ impl Observer {
     /// [`Error::Driver`]: the look failed, so nothing is known of any of them.
     pub async fn look(
         &self,
-        account: AccountId,
-        login: &Login,
+        account: &Account,
         driver: &dyn Driver,
         collection: Collection,
         ids: &BTreeSet<String>,
     ) -> Result<Seen, Error> {
-        self.observe(account, login, driver, collection, |_, _| Ask::Look(ids.clone())).await
+        self.observe(account, driver, collection, |_, _| Ask::Look(ids.clone())).await
     }
 
     /// One visit to a unit that is due: what it needs now, and when to come again.
     pub(super) async fn visit(
         &self,
-        account: AccountId,
-        login: &Login,
+        account: &Account,
         driver: &dyn Driver,
         collection: Collection,
     ) -> Result<Timestamp, Error> {
         let ask = |known: &Known, now| plan::ask(known, now, &self.rules, &self.settings);
-        self.observe(account, login, driver, collection, ask).await?;
-        let mut known = self.store.known(account, collection).await?;
+        self.observe(account, driver, collection, ask).await?;
+        let mut known = self.store.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
         let (ripe, _) = self.rules.to_confirm(&known, self.clock.now());
         if !ripe.is_empty() {
             let ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
-            self.look(account, login, driver, collection, &ripe).await?;
-            known = self.store.known(account, collection).await?;
+            self.look(account, driver, collection, &ripe).await?;
+            known = self.store.known(account.id, collection).await?;
         }
         Ok(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings))
     }
 
     async fn observe(
         &self,
-        account: AccountId,
-        login: &Login,
+        account: &Account,
         driver: &dyn Driver,
         collection: Collection,
         ask: impl Fn(&Known, Timestamp) -> Ask,
     ) -> Result<Seen, Error> {
         for _ in 0..CONTENDED_TRIES {
-            let known = self.store.known(account, collection).await?;
-            let answer = self.ask(login, driver, collection, ask(&known, self.clock.now())).await?;
+            let known = self.store.known(account.id, collection).await?;
+            let answer = self.ask(&account.login, driver, collection, ask(&known, self.clock.now())).await?;
             if let Some(through) = self.keep(account, known, &answer).await? {
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through });
@@ -146,9 +140,9 @@ impl Observer {
     ///
     /// # Errors
     /// Never [`Error::Driver`]: nobody is asked.
-    pub async fn introduce(&self, account: AccountId, resource: Resource) -> Result<Seen, Error> {
+    pub async fn introduce(&self, account: &Account, resource: Resource) -> Result<Seen, Error> {
         for _ in 0..CONTENDED_WRITES {
-            let known = self.store.known(account, resource.collection()).await?;
+            let known = self.store.known(account.id, resource.collection()).await?;
             let now = self.clock.now();
             if let Some(met) = known.members.get(resource.id()) {
                 return Ok(Seen { through: known.through, ..Seen::first(vec![met.resource.clone()], now) });
@@ -187,7 +181,7 @@ impl Observer {
     /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
     /// then it is compared anew. Answers with the last change that this takes into account. `None`: what it says is not
     /// newer than what they saw, so it must be asked for again.
-    async fn keep(&self, account: AccountId, mut known: Known, answer: &Answer) -> Result<Option<Seq>, store::Error> {
+    async fn keep(&self, account: &Account, mut known: Known, answer: &Answer) -> Result<Option<Seq>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
             let (found, complete_at) = answer.compare(&known, &self.rules);
             if complete_at.is_none() && found == Found::default() {
@@ -199,7 +193,7 @@ impl Observer {
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
                 return Ok(Some(through));
             }
-            known = self.store.known(account, known.collection).await?;
+            known = self.store.known(account.id, known.collection).await?;
         }
         Ok(None)
     }
@@ -209,13 +203,13 @@ impl Observer {
     /// none is overlooked.
     async fn commit(
         &self,
-        account: AccountId,
+        account: &Account,
         known: &Known,
         found: Found,
         observed_at: Option<Timestamp>,
     ) -> Result<Option<Seq>, store::Error> {
         let now = self.clock.now();
-        let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account).await? };
+        let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account.id).await? };
         let changes = found.news.into_iter().map(|told| NewChange {
             told: fan_out(&told.subject, &hooks),
             change: Change {
@@ -227,7 +221,7 @@ impl Observer {
             },
         });
         let commit = Commit {
-            account,
+            account: account.id,
             collection: known.collection,
             version: known.version,
             observed_at,
@@ -238,7 +232,11 @@ impl Observer {
         };
         match self.store.commit_sample(&commit).await {
             Ok(changes) => {
-                self.tell(account, &changes);
+                // Whoever is told of a change and asks then must not be shown what was before it.
+                if !changes.is_empty() {
+                    self.reads.account_moved(&account.key);
+                }
+                self.tell(account.id, &changes);
                 Ok(Some(changes.last().map_or(known.through, |entry| entry.seq)))
             }
             Err(store::Error::Conflict) => Ok(None),

@@ -166,7 +166,7 @@ impl Visitor {
         let driver = self.drivers.get(&account.key.driver).ok_or_else(|| {
             drivers::Error::new(Kind::Unsupported, format!("this Tracker has no driver {}", account.key.driver))
         })?;
-        self.observer.visit(account.id, &account.login, driver.as_ref(), *collection).await
+        self.observer.visit(account, driver.as_ref(), *collection).await
     }
 
     fn plan(&self, unit: &Unit, outcome: Result<Timestamp, Error>) -> UnitPlan {

@@ -14,6 +14,7 @@ mod error;
 mod keyring;
 mod sqlite;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -292,6 +293,9 @@ pub trait Feed: Send + Sync {
         subscriber: &Subscriber,
         limit: usize,
     ) -> Result<Vec<(Entry, HookId)>, Error>;
+
+    /// The members of a collection of which somebody has not got a change yet (waiting or exhausted).
+    async fn owed(&self, account: AccountId, collection: Collection) -> Result<BTreeSet<String>, Error>;
 
     /// Counts these as read by the subscriber: its waiting and exhausted deliveries of them are not sent any more.
     async fn acknowledge(

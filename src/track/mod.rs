@@ -23,11 +23,12 @@ use crate::clock::Clock;
 use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, KnownResource, Login, Resource, Scope, Secret,
-    Seq, Subscriber,
+    Account, AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, KnownResource, Login, Resource,
+    Scope, Secret, Seq, Subscriber,
 };
 use crate::outbound::{Outbound, Refused};
 use crate::poll::{self, Observer, Seen};
+use crate::reads::Reads;
 use crate::store::{self, Baseline, Store};
 use crate::tasks::Wake;
 
@@ -67,6 +68,12 @@ impl Settings {
 pub struct Caller {
     pub login: Login,
     pub key: AccountKey,
+}
+
+impl Caller {
+    fn account(&self, id: AccountId) -> Account {
+        Account { id, key: self.key.clone(), login: self.login.clone() }
+    }
 }
 
 /// What a client wants of a hook.
@@ -136,6 +143,7 @@ pub struct Tracking {
     clock: Arc<dyn Clock>,
     chance: Arc<Chance>,
     settings: Settings,
+    reads: Arc<Reads>,
     poll: Wake,
     deliver: Wake,
 }
@@ -149,10 +157,11 @@ impl Tracking {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        reads: Arc<Reads>,
         poll: Wake,
         deliver: Wake,
     ) -> Self {
-        Self { store, observer, outbound, clock, chance, settings, poll, deliver }
+        Self { store, observer, outbound, clock, chance, settings, reads, poll, deliver }
     }
 
     /// Sets or replaces the subscriber's hook on a member or a collection.
@@ -185,7 +194,7 @@ impl Tracking {
             let account = self.store.find_account(&caller.key).await?;
             let created = Resource::from(created.clone());
             let seen = match account {
-                Some(account) => self.observer.introduce(account, created).await?,
+                Some(account) => self.observer.introduce(&caller.account(account), created).await?,
                 None => Seen::first(vec![created], answered_at),
             };
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
@@ -220,6 +229,7 @@ impl Tracking {
             account.id = %account, hook.id = %hook.id, subscriber = %hook.subscriber,
             "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
         );
+        self.reads.account_moved(&caller.key);
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
@@ -246,6 +256,7 @@ impl Tracking {
         let Some(account) = self.store.find_account(&caller.key).await? else { return Ok(false) };
         let removed = self.store.remove_hook(account, subscriber, scope, self.clock.now()).await?;
         if removed {
+            self.reads.account_moved(&caller.key);
             info!(account.id = %account, subscriber = %subscriber, "Hook on {scope:?} removed");
         }
         Ok(removed)
@@ -278,10 +289,10 @@ impl Tracking {
             Scope::Member(collection, id) => (*collection, Some(id)),
         };
         let seen = match (account, id) {
-            (Some(account), None) => self.observer.list(account, login, driver, collection).await?,
+            (Some(account), None) => self.observer.list(&caller.account(account), driver, collection).await?,
             (Some(account), Some(id)) => {
                 let ids = BTreeSet::from([id.clone()]);
-                self.observer.look(account, login, driver, collection, &ids).await?
+                self.observer.look(&caller.account(account), driver, collection, &ids).await?
             }
             (None, None) => Seen::first(drivers::list(driver, login, collection).await?, self.clock.now()),
             (None, Some(id)) => {

@@ -14,6 +14,7 @@ mod ec2_end_to_end;
 mod feed;
 mod looking;
 mod outbound;
+mod reads;
 mod restart;
 mod secrets;
 mod sending;

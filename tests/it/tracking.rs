@@ -299,7 +299,7 @@ async fn only_who_holds_the_credentials_can_set_a_hook() {
     let url = world.hook();
     let answer = world.put_hook("instances/inst1", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    let answer = world.put_hook("images/img1", &url, &[]).await;
+    let answer = world.put_hook("hardware_profiles/m1-small", &url, &[]).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     world.end().await;
 }

@@ -14,6 +14,12 @@ pub(in crate::api) struct InstanceView<'a> {
     image: Option<Reference<'a>>,
     realm: Option<Reference<'a>>,
     actions: Vec<ActionLink>,
+    /// Said only when true.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    create_image: bool,
+    /// Where an image is made of it. XML only.
+    #[serde(skip)]
+    create_image_href: String,
     hardware_profile: Option<InstanceProfile<'a>>,
     public_addresses: Vec<AddressView<'a>>,
     private_addresses: Vec<AddressView<'a>>,
@@ -83,8 +89,7 @@ impl<'a> InstanceView<'a> {
             hardware_profile,
             hardware_properties,
             actions,
-            // A link to make an image would lead nowhere: images cannot be created yet.
-            can_create_image: _,
+            can_create_image,
             launch_time,
             public_addresses,
             private_addresses,
@@ -108,6 +113,8 @@ impl<'a> InstanceView<'a> {
             image: one("images", "image", image),
             realm: one("realms", "realm", realm),
             actions: actions.iter().map(|action| ActionLink::new(*action, id, base)).collect(),
+            create_image: *can_create_image,
+            create_image_href: format!("{};instance_id={}", base.collection("images"), super::segment(id)),
             hardware_profile: one("hardware_profiles", "hardware_profile", hardware_profile)
                 .map(|reference| InstanceProfile { reference, properties: hardware_properties }),
             public_addresses: public_addresses.iter().map(AddressView::new).collect(),
@@ -179,6 +186,10 @@ impl Document for InstanceView<'_> {
             xml.element("actions", &[], |xml| {
                 for ActionLink { href, rel, method } in &self.actions {
                     xml.empty("link", &[("href", href), ("method", method), ("rel", rel)]);
+                }
+                if self.create_image {
+                    let link = [("href", self.create_image_href.as_str()), ("method", "post"), ("rel", "create_image")];
+                    xml.empty("link", &link);
                 }
             });
             text(xml, "launch_time", self.create_time);
@@ -282,6 +293,7 @@ mod tests {
             <link href='http://h/api/instances/i-7/reboot' method='post' rel='reboot' />
             <link href='http://h/api/instances/i-7/stop' method='post' rel='stop' />
             <link href='http://h/api/instances/i-7' method='delete' rel='destroy' />
+            <link href='http://h/api/images;instance_id=i-7' method='post' rel='create_image' />
           </actions>
           <launch_time>2013-04-17T10:00:00Z</launch_time>
           <public_addresses>
@@ -327,6 +339,7 @@ mod tests {
               "keyname": "alice-key"
             },
             "authentication_type": "key",
+            "create_image": true,
             "create_time": "2013-04-17T10:00:00Z",
             "firewalls": [
               {

@@ -2,39 +2,49 @@
 //! [`Document::xml`] beside it as XML, so that the two cannot drift apart. Views are made from the model by naming every
 //! field, so that a new one has to be judged here.
 
+mod address;
 mod blob;
 mod bucket;
-mod entry;
 mod drivers;
+mod entry;
+mod firewall;
 mod image;
 mod instance;
+mod key;
 mod metric;
 mod network;
 mod network_interface;
 mod profile;
 mod realm;
+mod snapshot;
 mod states;
 mod subnet;
 mod tracking;
+mod volume;
 mod xml;
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+pub(super) use address::AddressView;
 pub(super) use blob::BlobView;
 pub(super) use bucket::BucketView;
 pub(super) use drivers::{DriverList, DriverMember};
 pub(super) use entry::{Entry, LinkView};
+pub(super) use firewall::FirewallView;
 pub(super) use image::ImageView;
 pub(super) use instance::InstanceView;
+pub(super) use key::KeyView;
 pub(super) use metric::MetricView;
 pub(super) use network::NetworkView;
 pub(super) use network_interface::NetworkInterfaceView;
 pub(super) use profile::ProfileView;
 pub(super) use realm::RealmView;
+pub(super) use snapshot::SnapshotView;
 pub(super) use states::States;
 pub(super) use subnet::SubnetView;
 pub(super) use tracking::TrackingView;
+pub(super) use volume::VolumeView;
 pub(super) use xml::Xml;
 
 use super::negotiate::Format;

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::faults::{CallKind, Faults, Times};
-use super::fixture;
+use super::fixture::Furniture;
 use super::settings::Settings;
 use super::world::{Rules, World};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::{Error, Kind};
-use crate::model::{Address, AddressKind, ExposeSecret as _, InstanceId, InstanceState, Login, RealmState, Secret};
+use crate::model::{ExposeSecret as _, Login, Secret};
 
 /// The provider of a call that names none.
 pub(super) const PROVIDER: &str = "default";
@@ -62,11 +62,7 @@ impl Cloud {
     /// A cloud that starts now. Chance is asked for a seed if the settings name none.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, chance: &Chance) -> Self {
         let seed = settings.seed.unwrap_or_else(|| u64::from_le_bytes(chance.bytes()));
-        let rules = Rules {
-            life: settings.lively.then(|| settings.life.clone()),
-            machine: fixture::machine(settings.lively),
-            instances_max: settings.instances_max,
-        };
+        let rules = Rules::of(&settings);
         let state = State {
             passwords: BTreeMap::from([(settings.user.clone(), settings.password.clone())]),
             worlds: BTreeMap::new(),
@@ -96,48 +92,6 @@ impl Cloud {
     /// Lets a user in, or gives him another password. A new user has no instances.
     pub fn set_password(&self, user: &str, password: &str) {
         self.state().passwords.insert(user.to_owned(), Secret::from(password));
-    }
-
-    /// Adds an instance in this state, in the realm `us`, with addresses (in a lively cloud they come late).
-    pub fn add_instance(&self, state: InstanceState) -> InstanceId {
-        self.reach(|world| world.add(state))
-    }
-
-    /// The cloud puts it into this state, whether or not its machine leads there.
-    ///
-    /// # Panics
-    /// When there is no such instance, as do the other hands on an instance: the script is wrong.
-    pub fn set_state(&self, id: &InstanceId, state: InstanceState) {
-        self.hold(id, |world| world.enter(id, state));
-    }
-
-    /// Replaces its addresses by these host names.
-    ///
-    /// # Panics
-    /// As [`Cloud::set_state`].
-    pub fn set_addresses(&self, id: &InstanceId, public: &[&str], private: &[&str]) {
-        let addresses = |texts: &[&str]| {
-            texts.iter().map(|&text| Address { kind: AddressKind::Hostname, text: text.to_owned() }).collect()
-        };
-        self.hold(id, |world| world.set_addresses(id, addresses(public), addresses(private)));
-    }
-
-    /// It disappears without trace.
-    ///
-    /// # Panics
-    /// As [`Cloud::set_state`].
-    pub fn remove(&self, id: &InstanceId) {
-        self.hold(id, |world| world.remove(id));
-    }
-
-    /// A realm that is not there comes to be.
-    pub fn set_realm(&self, id: &str, state: RealmState, message: Option<&str>) {
-        self.reach(|world| world.set_realm(id, state, message));
-    }
-
-    /// The realm leaves the list; its instances stay.
-    pub fn withdraw_realm(&self, id: &str) {
-        self.reach(|world| world.withdraw_realm(id));
     }
 
     /// Calls of this kind fail, by whomever and for whichever account. Comes after what was scripted for them before.
@@ -201,28 +155,12 @@ impl Cloud {
         visit(world)
     }
 
-    fn reach<T>(&self, reach: impl FnOnce(&mut World) -> T) -> T {
-        self.visit(|world| Ok(reach(world))).expect("a script keeps within the bound of accounts")
-    }
-
-    /// Panics outside the lock, so that the cloud goes on.
-    fn hold(&self, id: &InstanceId, act: impl FnOnce(&mut World)) {
-        let there = self.reach(|world| {
-            let there = world.has(id);
-            if there {
-                act(world);
-            }
-            there
-        });
-        assert!(there, "the mock cloud has no instance '{id}'");
-    }
-
     /// As it was at the cloud's start.
     fn new_world(&self) -> World {
         let Shared { settings, rules, started_at, seed, .. } = &*self.shared;
         let furnished = settings.fixture && self.user == settings.user;
-        let instances = if furnished { fixture::instances(&self.user) } else { Vec::new() };
-        World::new(rules.clone(), &self.user, *started_at, world_seed(*seed, &self.provider, &self.user), instances)
+        let furniture = if furnished { Furniture::reference(&self.user) } else { Furniture::default() };
+        World::new(rules.clone(), &self.user, *started_at, world_seed(*seed, &self.provider, &self.user), furniture)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

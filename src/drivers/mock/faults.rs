@@ -18,14 +18,28 @@ pub enum CallKind {
     /// Instances by id.
     Look,
     Realms,
+    /// Looking at images, as with the kinds that follow.
     Images,
     HardwareProfiles,
+    /// New instances.
     Create,
+    /// An action on an instance.
     Act,
+    Volumes,
+    Snapshots,
+    Keys,
+    Addresses,
+    /// Blobs and what is in them, too.
+    Buckets,
+    Metrics,
+    /// Subnets and network interfaces, too.
+    Networks,
+    /// Creating, changing or destroying anything but instances.
+    Order,
 }
 
 impl CallKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Identify,
         Self::Instances,
         Self::Look,
@@ -34,6 +48,14 @@ impl CallKind {
         Self::HardwareProfiles,
         Self::Create,
         Self::Act,
+        Self::Volumes,
+        Self::Snapshots,
+        Self::Keys,
+        Self::Addresses,
+        Self::Buckets,
+        Self::Metrics,
+        Self::Networks,
+        Self::Order,
     ];
 }
 

@@ -15,7 +15,7 @@ pub struct Settings {
     pub user: String,
     #[serde(deserialize_with = "secret")]
     pub password: Secret,
-    /// Begin with the four instances of the reference; otherwise with none.
+    /// Begin with the instances, volumes and so on of the reference; otherwise with images, realms and sizes only.
     pub fixture: bool,
     /// A cloud that moves by itself, as `life` says.
     pub lively: bool,
@@ -23,6 +23,13 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Instances an account can have, those with a finished record included. Creating more is forbidden.
     pub instances_max: usize,
+    /// Images, keys, volumes, snapshots, addresses, buckets, blobs, networks, subnets and network interfaces an account can have,
+    /// each kind for itself. Creating more is forbidden.
+    pub resources_max: usize,
+    /// One blob with its metadata. Larger ones are forbidden. Bytes. They are kept in memory, for trying things out.
+    pub blob_bytes_max: usize,
+    /// All blobs of an account together; more are forbidden. Bytes. There can be this much for each account.
+    pub blobs_bytes_max: usize,
     /// Accounts (provider and user) kept in memory; calls for more are forbidden.
     pub accounts_max: usize,
     /// Newest calls kept in the log, which tests read.
@@ -43,6 +50,9 @@ impl Default for Settings {
             lively: false,
             seed: None,
             instances_max: 1_000,
+            resources_max: 1_000,
+            blob_bytes_max: 1 << 20,
+            blobs_bytes_max: 4 << 20,
             accounts_max: 1_000,
             calls_kept: 1_000,
             latency_ms: 0,
@@ -69,6 +79,9 @@ impl Settings {
             instances_min: 3,
             realm_down_every_s: Span::secs(15, 30),
             realm_down_s: Span::secs(5, 10),
+            image_s: Span::secs(4, 8),
+            volume_s: Span::secs(2, 4),
+            snapshot_s: Span::secs(3, 6),
         };
         Self { lively: true, seed: Some(seed), instances_max: 8, life, ..Self::default() }
     }
@@ -105,6 +118,12 @@ pub struct Life {
     pub realm_down_every_s: Span,
     /// A realm's UNAVAILABLE to AVAILABLE.
     pub realm_down_s: Span,
+    /// A new image's PENDING to AVAILABLE.
+    pub image_s: Span,
+    /// A volume's CREATING to AVAILABLE, ATTACHING to IN-USE, DETACHING to AVAILABLE, DELETING to leaving the list.
+    pub volume_s: Span,
+    /// A new snapshot's PENDING to COMPLETED.
+    pub snapshot_s: Span,
 }
 
 impl Default for Life {
@@ -123,6 +142,9 @@ impl Default for Life {
             instances_min: 2,
             realm_down_every_s: Span::secs(300, 1_200),
             realm_down_s: Span::secs(60, 300),
+            image_s: Span::secs(20, 60),
+            volume_s: Span::secs(2, 8),
+            snapshot_s: Span::secs(10, 30),
         }
     }
 }

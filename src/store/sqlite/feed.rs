@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::Sqlite;
 use super::deliveries::{self, Line};
 use super::rows::{Cell, ChangeRow, Doing as _, int, json, row};
-use crate::model::{AccountId, Entry, HookId, Seq, Subscriber};
+use crate::model::{AccountId, Collection, Entry, HookId, Seq, Subscriber};
 use crate::store::{Error, Feed};
 
 row! {
@@ -38,6 +40,19 @@ impl Feed for Sqlite {
         .await
         .doing("reading undelivered changes")?;
         rows.into_iter().map(|row| Ok((row.change.entry(account)?, HookId(row.hook_id)))).collect()
+    }
+
+    async fn owed(&self, account: AccountId, collection: Collection) -> Result<BTreeSet<String>, Error> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT resource FROM deliveries INDEXED BY deliveries_unread
+             WHERE account_id = $1 AND collection = $2 AND state IN ('waiting', 'exhausted')",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .doing("reading what is owed")?;
+        Ok(ids.into_iter().collect())
     }
 
     async fn acknowledge(

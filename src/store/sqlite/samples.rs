@@ -176,7 +176,21 @@ async fn raise_version(tx: &mut SqliteConnection, commit: &Commit) -> Result<boo
     .bind(commit.observed_at.map(Timestamp::as_millisecond))
     .execute(&mut *tx)
     .await?;
-    Ok(raised.rows_affected() == 1)
+    if raised.rows_affected() == 1 || commit.version != 0 {
+        return Ok(raised.rows_affected() == 1);
+    }
+    // Nobody watches it yet: this is the look before the first hook on it. Planning the next one is that hook's business.
+    let begun = sqlx::query(
+        "INSERT INTO units (account_id, collection, version, observed_at)
+         SELECT account_id, $2, 1, $3 FROM accounts WHERE account_id = $1
+         ON CONFLICT (account_id, collection) DO NOTHING",
+    )
+    .bind(commit.account.0)
+    .bind(commit.collection.as_str())
+    .bind(commit.observed_at.map(Timestamp::as_millisecond))
+    .execute(&mut *tx)
+    .await?;
+    Ok(begun.rows_affected() == 1)
 }
 
 async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {

@@ -14,6 +14,8 @@ use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login
 pub(crate) struct Faulty {
     inner: Arc<dyn Driver>,
     abilities: Abilities,
+    /// Instead of the inner driver's own.
+    firewalls: Option<Arc<dyn Firewalls>>,
     script: Mutex<Script>,
 }
 
@@ -27,12 +29,18 @@ struct Script {
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { abilities: inner.abilities().clone(), inner, script: Mutex::default() }
+        Self { abilities: inner.abilities().clone(), inner, firewalls: None, script: Mutex::default() }
     }
 
     /// Declares these collections, whatever the inner driver has.
     pub(crate) fn offering(mut self, collections: &'static [&'static str]) -> Self {
         self.abilities.collections = collections;
+        self
+    }
+
+    /// Has these firewalls, which never fail on purpose. Whether they are declared is another matter.
+    pub(crate) fn walled(mut self, firewalls: Arc<dyn Firewalls>) -> Self {
+        self.firewalls = Some(firewalls);
         self
     }
 
@@ -158,7 +166,7 @@ impl Driver for Faulty {
     }
 
     fn firewalls(&self) -> Option<&dyn Firewalls> {
-        None
+        self.firewalls.as_deref()
     }
 
     fn buckets(&self) -> Option<&dyn Buckets> {

@@ -313,6 +313,10 @@ impl Feed for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn owed(&self, _: AccountId, _: Collection) -> Result<BTreeSet<String>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn acknowledge(&self, _: AccountId, _: &Subscriber, _: &[Seq], _: Timestamp) -> Result<u64, Error> {
         unreachable!("{BEYOND}")
     }

@@ -169,6 +169,7 @@ impl World {
     pub async fn reference(edit: impl FnOnce(&mut api::Settings)) -> Self {
         Self::with(|settings| {
             settings.drivers.mock.fixture = true;
+            settings.reads = tracker::reads::Settings::default();
             edit(&mut settings.api);
         })
         .await
@@ -189,6 +190,8 @@ impl World {
         settings.drivers.allow_networks.clone_from(&loopback);
         settings.deliver.allow_networks = loopback;
         settings.poll.absence.young_for_ms = 0;
+        // The clock stands still while a test's hands move the cloud; [`World::reference`] reads as users do.
+        settings.reads.max_age_ms = 0;
         edit(&mut settings);
         let clock = Arc::new(FakeClock::at(NOW.parse().unwrap()));
         let provider = Provider::new(settings.drivers.mock.clone(), clock.clone());

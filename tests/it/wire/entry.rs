@@ -96,20 +96,53 @@ async fn b06_b07_b08_links_have_a_rel_and_an_absolute_href_that_leads_somewhere(
         assert_eq!(world.raw().get(href.strip_prefix(ORIGIN).unwrap()).await.status, 200, "{href}");
     }
     let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
-    let served = ["changes", "drivers", "hardware_profiles", "images", "instance_states", "instances", "realms"];
+    let served = [
+        "addresses",
+        "changes",
+        "drivers",
+        "hardware_profiles",
+        "images",
+        "instance_states",
+        "instances",
+        "keys",
+        "realms",
+        "storage_snapshots",
+        "storage_volumes",
+    ];
     assert_eq!(rels, served);
     world.end().await;
 }
 
 #[tokio::test]
 async fn what_has_no_routes_or_the_driver_lacks_is_neither_advertised_nor_done() {
-    let world = World::around(|mock| Arc::new(Faulty::new(mock).offering(&["realms", "keys"])), |_| {}).await;
+    let world = World::around(|mock| Arc::new(Faulty::new(mock).offering(&["realms", "load_balancers"])), |_| {}).await;
     let api = world.raw().ask("GET", "/api", &[ACCEPT]).await.xml();
     let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
     assert_eq!(rels, ["changes", "drivers", "instance_states", "realms"]);
-    world.raw().get("/api/keys").await.is_error(404);
+    world.raw().get("/api/load_balancers").await.is_error(404);
     let lacking = [("GET", "/api/instances"), ("POST", "/api/instances"), ("GET", "/api/images/img1")];
-    for (method, path) in lacking.into_iter().chain([("PUT", "/api/instances/inst0?track_hook=feed")]) {
+    let storage = [
+        ("GET", "/api/storage_volumes"),
+        ("POST", "/api/storage_volumes"),
+        ("PUT", "/api/storage_volumes?track_hook=feed"),
+        ("POST", "/api/storage_volumes/vol1/detach"),
+        ("DELETE", "/api/storage_volumes/vol1"),
+        ("GET", "/api/storage_snapshots/snap1"),
+        ("POST", "/api/storage_snapshots?volume_id=vol1"),
+        ("DELETE", "/api/storage_snapshots/snap1"),
+    ];
+    let others = [
+        ("GET", "/api/keys"),
+        ("POST", "/api/keys?name=foo"),
+        ("DELETE", "/api/keys/test-key"),
+        ("GET", "/api/addresses/192.168.0.1"),
+        ("POST", "/api/addresses"),
+        ("POST", "/api/addresses/192.168.0.1/associate?instance_id=inst0"),
+        ("POST", "/api/addresses/192.168.0.1/disassociate"),
+        ("DELETE", "/api/addresses/192.168.0.1"),
+        ("PUT", "/api/instances/inst0?track_hook=feed"),
+    ];
+    for (method, path) in lacking.into_iter().chain(storage).chain(others) {
         world.raw().ask(method, path, &[GOOD]).await.is_error(501);
     }
     world.raw().ask("GET", "/api/hardware_profiles", &[]).await.is_error(501);
@@ -124,7 +157,10 @@ async fn b09_b10_there_are_features_and_each_has_a_name() {
     let names = features(&api);
     assert!(!names.is_empty() && names.iter().all(|name| !name.is_empty()), "{names:?}");
     let of = |rel: &str| features(api.children.iter().find(|link| link.attribute("rel") == Some(rel)).unwrap());
-    assert_eq!(of("instances"), ["realm_filter", "user_name", "state_tracking", "state_tracking"]);
+    assert_eq!(
+        of("instances"),
+        ["realm_filter", "user_name", "authentication_key", "metrics", "state_tracking", "state_tracking"]
+    );
     assert_eq!(of("realms"), ["state_tracking"]);
     world.end().await;
 }
@@ -141,7 +177,8 @@ async fn b11_b12_json_by_accept_and_by_format() {
         let links = json["api"]["links"].as_array().unwrap();
         let instances = links.iter().find(|link| link["rel"] == "instances").unwrap();
         let names: Vec<_> = instances["features"].as_array().unwrap().iter().map(|group| &group[0]["name"]).collect();
-        assert_eq!(names, ["realm_filter", "user_name", "state_tracking"], "a feature in two operations is one group");
+        let expected = ["realm_filter", "user_name", "authentication_key", "metrics", "state_tracking"];
+        assert_eq!(names, expected, "a feature in two operations is one group");
     }
     let xml = raw.ask("GET", "/api?format=xml", &[JSON]).await;
     assert_eq!(xml.header("content-type"), Some("application/xml"));
@@ -316,21 +353,30 @@ async fn hrefs_follow_forwarding_headers_or_settings() {
     let world = reference().await;
     let headers = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "tracker.example")];
     let api = world.raw().ask("GET", "/api", &headers).await.xml();
-    assert_eq!(api.children[0].attribute("href"), Some("https://tracker.example/api/changes"));
+    assert_eq!(api.children[0].attribute("href"), Some("https://tracker.example/api/addresses"));
     world.end().await;
     let world = World::reference(|api| api.public_url = "https://t.example/".to_owned()).await;
     let api = world.raw().ask("GET", "/api", &headers).await.xml();
-    assert_eq!(api.children[0].attribute("href"), Some("https://t.example/api/changes"));
+    assert_eq!(api.children[0].attribute("href"), Some("https://t.example/api/addresses"));
     world.end().await;
 }
 
 #[tokio::test]
 async fn options_lists_verbs_and_needs_nobody() {
     let world = reference().await;
-    for path in ["/api", "/api/realms", "/api/instances", "/api/changes"] {
+    for (path, verbs) in [
+        ("/api", "OPTIONS,GET,HEAD,POST"),
+        ("/api/addresses", "OPTIONS,GET,HEAD,POST,DELETE"),
+        ("/api/changes", "OPTIONS,GET,HEAD"),
+        ("/api/firewalls", "OPTIONS,GET,HEAD,POST,DELETE"),
+        ("/api/instances", "OPTIONS,GET,HEAD,POST,PUT,DELETE"),
+        ("/api/keys", "OPTIONS,GET,HEAD,POST,DELETE"),
+        ("/api/realms", "OPTIONS,GET,HEAD,PUT"),
+        ("/api/storage_snapshots", "OPTIONS,GET,HEAD,POST,PUT,DELETE"),
+        ("/api/storage_volumes", "OPTIONS,GET,HEAD,POST,PUT,DELETE"),
+    ] {
         let answer = world.raw().ask("OPTIONS", path, &[]).await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.header("allow").unwrap().starts_with("OPTIONS,GET"), "{path}");
+        assert_eq!((answer.status, answer.header("allow")), (200, Some(verbs)), "{path}");
     }
     world.end().await;
 }

@@ -25,7 +25,7 @@ async fn t06_t07_t09_t20_t21_every_error_is_a_document_that_agrees_with_its_stat
     check("GET", "/apix", &[GOOD], 404).await;
     check("GET", "//api", &[GOOD], 404).await;
     check("PATCH", "/api/instances/inst0", &[GOOD], 405).await;
-    check("PUT", "/api/images/img1?track_hook=feed", &[GOOD], 405).await;
+    check("PUT", "/api/hardware_profiles/m1-small?track_hook=feed", &[GOOD], 405).await;
     let changes = check("POST", "/api/changes", &[GOOD], 405).await;
     assert_eq!(changes.header("allow"), Some("GET,HEAD,OPTIONS"));
     check("GET", "/api", &[("Accept", "image/png")], 406).await;

@@ -70,15 +70,16 @@ async fn i06_t13_one_list_of_public_and_one_of_private_addresses_each_with_type_
 #[tokio::test]
 async fn i07_t11_lists_and_state_are_there_when_there_is_nothing_in_them() {
     let world = reference().await;
-    world.provider.set_addresses("inst2", &[]);
-    world.provider.set_state("inst2", "PENDING");
-    let bare = world.raw().get("/api/instances/inst2").await.xml();
+    // Of this one no image can be made, whatever its state.
+    world.provider.set_addresses("inst3", &[]);
+    world.provider.set_state("inst3", "PENDING");
+    let bare = world.raw().get("/api/instances/inst3").await.xml();
     for element in ["public_addresses", "actions", "storage_volumes"] {
         assert!(bare.only(element).children.is_empty(), "{element} of {bare:?}");
     }
     assert_eq!(bare.only("private_addresses").children.len(), 0);
     assert_eq!(bare.only("state").text, "PENDING");
-    let json = world.raw().ask("GET", "/api/instances/inst2", &[GOOD, JSON]).await.json();
+    let json = world.raw().ask("GET", "/api/instances/inst3", &[GOOD, JSON]).await.json();
     for list in ["public_addresses", "private_addresses", "actions", "storage_volumes"] {
         assert_eq!(json["instance"][list], serde_json::json!([]), "{list}");
     }
@@ -97,28 +98,73 @@ async fn i08_every_action_has_an_absolute_href_a_method_and_a_rel() {
         for link in &member.child("actions").children {
             let [href, method, rel] = ["href", "method", "rel"].map(|key| link.attribute(key).unwrap());
             let own = member.attribute("href").unwrap();
-            let expected = if rel == "destroy" { own.to_owned() } else { format!("{own}/{rel}") };
+            let expected = match rel {
+                "create_image" => format!("{ORIGIN}/api/images;instance_id={}", member.attribute("id").unwrap()),
+                "destroy" => own.to_owned(),
+                rel => format!("{own}/{rel}"),
+            };
             assert_eq!((link.name.as_str(), href), ("link", expected.as_str()));
             shown.push(format!("{method} {rel}"));
         }
     }
-    let running = ["post reboot", "post stop"];
-    let stopped = ["post start", "delete destroy"];
-    assert_eq!(shown, [&running[..], &running, &stopped, &running].concat());
+    let running = ["post reboot", "post stop", "post create_image"];
+    let stopped = ["post start", "delete destroy", "post create_image"];
+    // Of the last no image can be made.
+    assert_eq!(shown, [&running[..], &running, &stopped, &running[..2]].concat());
     world.end().await;
 }
 
-/// The suite skips these where nothing is offered, so nothing may be.
 #[tokio::test]
-async fn i12_i13_i15_images_keys_and_firewalls_are_not_offered() {
+async fn i12_an_image_is_made_of_an_instance_that_says_it_can_be() {
     let world = reference().await;
-    let api = world.raw().get("/api").await.xml();
-    let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
-    assert!(!rels.contains(&"keys") && !rels.contains(&"firewalls"), "{rels:?}");
-    for (_, member) in instances(&world).await {
-        let offered = member.all("link").iter().any(|link| link.attribute("rel") == Some("create_image"));
-        assert!(!offered, "{member:?}");
+    let raw = world.raw();
+    let mut offered = Vec::new();
+    for (listed, member) in instances(&world).await {
+        let offer = |node: &Node| {
+            let link = node.child("actions").children.iter().find(|link| link.attribute("rel") == Some("create_image"));
+            link.map(|link| ["method", "href"].map(|key| link.attribute(key).unwrap().to_owned()))
+        };
+        assert_eq!(offer(&listed), offer(&member));
+        offered.extend(offer(&member));
     }
+    let href = |id| ["post".to_owned(), format!("{ORIGIN}/api/images;instance_id={id}")];
+    assert_eq!(offered, ["inst0", "inst1", "inst2"].map(href));
+    let said = async |id: &str| {
+        let json = raw.ask("GET", &format!("/api/instances/{id}"), &[GOOD, JSON]).await.json();
+        json["instance"].get("create_image").cloned()
+    };
+    assert_eq!((said("inst0").await, said("inst3").await), (Some(true.into()), None), "said only when true");
+
+    // As the suite asks, with the parameter and not the link.
+    let made = raw.send("POST", "/api/images", &[GOOD], "instance_id=inst0&name=copy&description=of+it").await;
+    assert_eq!((made.status, made.xml().name.as_str()), (201, "image"), "{made:?}");
+    assert_eq!(made.header("location"), made.xml().attribute("href"));
+    assert_eq!(made.xml().child("description").text, "of it");
+    assert_eq!(raw.get("/api/images").await.xml().children.len(), 4);
+    // Whoever follows the link has said it.
+    let followed = raw.ask("POST", "/api/images;instance_id=inst1", &[GOOD]).await;
+    assert_eq!(followed.status, 201, "{followed:?}");
+    // What is said twice counts as it was sent, not as it was linked.
+    let sent = raw.ask("POST", "/api/images;instance_id=inst0?instance_id=inst9", &[GOOD]).await;
+    sent.is_error(404);
+    raw.send("POST", "/api/images", &[GOOD], "name=copy").await.is_error(400);
+    raw.send("POST", "/api/images", &[GOOD], "instance_id=inst3").await.is_error(500);
+    raw.send("POST", "/api/images", &[], "instance_id=inst0").await.is_error(401);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn g09_an_image_is_destroyed() {
+    let world = reference().await;
+    let raw = world.raw();
+    let made = raw.ask("POST", "/api/images?instance_id=inst1&name=copy", &[GOOD]).await.xml();
+    let path = made.attribute("href").unwrap().strip_prefix(ORIGIN).unwrap();
+    let destroy = made.all("link").into_iter().find(|link| link.attribute("rel") == Some("destroy_image")).unwrap();
+    assert_eq!((destroy.attribute("method"), destroy.attribute("href")), (Some("delete"), made.attribute("href")));
+    assert_eq!(raw.get(path).await.status, 200);
+    assert_eq!(raw.ask("DELETE", path, &[GOOD]).await.status, 204);
+    raw.get(path).await.is_error(404);
+    raw.ask("DELETE", path, &[GOOD]).await.is_error(404);
     world.end().await;
 }
 

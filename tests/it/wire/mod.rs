@@ -3,17 +3,21 @@
 //! members, I instances, G current gem, T traps.
 
 mod actions;
+mod addresses;
 mod bounds;
 mod collections;
 mod create;
 mod entry;
 mod errors;
 mod feed;
+mod firewalls;
 mod hooks;
 mod instances;
+mod keys;
 mod members;
 mod rubbish;
 mod stale;
+mod storage;
 
 use crate::support::receiver::Reply;
 use crate::support::world::World;

@@ -1,7 +1,6 @@
 //! How a lively world moves by itself. Every lot is drawn from the world's own seed, in the order of events, so when
 //! somebody looks makes no difference to what is seen.
 
-use super::super::fixture;
 use super::super::settings::{Life, Span};
 use super::World;
 use super::queue::Event;
@@ -35,6 +34,9 @@ impl World {
     pub(super) fn happen(&mut self, event: Event, life: &Life) {
         match event {
             Event::Step(id) => self.step(&id, life),
+            Event::Image(id) => self.step_image(&id),
+            Event::Volume(id) => self.step_volume(&id),
+            Event::Snapshot(id) => self.step_snapshot(&id),
             Event::Opening => self.stop_by_itself(&InstanceId::from("inst1")),
             Event::Power => {
                 self.power();
@@ -71,7 +73,7 @@ impl World {
     fn step(&mut self, id: &InstanceId, life: &Life) {
         let Some(kept) = self.instances.get_mut(id) else { return };
         kept.step = None;
-        match kept.instance.state {
+        match kept.it.state {
             InstanceState::Pending => self.boot(id, life),
             InstanceState::Running => kept.give_addresses(),
             InstanceState::Stopping => self.enter(id, InstanceState::Stopped),
@@ -84,7 +86,7 @@ impl World {
     /// A launch succeeds or fails; where the realm is not available, it fails.
     fn boot(&mut self, id: &InstanceId, life: &Life) {
         let unlucky = life.launch_failures.hits(self.chance.roll());
-        let realm = self.instances.get(id).and_then(|kept| kept.instance.realm.clone());
+        let realm = self.instances.get(id).and_then(|kept| kept.it.realm.clone());
         let down =
             realm.and_then(|id| self.realms.get(&id)).is_some_and(|realm| realm.state == RealmState::Unavailable);
         self.enter(id, if unlucky || down { InstanceState::Error } else { InstanceState::Running });
@@ -94,21 +96,24 @@ impl World {
         let Some(id) = self.pick(|state| matches!(state, InstanceState::Running | InstanceState::Stopped)) else {
             return;
         };
-        match self.instances[&id].instance.state {
+        match self.instances[&id].it.state {
             InstanceState::Running => self.enter(&id, InstanceState::Stopping),
             _ => self.enter(&id, InstanceState::Pending),
         }
     }
 
     fn stop_by_itself(&mut self, id: &InstanceId) {
-        if self.instances.get(id).is_some_and(|kept| kept.instance.state == InstanceState::Running) {
+        if self.instances.get(id).is_some_and(|kept| kept.it.state == InstanceState::Running) {
             self.enter(id, InstanceState::Stopping);
         }
     }
 
     fn appear(&mut self) {
-        let images = fixture::images();
-        let image = images[index(self.chance.roll(), images.len())].id.clone();
+        let images: Vec<&String> = self.images.keys().collect();
+        if images.is_empty() {
+            return;
+        }
+        let image = images[index(self.chance.roll(), images.len())].clone();
         let realms: Vec<String> = self.realms.keys().cloned().collect();
         let realm = (!realms.is_empty()).then(|| realms[index(self.chance.roll(), realms.len())].clone());
         let new = NewInstance { image, realm, count: 1, ..NewInstance::default() };
@@ -144,7 +149,7 @@ impl World {
     /// Some instance in such a state, each as likely.
     fn pick(&self, fits: impl Fn(InstanceState) -> bool) -> Option<InstanceId> {
         let ids: Vec<&InstanceId> =
-            self.instances.iter().filter(|(_, kept)| fits(kept.instance.state)).map(|(id, _)| id).collect();
+            self.instances.iter().filter(|(_, kept)| fits(kept.it.state)).map(|(id, _)| id).collect();
         if ids.is_empty() { None } else { Some(ids[index(self.chance.roll(), ids.len())].clone()) }
     }
 }
@@ -163,29 +168,21 @@ fn index(roll: f64, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::time::Duration;
 
-    use jiff::Timestamp;
     use proptest::prelude::*;
 
-    use super::super::Rules;
+    use super::super::stage::{self, at, tick};
     use super::*;
+    use crate::drivers::mock::fixture;
     use crate::drivers::mock::settings::{Rate, Settings};
     use crate::model::{Action, Instance};
 
-    const START: Timestamp = Timestamp::UNIX_EPOCH;
-
     fn world(life: Life, seed: u64) -> World {
-        let rules = Rules { life: Some(life), machine: fixture::machine(true), instances_max: 8 };
-        World::new(rules, "mockuser", START, seed, fixture::instances("mockuser"))
+        stage::world(&Settings { lively: true, life, instances_max: 8, ..Settings::default() }, seed)
     }
 
     fn demo(seed: u64) -> World {
         world(Settings::demo(seed).life, seed)
-    }
-
-    fn at(ms: u64) -> Timestamp {
-        START + Duration::from_millis(ms)
     }
 
     fn one(world: &World, id: &InstanceId) -> Option<Instance> {
@@ -194,12 +191,6 @@ mod tests {
 
     fn state(world: &World, id: &InstanceId) -> Option<InstanceState> {
         one(world, id).map(|instance| instance.state)
-    }
-
-    /// Lets exactly one thing happen: two can come at the same instant.
-    fn tick(world: &mut World) -> Timestamp {
-        world.next_event();
-        world.now
     }
 
     /// Ticks until it is in another state, or gone.

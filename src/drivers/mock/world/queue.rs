@@ -9,6 +9,12 @@ use crate::model::InstanceId;
 pub(super) enum Event {
     /// The instance goes on from the state it is in.
     Step(InstanceId),
+    /// The image goes on from the state it is in.
+    Image(String),
+    /// The volume goes on from the state it is in.
+    Volume(String),
+    /// The snapshot goes on from the state it is in.
+    Snapshot(String),
     /// `inst1` stops, so that somebody who just came sees something.
     Opening,
     /// Some instance stops or starts by itself.
@@ -27,7 +33,7 @@ pub(super) enum Event {
 pub(super) struct Place(Timestamp, u64);
 
 /// What is to come, in order of time; at the same time, in order of planning. Bounded by the world: one step for each
-/// instance, one return for each realm, and one event of each other kind.
+/// instance, image, volume and snapshot, one return for each realm, and one event of each other kind.
 #[derive(Default)]
 pub(super) struct Queue {
     events: BTreeMap<Place, Event>,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tracker::model::{AccountId, Collection};
+use tracker::model::{AccountId, Collection, Hook, Scope};
 use tracker::store::{Commit, UnitPlan};
 
 use super::world::{World, at, commit, hook, key, login, member, subscriber};
@@ -11,6 +11,7 @@ contract! {
     a_plan_is_kept
     a_look_wanted_meanwhile_stands
     a_hook_set_during_a_visit_wants_another
+    other_units_are_due_only_where_a_hook_is_about_them
     units_without_a_living_hook_are_left_alone
     a_cadence_brings_healthy_units_forward
     a_cadence_never_puts_anything_off
@@ -29,25 +30,30 @@ async fn due(world: &World, second: i64) -> Vec<(i64, Collection)> {
     units.into_iter().map(|unit| (unit.account.id.0, unit.collection)).collect()
 }
 
+/// What is watched of an account with a hook on an instance.
+fn watched() -> Vec<Collection> {
+    Collection::ALL.into_iter().filter(|collection| collection.is_always_watched()).collect()
+}
+
 async fn a_hook_makes_every_unit_of_its_account_due(world: World) {
     assert!(due(&world, 0).await.is_empty());
     assert_eq!(world.store.next_unit_due_at(at(0)).await.unwrap(), None);
     let a = account(&world, "a").await;
     assert_eq!(world.store.next_unit_due_at(at(0)).await.unwrap(), Some(at(0)));
     assert!(due(&world, -1).await.is_empty());
-    assert_eq!(due(&world, 0).await, Collection::ALL.map(|collection| (a.0, collection)));
+    assert_eq!(due(&world, 0).await, watched().into_iter().map(|collection| (a.0, collection)).collect::<Vec<_>>());
 
     let units = world.store.due_units(at(0), at(0), 1).await.unwrap().units;
     assert_eq!(units.len(), 1, "not more than asked for");
     assert_eq!((&units[0].account.key, &units[0].plan), (&key("a"), &plan(0, 0)));
     assert_eq!(units[0].account.login.credentials.user, "AKIA7");
 
-    for collection in Collection::ALL {
+    for collection in watched() {
         world.plan(a, collection, &plan(50, 2)).await;
     }
     assert!(due(&world, 49).await.is_empty());
     world.set_at(&hook("hook_2", "i-2", "one"), 10).await;
-    assert_eq!(due(&world, 10).await.len(), Collection::ALL.len(), "backing off or not");
+    assert_eq!(due(&world, 10).await.len(), watched().len(), "backing off or not");
 }
 
 async fn the_longest_overdue_come_first(world: World) {
@@ -97,6 +103,22 @@ async fn a_hook_set_during_a_visit_wants_another(world: World) {
     assert_eq!(due(&world, 6).await.len(), 2);
 }
 
+/// Images and storage cost calls, so they are asked for only where somebody wants to hear of them.
+async fn other_units_are_due_only_where_a_hook_is_about_them(world: World) {
+    let volumes =
+        Hook { scope: Scope::Member(Collection::StorageVolumes, "v".to_owned()), ..hook("hook_2", "", "one") };
+    let a = account(&world, "a").await;
+    world.set_at(&volumes, 1).await;
+    let all = || watched().into_iter().chain([Collection::StorageVolumes]).map(|collection| (a.0, collection));
+    let mut with: Vec<_> = all().collect();
+    let mut found = due(&world, 1).await;
+    with.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, with);
+    world.store.remove_hook(a, &volumes.subscriber, &volumes.scope, at(2)).await.unwrap();
+    assert_eq!(due(&world, 2).await.len(), watched().len());
+}
+
 async fn units_without_a_living_hook_are_left_alone(world: World) {
     let a = account(&world, "a").await;
     let version = world.store.known(a, Collection::Instances).await.unwrap().version;
@@ -107,11 +129,11 @@ async fn units_without_a_living_hook_are_left_alone(world: World) {
         let units = world.store.due_units(at(20), at(ended_after), 100).await.unwrap().units.len();
         (units, world.store.next_unit_due_at(at(ended_after)).await.unwrap())
     };
-    assert_eq!(counts(10).await, (Collection::ALL.len(), Some(at(0))), "it has not ended before");
+    assert_eq!(counts(10).await, (watched().len(), Some(at(0))), "it has not ended before");
     assert_eq!(counts(11).await, (0, None));
 
     world.set_at(&hook("hook_2", "i-2", "one"), 12).await;
-    assert_eq!(counts(11).await.0, Collection::ALL.len());
+    assert_eq!(counts(11).await.0, watched().len());
     for instance in ["i-1", "i-2"] {
         world.store.remove_hook(a, &subscriber("default"), &member(instance), at(13)).await.unwrap();
     }

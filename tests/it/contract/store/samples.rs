@@ -13,6 +13,7 @@ use super::world::{
 contract! {
     nothing_is_known_before_the_first_sample
     a_sample_is_read_back
+    a_collection_that_nobody_watches_yet_takes_its_first_sample
     what_a_sample_does_not_name_was_seen_in_it
     a_targeted_look_leaves_the_collections_time_alone
     an_older_sample_does_not_turn_time_back
@@ -60,6 +61,22 @@ async fn a_sample_is_read_back(world: World) {
     world.store.commit_sample(&sample).await.unwrap();
     let realms = world.store.known(account, Collection::Realms).await.unwrap();
     assert_eq!(realms.members, members(&[known(realm("eu"), 8)]));
+}
+
+async fn a_collection_that_nobody_watches_yet_takes_its_first_sample(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    let collection = Collection::StorageSnapshots;
+    let before = world.store.known(account, collection).await.unwrap();
+    let sample = Commit { collection, ..commit(account, before.version, 7) };
+    world.store.commit_sample(&sample).await.unwrap();
+    let after = world.store.known(account, collection).await.unwrap();
+    assert_eq!((after.version, after.observed_at), (before.version + 1, Some(at(7))));
+    let again = world.store.commit_sample(&sample).await;
+    assert!(matches!(again, Err(Error::Conflict)), "decided on what is no longer so: {again:?}");
+    let due = world.store.due_units(at(9), at(9), 100).await.unwrap().units;
+    assert!(due.iter().all(|unit| unit.collection != collection), "a look does not make it watched");
+    let stranger = Commit { account: AccountId(99), ..sample };
+    assert!(matches!(world.store.commit_sample(&stranger).await, Err(Error::Conflict)));
 }
 
 async fn what_a_sample_does_not_name_was_seen_in_it(world: World) {
