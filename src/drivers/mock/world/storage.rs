@@ -53,7 +53,10 @@ impl World {
         fit([new.name.as_ref(), new.description.as_ref(), new.realm.as_ref()])?;
         let mut volume = fixture::volume("");
         if let Some(snapshot) = &new.snapshot {
-            let source = self.snapshots.get(snapshot).ok_or_else(|| unknown("Snapshot", snapshot))?;
+            let source = self
+                .snapshots
+                .get(snapshot)
+                .ok_or_else(|| invalid(format!("Snapshot '{snapshot}' does not exist.")))?;
             volume.capacity = source.it.capacity.clone();
         }
         if let Some(capacity) = &new.capacity {
