@@ -71,7 +71,7 @@ impl Ec2 {
 
     async fn found(&self, action: &str, login: &Login, ip: &str) -> Result<Lease, Error> {
         let lease = self.lease(login, ip).await?;
-        lease.ok_or_else(|| Error::new(Kind::NotFound, format!("{action}: the account has no address {ip}")))
+        lease.ok_or_else(|| Error::new(Kind::NotFound, format!("{action}: the account has no such address")))
     }
 }
 

@@ -54,7 +54,7 @@ impl Ec2 {
             reservation.instances_set.items.into_iter().map(move |item| (item, owner.clone()))
         });
         let Some((item, owner)) = all.find(|(item, _)| item.instance_id == id) else {
-            return Err(Error::new(Kind::NotFound, format!("CreateImage: there is no instance {id}")));
+            return Err(Error::new(Kind::NotFound, "CreateImage: there is no such instance"));
         };
         if !map::can_create_image(&item) {
             let why = "an image can be made of an instance that is on EBS and runs or is stopped";

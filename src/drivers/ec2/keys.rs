@@ -42,8 +42,8 @@ impl Keys for Ec2 {
 
     /// EC2 is content with the end of a key that never was, so it is looked for first.
     async fn destroy_key(&self, login: &Login, id: &str) -> Result<(), Error> {
-        if Keys::key(self, login, id).await?.is_none() {
-            return Err(Error::new(Kind::NotFound, format!("DeleteKeyPair: there is no key pair {id}")));
+        if self.key(login, id).await?.is_none() {
+            return Err(Error::new(Kind::NotFound, "DeleteKeyPair: there is no such key pair"));
         }
         let parse::DeletedKeyPair {} = self.call(login, "DeleteKeyPair", Params::default().with("KeyName", id)).await?;
         Ok(())

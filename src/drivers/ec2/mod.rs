@@ -13,8 +13,9 @@
 //! `destroy` is ended: a look of our own would only be a little newer, and one call more. A list is read page by page, so
 //! an instance that moves between pages may come twice: the later one counts.
 //!
-//! What is attached, associated or named by a lookup first (a volume's instance, an address's lease) may change before the
-//! call that follows; EC2 then refuses what no longer fits, and takes nothing from anybody.
+//! What a call is about is sometimes looked for first (where a volume is, what EC2 calls an address, a free device) and may
+//! change before the call that follows. EC2 then refuses what no longer fits, but for one: an address of a default network
+//! that is given to an instance in the moment between our look and its release is released all the same.
 //!
 //! Absent on purpose: retries (the next pass), subnets as realms (`zone:subnet` ids are neither shown nor taken),
 //! temporary credentials (a session token has no place in user and password), credential chains of the machine Tracker

@@ -71,8 +71,7 @@ impl Storage for Ec2 {
     /// Not by force: what an instance still has mounted stays until it lets go, as otherwise data would be lost.
     async fn detach(&self, login: &Login, id: &str) -> Result<Volume, Error> {
         let volume = self.volume(login, id).await?;
-        let volume =
-            volume.ok_or_else(|| Error::new(Kind::NotFound, format!("DetachVolume: there is no volume {id}")))?;
+        let volume = volume.ok_or_else(|| Error::new(Kind::NotFound, "DetachVolume: there is no such volume"))?;
         let Some(from) = map::volume(volume).mount else {
             return Err(Error::new(Kind::Conflict, format!("DetachVolume: {id} is attached to nothing")));
         };
@@ -135,7 +134,7 @@ impl Ec2 {
         let reservations = self.reservations(login, &BTreeSet::from([instance.to_owned()])).await?;
         let mut all = reservations.into_iter().flat_map(|reservation| reservation.instances_set.items);
         let Some(found) = all.find(|item| item.instance_id == instance) else {
-            return Err(Error::new(Kind::NotFound, format!("AttachVolume: there is no instance {instance}")));
+            return Err(Error::new(Kind::NotFound, "AttachVolume: there is no such instance"));
         };
         let used = found.block_device_mapping.items.iter().filter_map(|disk| disk.device_name.as_deref());
         let none = || format!("AttachVolume: {instance} has nothing free from /dev/sdf to /dev/sdp: name a device");
