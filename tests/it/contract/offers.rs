@@ -282,7 +282,7 @@ async fn looks_leave_out_what_is_not_there(offers: Offers) {
     let volume = offers.new_volume(storage, None).await;
     let nobody = offers.nobody.volume;
     let look = async |ids| storage.volumes_by_id(login, &ids).await.unwrap();
-    assert_eq!(look(set([nobody, &volume.id])).await, [volume.clone()]);
+    assert_eq!(look(set([nobody, &volume.id])).await, std::slice::from_ref(&volume));
     assert_eq!(look(BTreeSet::new()).await, [], "asked for nothing, it does not answer with everything");
 
     let new = NewSnapshot { volume: volume.id, ..NewSnapshot::default() };
@@ -586,7 +586,7 @@ async fn a_network_goes_once_nothing_is_in_it(offers: Offers) {
     let subnet = networks.create_subnet(login, &new).await.unwrap();
     assert_eq!((&subnet.network, subnet.address_block.as_str()), (&network.id, "10.9.1.0/24"));
     let shown = networks.network(login, &network.id).await.unwrap().expect("there");
-    assert_eq!(shown.subnets, [subnet.id.clone()]);
+    assert_eq!(shown.subnets, std::slice::from_ref(&subnet.id));
     assert!(networks.networks(login).await.unwrap().contains(&shown), "listed as it is shown");
     assert!(networks.subnets(login).await.unwrap().contains(&subnet), "listed as it is shown");
 
