@@ -11,14 +11,19 @@ use crate::drivers::{Abilities, Feature};
 /// Collections that have routes. A driver's ability beyond them is not advertised: its link would lead nowhere.
 const SERVED: &[&str] = &[
     "addresses",
+    "buckets",
     "firewalls",
     "hardware_profiles",
     "images",
     "instances",
     "keys",
+    "metrics",
+    "network_interfaces",
+    "networks",
     "realms",
     "storage_snapshots",
     "storage_volumes",
+    "subnets",
 ];
 
 /// What Tracker adds to the drivers' features.

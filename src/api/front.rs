@@ -9,10 +9,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, debug, debug_span, error};
 
@@ -23,6 +24,7 @@ use super::params::Params;
 use super::receipt::Wire;
 use super::render::render;
 use super::target::{self, Target};
+use super::upload::{self, Carries, Place};
 use super::{Api, VERSION};
 use crate::model::DriverId;
 
@@ -107,10 +109,22 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     let Some(driver) = api.drivers.get(&chosen.driver) else {
         return Err(Fault::invalid(format!("Driver '{}' is not available", chosen.driver)));
     };
+    let place = Place::of(&target.path);
+    // A blob's content is of its own type, whatever is asked for.
+    let wanted = wanted.or((place == Some(Place::Content)).then_some(outline.format));
     let wanted = wanted.ok_or_else(|| Fault::of(Problem::NotAcceptable))?;
-    let body = read(body, settings.body_bytes_max, Duration::from_millis(settings.body_ms)).await?;
-    let method = override_method(method, &headers, &body);
-    let params = Params::parse(query, &body, settings.params_max)?;
+    let method = override_by_header(method, &headers, place);
+    let carries = upload::carries(&method, place, content_type(&headers));
+    let _turn = turn(api, carries).await?;
+    let bytes_max = if carries == Carries::Parameters { settings.body_bytes_max } else { settings.blob_bytes_max };
+    let body = read(body, bytes_max, Duration::from_millis(settings.body_ms)).await?;
+    let method = override_by_form(method, if carries == Carries::Blob { b"" } else { &body });
+    if carries != Carries::Blob && upload::carries(&method, place, None) == Carries::Blob {
+        return Err(Fault::invalid(
+            "A form cannot stand for the PUT of a blob, whose content would be the form itself",
+        ));
+    }
+    let params = Params::parse(query, if carries == Carries::Parameters { &body } else { b"" }, settings.params_max)?;
     // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
     let params = if method == Method::POST { params.over(target.params) } else { params };
 
@@ -129,9 +143,10 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
         backend: BackendTime::default(),
     });
     let timed = call.clone();
-    let mut request = Request::new(Body::empty());
+    let mut request = Request::new(if carries == Carries::Parameters { Body::empty() } else { Body::from(body) });
     *request.method_mut() = method;
-    *request.uri_mut() = plain_uri(&target.path)?;
+    *request.uri_mut() = plain_uri(&target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
+    *request.headers_mut() = headers;
     *request.extensions_mut() = extensions;
     request.extensions_mut().insert(call);
     let deadline = Duration::from_millis(settings.answer_ms);
@@ -205,28 +220,62 @@ async fn read(body: Body, max: usize, within: Duration) -> Result<Bytes, Fault> 
     }
 }
 
-/// A POST may stand for PUT or DELETE. Only the form may say so, never the URL: links must not destroy.
-fn override_method(method: Method, headers: &HeaderMap, body: &[u8]) -> Method {
-    if method == Method::HEAD {
-        return Method::GET;
-    }
-    if method != Method::POST {
-        return method;
-    }
-    let header = headers.get(METHOD_OVERRIDE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let form = || form_urlencoded::parse(body).find(|(key, _)| key == "_method").map(|(_, value)| value.into_owned());
-    match header.or_else(form).unwrap_or_default().to_ascii_uppercase().as_str() {
-        "PUT" => Method::PUT,
-        "DELETE" => Method::DELETE,
+/// A POST may stand for PUT or DELETE. Only a header or the form may say so, never the URL: links must not destroy.
+fn override_by_header(method: Method, headers: &HeaderMap, place: Option<Place>) -> Method {
+    match method {
+        // Of a blob it is not the GET without its body.
+        Method::HEAD if place != Some(Place::Blob) => Method::GET,
+        Method::POST => {
+            let says = headers.get(METHOD_OVERRIDE).and_then(|value| value.to_str().ok());
+            overridden(says).unwrap_or(method)
+        }
         _ => method,
     }
 }
 
-/// The path without matrix and query, for routing.
-fn plain_uri(path: &str) -> Result<Uri, Fault> {
+fn override_by_form(method: Method, form: &[u8]) -> Method {
+    if method != Method::POST {
+        return method;
+    }
+    let says = form_urlencoded::parse(form).find(|(key, _)| key == "_method").map(|(_, value)| value);
+    overridden(says.as_deref()).unwrap_or(method)
+}
+
+fn overridden(says: Option<&str>) -> Option<Method> {
+    match says?.to_ascii_uppercase().as_str() {
+        "PUT" => Some(Method::PUT),
+        "DELETE" => Some(Method::DELETE),
+        _ => None,
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Bodies with blobs are big, so only so many are held at once; the others wait unread.
+async fn turn(api: &Api, carries: Carries) -> Result<Option<SemaphorePermit<'_>>, Fault> {
+    if carries == Carries::Parameters {
+        return Ok(None);
+    }
+    let patience = Duration::from_millis(api.settings.body_ms);
+    match tokio::time::timeout(patience, api.uploads.acquire()).await {
+        Ok(turn) => Ok(Some(turn.expect("nobody closes the semaphore"))),
+        Err(_) => {
+            let busy = Fault::new(Problem::Backend, "Too many blobs are being received; try again later");
+            Err(Fault { retry_after: Some(Duration::from_secs(5)), close: true, ..busy })
+        }
+    }
+}
+
+/// The path without matrix, for routing, and the query for those who read it themselves.
+fn plain_uri(path: &str, query: Option<&str>) -> Result<Uri, Fault> {
     let path = if path.starts_with('/') { path } else { "/" };
     // `//x` would be read as a host.
-    let uri = Uri::builder().path_and_query(path).build();
+    let uri = match query {
+        Some(query) => Uri::builder().path_and_query(format!("{path}?{query}")).build(),
+        None => Uri::builder().path_and_query(path).build(),
+    };
     uri.map_err(|_| Fault::of(Problem::NotFound))
 }
 
@@ -267,7 +316,7 @@ fn document(fault: &Fault, outline: &Outline) -> Response {
 }
 
 fn finish(response: &mut Response, outline: &Outline, head: bool) {
-    if head {
+    if head && response.status() != StatusCode::NO_CONTENT {
         let length = http_body::Body::size_hint(response.body()).exact();
         *response.body_mut() = Body::empty();
         if let Some(length) = length {

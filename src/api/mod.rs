@@ -15,6 +15,8 @@
 
 mod addresses;
 mod auth;
+mod blobs;
+mod buckets;
 mod call;
 mod changes;
 mod collection;
@@ -29,7 +31,10 @@ mod images;
 mod instance_states;
 mod instances;
 mod keys;
+mod metrics;
 mod negotiate;
+mod network_interfaces;
+mod networks;
 mod new_instance;
 mod params;
 mod read;
@@ -40,16 +45,20 @@ mod serve;
 mod settings;
 mod storage_snapshots;
 mod storage_volumes;
+mod subnets;
 mod target;
 mod tracking;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use tokio::sync::Semaphore;
 
 pub use serve::serve;
 pub use settings::Settings;
@@ -57,7 +66,10 @@ pub use settings::Settings;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
-use crate::model::{DriverId, Firewall, HardwareProfile, Image, Instance, Key, PublicAddress, Realm, Snapshot, Volume};
+use crate::model::{
+    Bucket, DriverId, Firewall, HardwareProfile, Image, Instance, Key, Metric, Network, NetworkInterface,
+    PublicAddress, Realm, Snapshot, Subnet, Volume,
+};
 use crate::reads::Reads;
 use crate::store::Store;
 use crate::track::Tracking;
@@ -99,6 +111,8 @@ pub struct Api {
     finish_as_404: bool,
     clock: Arc<dyn Clock>,
     logins: auth::Logins,
+    /// One permit for each body with a blob that is held.
+    uploads: Semaphore,
 }
 
 impl Api {
@@ -122,6 +136,7 @@ impl Api {
             default_driver: DriverId::new(&default_driver),
             default_provider: Some(default_provider).filter(|provider| !provider.is_empty()),
             public_origin: Some(public_origin).filter(|origin| !origin.is_empty()),
+            uploads: Semaphore::new(settings.blobs_max.min(Semaphore::MAX_PERMITS)),
             settings,
             drivers,
             store,
@@ -146,6 +161,21 @@ pub fn router(api: Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/api", entry())
         .route("/api/", entry())
+        .route("/api/buckets", get(collection::list::<Bucket>).post(buckets::create).options(|| allow(MADE)))
+        .route(
+            "/api/buckets/{bucket}",
+            get(show::<Bucket>).post(blobs::create).delete(buckets::destroy).layer(unbound()),
+        )
+        .route(
+            "/api/buckets/{bucket}/{id}",
+            get(blobs::show)
+                .head(blobs::metadata)
+                .put(blobs::put)
+                .post(blobs::set_metadata)
+                .delete(blobs::destroy)
+                .layer(unbound()),
+        )
+        .route("/api/buckets/{bucket}/{id}/content", get(blobs::content))
         .route("/api/drivers", get(drivers::list).options(|| allow(LIST)))
         .route("/api/drivers/{id}", get(drivers::show))
         .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
@@ -167,6 +197,17 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/images/{id}", get(show::<Image>).put(track::<Image>).delete(images::destroy))
         .route("/api/hardware_profiles", get(collection::list::<HardwareProfile>).options(|| allow(LIST)))
         .route("/api/hardware_profiles/{id}", get(show::<HardwareProfile>))
+        .route("/api/metrics", get(collection::list::<Metric>).options(|| allow(LIST)))
+        .route("/api/metrics/{id}", get(show::<Metric>))
+        .route("/api/networks", get(collection::list::<Network>).post(networks::create).options(|| allow(MADE)))
+        .route("/api/networks/{id}", get(show::<Network>).delete(networks::destroy))
+        .route(
+            "/api/network_interfaces",
+            get(collection::list::<NetworkInterface>).post(network_interfaces::create).options(|| allow(MADE)),
+        )
+        .route("/api/network_interfaces/{id}", get(show::<NetworkInterface>).delete(network_interfaces::destroy))
+        .route("/api/subnets", get(collection::list::<Subnet>).post(subnets::create).options(|| allow(MADE)))
+        .route("/api/subnets/{id}", get(show::<Subnet>).delete(subnets::destroy))
         .route("/api/keys", get(collection::list::<Key>).post(keys::create).options(|| allow(MADE)))
         .route("/api/keys/{id}", get(show::<Key>).delete(keys::destroy))
         .route(
@@ -203,6 +244,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(|| async { Fault::of(Problem::NotFound) });
     let front = front::Front { api, routes };
     Router::new().fallback(front::answer).with_state(front)
+}
+
+/// For bodies with blobs, which `front` has bounded by a setting of their own.
+fn unbound() -> DefaultBodyLimit {
+    DefaultBodyLimit::disable()
 }
 
 async fn allow(methods: &'static str) -> Response {

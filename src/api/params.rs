@@ -46,13 +46,7 @@ impl Params {
 
     /// A required parameter. Only its presence is asked for; empty passes.
     pub(super) fn required(&self, name: &str) -> Result<&str, Fault> {
-        self.get(name).ok_or_else(|| {
-            // Names only, and only what looks like one: a body that is no form parses into one long "name".
-            let plain =
-                |key: &&str| key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            let names: Vec<_> = self.0.iter().map(|(key, _)| key.as_str()).filter(plain).take(20).collect();
-            Fault::invalid(format!("Required parameter '{name}' not found in [{}]", names.join(", ")))
-        })
+        self.get(name).ok_or_else(|| missing(name, self.0.iter().map(|(key, _)| key.as_str())))
     }
 
     /// A whole number within bounds.
@@ -82,6 +76,14 @@ impl Params {
         found.sort_by_key(|(number, _)| *number);
         found
     }
+}
+
+/// `name` is not among `keys`, and has to be. Names only, and only what looks like one: a body that is no form parses into
+/// one long "name".
+pub(super) fn missing<'a>(name: &str, keys: impl Iterator<Item = &'a str>) -> Fault {
+    let plain = |key: &&str| key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let names: Vec<_> = keys.filter(plain).take(20).collect();
+    Fault::invalid(format!("Required parameter '{name}' not found in [{}]", names.join(", ")))
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ pub struct Settings {
     pub public_url: String,
     /// The longest request body. Bytes. Room for user data (16 KiB at EC2) several times over.
     pub body_bytes_max: usize,
+    /// The longest request body that brings a blob. Bytes. It is held in memory, up to three times while it is taken apart.
+    pub blob_bytes_max: usize,
+    /// Blobs being received at once; more wait unread for `body_ms`.
+    pub blobs_max: usize,
     /// The longest path with query. Bytes. Some clients put everything, user data too, into the query. HTTP libraries
     /// stop at 65,534.
     pub url_bytes_max: usize,
@@ -56,6 +60,8 @@ impl Default for Settings {
             listen: "127.0.0.1:3001".to_owned(),
             public_url: String::new(),
             body_bytes_max: 1024 * 1024,
+            blob_bytes_max: 16 * 1024 * 1024,
+            blobs_max: 16,
             url_bytes_max: 60_000,
             head_bytes_max: 128 * 1024,
             headers_max: 100,
@@ -105,6 +111,8 @@ impl Settings {
         }
         let at_least_one = [
             ("body_bytes_max", self.body_bytes_max as u64),
+            ("blob_bytes_max", self.blob_bytes_max as u64),
+            ("blobs_max", self.blobs_max as u64),
             ("headers_max", self.headers_max as u64),
             ("params_max", self.params_max as u64),
             ("head_ms", self.head_ms),

@@ -1,12 +1,16 @@
-"""What a user of boto3 does to instances, so that Tracker sees changes that it did not make itself.
+"""What a user of boto3 does in EC2, so that Tracker sees changes that it did not make itself.
 
     instance.py ENDPOINT REGION run [COUNT]          prints the new ids, one a line, each of its own reservation
     instance.py ENDPOINT REGION stop|start|terminate ID...
     instance.py ENDPOINT REGION image ID NAME        makes an image of an instance, prints its id
     instance.py ENDPOINT REGION name ID NAME         sets the Name tag
     instance.py ENDPOINT REGION list                 prints "ID STATE", one a line, in the order of the ids
+    instance.py ENDPOINT REGION call METHOD JSON     calls boto3's method with these arguments, prints the answer as JSON
+
+`as KEY_ID` in front of any of these: with this key instead of the usual one.
 """
 
+import json
 import sys
 
 import boto3
@@ -46,15 +50,34 @@ def list_all(ec2):
         print(one["InstanceId"], one["State"]["Name"])
 
 
-DOES = {"run": run, "stop": stop, "start": start, "terminate": terminate, "image": image, "name": name, "list": list_all}
+def call(ec2, method, arguments):
+    answer = getattr(ec2, method)(**json.loads(arguments))
+    answer.pop("ResponseMetadata", None)
+    print(json.dumps(answer, default=str))
+
+
+DOES = {
+    "run": run,
+    "stop": stop,
+    "start": start,
+    "terminate": terminate,
+    "image": image,
+    "name": name,
+    "list": list_all,
+    "call": call,
+}
 
 if __name__ == "__main__":
-    endpoint, region, what, *rest = sys.argv[1:]
+    endpoint, region, *words = sys.argv[1:]
+    key_id = "AKIAIOSFODNN7EXAMPLE"
+    if words[0] == "as":
+        key_id, words = words[1], words[2:]
+    what, *rest = words
     client = boto3.client(
         "ec2",
         endpoint_url=endpoint,
         region_name=region,
-        aws_access_key_id="AKIAIOSFODNN7EXAMPLE",
+        aws_access_key_id=key_id,
         aws_secret_access_key="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     )
     DOES[what](client, *rest)

@@ -3,9 +3,10 @@
 Prints one line, the port, once it answers. Its end is tied to its parent's: when the parent is gone, however it went,
 the pipe closes and so does the server.
 
-moto takes any credentials and any action at any time. Two things are added here, so that it refuses as AWS does:
-signatures are verified, by botocore's reckoning and not ours, and an instance in the wrong state is not acted upon.
-A third, that images and instance types must exist, it knows by itself but has to be told.
+moto takes any credentials and any action at any time. Some things are added here, so that it refuses as AWS does:
+signatures are verified, by botocore's reckoning and not ours; an instance in the wrong state is not acted upon; what is
+in use, a volume, a device, a group, stays with whoever uses it; an image's name is given once. That images and instance
+types must exist, it knows by itself but has to be told. And it lists as AWS does: in pages, and of an owner only what is his.
 """
 
 import hmac
@@ -25,9 +26,13 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.ec2.exceptions import EC2ClientError
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError, VolumeInUseError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.amis import Ami
+from moto.ec2.responses.amis import AmisResponse
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.responses.security_groups import SecurityGroups
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -164,6 +169,97 @@ CANNOT_REBOOT = "Cannot reboot instance {id} that is currently in {state} state.
 refuse("start_instances", {"stopping", *ENDED}, "IncorrectInstanceState", CANNOT_START)
 refuse("stop_instances", {"pending", *ENDED}, "IncorrectInstanceState", CANNOT_STOP)
 refuse("reboot_instances", {"pending", "stopping", "stopped"}, "IncorrectState", CANNOT_REBOOT, ENDED)
+
+
+def before(what):
+    """Puts a check in front of what a backend does."""
+
+    def put(check):
+        act = getattr(EC2Backend, what)
+
+        def checked(self, *args, **kwargs):
+            check(self, *args, **kwargs)
+            return act(self, *args, **kwargs)
+
+        setattr(EC2Backend, what, checked)
+
+    return put
+
+
+@before("attach_volume")
+def volume_and_device_are_free(self, volume_id, instance_id, device_path, delete_on_termination=False):
+    # At launch, moto comes here for the instance's own disks.
+    if delete_on_termination:
+        return
+    volume, instance = self.get_volume(volume_id), self.get_instance(instance_id)
+    if volume.attachment:
+        raise VolumeInUseError(volume_id, volume.attachment.instance.id)
+    if instance._state.name in ENDED:
+        raise EC2ClientError("IncorrectState", f"Instance '{instance_id}' is not 'running'.")
+    if device_path in instance.block_device_mapping:
+        message = f"Invalid value '{device_path}' for unixDevice. Attachment point {device_path} is already in use"
+        raise EC2ClientError("InvalidParameterValue", message)
+
+
+@before("detach_volume")
+def volume_is_attached(self, volume_id, instance_id, device_path):
+    if not self.get_volume(volume_id).attachment:
+        raise EC2ClientError("IncorrectState", f"Volume '{volume_id}' is in the 'available' state.")
+
+
+@before("delete_security_group")
+def group_is_free(self, name=None, group_id=None):
+    group = self.get_security_group_by_name_or_id(group_id or name)
+    if group is None:
+        return
+    if group.name == "default":
+        message = f'the specified group: "{group.id}" name: "default" cannot be deleted by a user'
+        raise EC2ClientError("CannotDelete", message)
+    alive = (one for one in self.all_instances() if one._state.name not in ENDED)
+    if any(group.id == used.id for one in alive for used in one.security_groups):
+        raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
+
+
+@before("create_image")
+def image_name_is_new(self, instance_id, name, description, tag_specifications):
+    for ami in self.amis.values():
+        if ami.owner_id == self.account_id and ami.name == name:
+            message = f"AMI name {name} is already in use by AMI {ami.id}"
+            raise EC2ClientError("InvalidAMIName.Duplicate", message)
+
+
+def in_pages(responses, what, members):
+    """As EC2: a page of MaxResults, and a token that leads on. `members` names the list in the answer."""
+    act = getattr(responses, what)
+
+    def paged(self):
+        every = act(self).result[members]
+        size = int(self._get_param("MaxResults", None) or 1000)
+        if not 5 <= size <= 1000:
+            raise EC2ClientError("InvalidParameterValue", f"Value ( {size} ) for parameter maxResults is invalid.")
+        start = int(self._get_param("NextToken", None) or 0)
+        page = {members: list(every)[start : start + size]}
+        if start + size < len(every):
+            page["NextToken"] = str(start + size)
+        return ActionResult(page)
+
+    setattr(responses, what, paged)
+
+
+def of_owner(self):
+    """moto has all accounts' snapshots of the region's images in every account."""
+    listed = snapshots_of_all(self).result["Snapshots"]
+    owners = [self.current_account if one == "self" else one for one in self._get_param("OwnerIds", [])]
+    return ActionResult({"Snapshots": [one for one in listed if not owners or one.owner_id in owners]})
+
+
+snapshots_of_all = ElasticBlockStore.describe_snapshots
+ElasticBlockStore.describe_snapshots = of_owner
+in_pages(ElasticBlockStore, "describe_volumes", "Volumes")
+in_pages(ElasticBlockStore, "describe_snapshots", "Snapshots")
+in_pages(AmisResponse, "describe_images", "Images")
+in_pages(SecurityGroups, "describe_security_groups", "SecurityGroups")
+in_pages(SecurityGroups, "describe_security_group_rules", "SecurityGroupRules")
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 

@@ -3,16 +3,22 @@
 //! field, so that a new one has to be judged here.
 
 mod address;
+mod blob;
+mod bucket;
 mod drivers;
 mod entry;
 mod firewall;
 mod image;
 mod instance;
 mod key;
+mod metric;
+mod network;
+mod network_interface;
 mod profile;
 mod realm;
 mod snapshot;
 mod states;
+mod subnet;
 mod tracking;
 mod volume;
 mod xml;
@@ -21,16 +27,22 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 pub(super) use address::AddressView;
+pub(super) use blob::BlobView;
+pub(super) use bucket::BucketView;
 pub(super) use drivers::{DriverList, DriverMember};
 pub(super) use entry::{Entry, LinkView};
 pub(super) use firewall::FirewallView;
 pub(super) use image::ImageView;
 pub(super) use instance::InstanceView;
 pub(super) use key::KeyView;
+pub(super) use metric::MetricView;
+pub(super) use network::NetworkView;
+pub(super) use network_interface::NetworkInterfaceView;
 pub(super) use profile::ProfileView;
 pub(super) use realm::RealmView;
 pub(super) use snapshot::SnapshotView;
 pub(super) use states::States;
+pub(super) use subnet::SubnetView;
 pub(super) use tracking::TrackingView;
 pub(super) use volume::VolumeView;
 pub(super) use xml::Xml;
@@ -120,6 +132,11 @@ impl<'a> Reference<'a> {
     fn attributes(&self) -> [(&'static str, &str); 2] {
         [("href", &self.href), ("id", self.id)]
     }
+}
+
+/// The actions of what can be destroyed and nothing else.
+fn link_to_destroy(xml: &mut Xml, href: &str) {
+    xml.element("actions", &[], |xml| xml.empty("link", &[("href", href), ("method", "delete"), ("rel", "destroy")]));
 }
 
 /// Pairs as a JSON object.

@@ -28,6 +28,10 @@ const FEATURES: &[(&str, Feature)] = &[
     ("instances", Feature { name: "firewalls", operation: "create", params: &["firewalls"] }),
     ("instances", Feature { name: "instance_count", operation: "create", params: &["instance_count"] }),
     ("images", Feature { name: "owner_id", operation: "index", params: &["owner_id"] }),
+    ("images", Feature { name: "image_name", operation: "create", params: &["name"] }),
+    ("images", Feature { name: "image_description", operation: "create", params: &["description"] }),
+    ("keys", Feature { name: "import_key", operation: "create", params: &["public_key"] }),
+    ("storage_volumes", Feature { name: "volume_name", operation: "create", params: &["name"] }),
 ];
 
 macro_rules! region {
@@ -49,7 +53,17 @@ const PROVIDERS: &[Provider] = &[
 pub(super) static EC2: Abilities = Abilities {
     id: "ec2",
     name: "EC2",
-    collections: &["hardware_profiles", "images", "instances", "realms"],
+    collections: &[
+        "addresses",
+        "firewalls",
+        "hardware_profiles",
+        "images",
+        "instances",
+        "keys",
+        "realms",
+        "storage_snapshots",
+        "storage_volumes",
+    ],
     features: FEATURES,
     machine: &MACHINE,
     providers: PROVIDERS,

@@ -61,16 +61,29 @@ fn by_code(status: StatusCode, fault: &Fault) -> Kind {
         | "AccessDeniedException"
         | "Blocked"
         | "PendingVerification" => Kind::Forbidden,
-        "RequestLimitExceeded" | "EC2ThrottledException" | "SlowDown" | "TooManyRequestsException" => {
-            Kind::Throttled { after: None }
-        }
+        "RequestLimitExceeded"
+        | "EC2ThrottledException"
+        | "SlowDown"
+        | "TooManyRequestsException"
+        | "SnapshotCreationPerVolumeRateExceeded" => Kind::Throttled { after: None },
         _ if code.starts_with("Throttl") || code.starts_with("RequestThrottl") => Kind::Throttled { after: None },
         _ if code.starts_with("Insufficient") && code.contains("Capacity") => Kind::Unavailable,
         _ if status.is_server_error() => Kind::Unavailable,
         "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => Kind::Unavailable,
-        "InvalidInstanceID.Malformed" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => Kind::NotFound,
+        // Gone from where it was a moment ago: what is attached or led somewhere is there, and the request too late.
+        "InvalidAttachment.NotFound" | "InvalidAssociationID.NotFound" => Kind::Conflict,
+        "InvalidAMIID.Unavailable" => Kind::NotFound,
         _ if code.ends_with(".NotFound") => Kind::NotFound,
+        // What cannot be an id is nobody's. Names can be malformed too, and that is a bad request.
+        _ if code.ends_with("ID.Malformed") || code.ends_with("Id.Malformed") => Kind::NotFound,
+        "InvalidParameterValue" if expects_id(&fault.message) => Kind::NotFound,
         "IncorrectInstanceState" | "IncorrectState" | "OperationNotPermitted" => Kind::Conflict,
+        "InvalidInstanceID" if fault.message.contains("not in a valid state") => Kind::Conflict,
+        "VolumeInUse" | "DependencyViolation" | "Resource.AlreadyAssociated" => Kind::Conflict,
+        _ if code.ends_with(".InUse") => Kind::Conflict,
+        // The name, or the very thing, is there already. And some things of EC2's own are not anybody's to delete.
+        _ if code.ends_with(".Duplicate") => Kind::Forbidden,
+        "CannotDelete" | "InvalidGroup.Reserved" => Kind::Forbidden,
         "UnsupportedOperation" | "InvalidAction" => Kind::Unsupported,
         // Quotas: the credentials are good, but more than this they may not have.
         _ if code.ends_with("LimitExceeded") => Kind::Forbidden,
@@ -80,6 +93,11 @@ fn by_code(status: StatusCode, fault: &Fault) -> Kind {
         // An error that comes with a redirect or a success makes no sense.
         _ => Kind::Unavailable,
     }
+}
+
+/// "Value (x) for parameter volumeId is invalid. Expected: 'vol-...'."
+fn expects_id(message: &str) -> bool {
+    message.contains("Expected: '") && message.contains("-...'")
 }
 
 fn is_skew(message: &str) -> bool {
@@ -156,6 +174,40 @@ mod tests {
         check(400, "InvalidInstanceID.NotFound", Kind::NotFound);
         check(400, "InvalidInstanceID.Malformed", Kind::NotFound);
         check(400, "InvalidAMIID.NotFound", Kind::NotFound);
+        check(400, "InvalidAMIID.Malformed", Kind::NotFound);
+        check(400, "InvalidAMIID.Unavailable", Kind::NotFound);
+        check(400, "InvalidAMIName.Duplicate", Kind::Forbidden);
+        check(400, "InvalidAMIName.Malformed", Kind::Invalid);
+        check(400, "InvalidKeyPair.NotFound", Kind::NotFound);
+        check(400, "InvalidKeyPair.Duplicate", Kind::Forbidden);
+        check(400, "InvalidKeyPair.Format", Kind::Invalid);
+        check(400, "InvalidVolume.NotFound", Kind::NotFound);
+        check(400, "InvalidVolume.ZoneMismatch", Kind::Invalid);
+        check(400, "InvalidZone.NotFound", Kind::NotFound);
+        check(400, "InvalidAttachment.NotFound", Kind::Conflict);
+        check(400, "VolumeInUse", Kind::Conflict);
+        check(400, "IncorrectState", Kind::Conflict);
+        check(400, "InvalidSnapshot.NotFound", Kind::NotFound);
+        check(400, "InvalidSnapshotID.Malformed", Kind::NotFound);
+        check(400, "InvalidSnapshot.InUse", Kind::Conflict);
+        check(400, "SnapshotCreationPerVolumeRateExceeded", Kind::Throttled { after: None });
+        check(400, "InvalidAddress.NotFound", Kind::NotFound);
+        check(400, "InvalidAllocationID.NotFound", Kind::NotFound);
+        check(400, "InvalidAssociationID.NotFound", Kind::Conflict);
+        check(400, "InvalidIPAddress.InUse", Kind::Conflict);
+        check(400, "Resource.AlreadyAssociated", Kind::Conflict);
+        check(400, "AddressLimitExceeded", Kind::Forbidden);
+        check(400, "InvalidGroup.NotFound", Kind::NotFound);
+        check(400, "InvalidGroupId.Malformed", Kind::NotFound);
+        check(400, "InvalidGroup.Duplicate", Kind::Forbidden);
+        check(400, "InvalidGroup.InUse", Kind::Conflict);
+        check(400, "CannotDelete", Kind::Forbidden);
+        check(400, "DependencyViolation", Kind::Conflict);
+        check(400, "InvalidPermission.NotFound", Kind::NotFound);
+        check(400, "InvalidPermission.Duplicate", Kind::Forbidden);
+        check(400, "InvalidPermission.Malformed", Kind::Invalid);
+        check(400, "InvalidSecurityGroupRuleId.NotFound", Kind::NotFound);
+        check(400, "InvalidSecurityGroupRuleId.Malformed", Kind::NotFound);
         check(400, "IncorrectInstanceState", Kind::Conflict);
         check(400, "OperationNotPermitted", Kind::Conflict);
         check(400, "UnsupportedOperation", Kind::Unsupported);
@@ -183,6 +235,20 @@ mod tests {
         check("SignatureDoesNotMatch", "The request signature we calculated does not match", Kind::Denied);
         check("AuthFailure", "Not authorized for images: [ami-1]", Kind::Forbidden);
         check("AuthFailure", "AWS was not able to validate the provided access credentials", Kind::Denied);
+    }
+
+    #[test]
+    fn some_codes_mean_what_their_message_says() {
+        let check = |code: &str, message: &str, expected: Kind| {
+            let kind = kind(StatusCode::BAD_REQUEST, Some(&fault(code, message)), &HeaderMap::new(), now());
+            assert_eq!(kind, expected, "{message}");
+        };
+        let of_id = "Value (vol1) for parameter volumeId is invalid. Expected: 'vol-...'.";
+        check("InvalidParameterValue", of_id, Kind::NotFound);
+        check("InvalidParameterValue", "Invalid value '/dev/sdf' for unixDevice.", Kind::Invalid);
+        let early = "The pending instance 'i-1a2b3c4d' is not in a valid state for this operation.";
+        check("InvalidInstanceID", early, Kind::Conflict);
+        check("InvalidInstanceID", "The instance ID 'x' is odd", Kind::Invalid);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Called {
     pub kind: CallKind,
     pub provider: String,
     pub user: String,
-    /// The ids asked for, if it was about some.
+    /// The ids asked for, if it was about some; of very long ones, the beginning.
     pub ids: Vec<String>,
 }
 

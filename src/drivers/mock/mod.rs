@@ -39,6 +39,9 @@ use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, 
 /// Providers with longer names are refused. Bytes.
 const PROVIDER_LEN_MAX: usize = 255;
 
+/// Of an id asked for, the log keeps so many characters.
+const ID_LEN_KEPT: usize = 255;
+
 /// No ids: the call is about all, or about what is yet to be.
 const ALL: [&str; 0] = [];
 const NEW: [&str; 0] = [];
@@ -66,6 +69,7 @@ impl Mock {
         let provider = self.provider(login.provider.as_deref())?;
         let user = &login.credentials.user;
         let cloud = self.cloud.of(&provider, user);
+        let ids = ids.iter().map(|id| id.chars().take(ID_LEN_KEPT).collect()).collect();
         let called = Called { at: cloud.now(), kind, provider, user: user.clone(), ids };
         take(Duration::from_millis(cloud.settings().latency_ms)).await;
         cloud.answer_phone(called)?;

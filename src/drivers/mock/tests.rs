@@ -67,6 +67,109 @@ async fn the_reference_has_its_four_instances() {
     "#);
 }
 
+/// What the reference has besides, a line each.
+#[tokio::test]
+async fn the_reference_has_something_in_every_collection() {
+    let mock = stage(Settings::default()).mock;
+    let (driver, login) = (&mock as &dyn Driver, &mockuser());
+    let mut shown = Vec::new();
+    for image in driver.images(login).await.unwrap() {
+        shown.push(format!(
+            "{} {} {} {} {:?}",
+            image.id, image.description, image.architecture, image.owner, image.state
+        ));
+    }
+    for key in driver.keys().unwrap().keys(login).await.unwrap() {
+        shown.push(format!("{} {:?}", key.id, key.kind));
+    }
+    let storage = driver.storage().unwrap();
+    for one in storage.volumes(login).await.unwrap() {
+        let mount = one.mount.map(|mount| format!("{} {}", mount.instance, mount.device));
+        shown.push(format!("{} {} GB {:?} {} {mount:?} {:?}", one.id, one.capacity, one.realm, one.state, one.actions));
+    }
+    for one in storage.snapshots(login).await.unwrap() {
+        shown.push(format!("{} {:?} {}", one.id, one.volume, one.state));
+    }
+    for one in driver.addresses().unwrap().addresses(login).await.unwrap() {
+        shown.push(format!("{} {:?}", one.ip, one.instance));
+    }
+    let buckets = driver.buckets().unwrap();
+    for bucket in buckets.buckets(login).await.unwrap() {
+        for blob in bucket.blobs {
+            let blob = buckets.blob(login, &bucket.id, &blob).await.unwrap().unwrap();
+            let content = buckets.content(login, &bucket.id, &blob.id).await.unwrap();
+            assert_eq!(blob.content_length, content.len() as u64);
+            shown.push(format!("{} {} {} {:?} {content:?}", bucket.name, blob.id, blob.content_type, blob.metadata));
+        }
+    }
+    for one in driver.metrics().unwrap().metrics(login).await.unwrap() {
+        shown.push(format!("{} {} {}", one.id, one.entity, one.series.len()));
+    }
+    let networks = driver.networks().unwrap();
+    for one in networks.networks(login).await.unwrap() {
+        shown.push(format!("{} {} {} {:?} {:?}", one.id, one.name, one.state, one.address_blocks, one.subnets));
+    }
+    for one in networks.subnets(login).await.unwrap() {
+        shown.push(format!("{} {} {} {}", one.id, one.network, one.state, one.address_block));
+    }
+    for one in networks.network_interfaces(login).await.unwrap() {
+        shown.push(format!("{} {} {} {:?} {:?}", one.id, one.instance, one.network, one.subnet, one.ip_address));
+    }
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    img1 Fedora 10 x86_64 fedoraproject Some("AVAILABLE")
+    img2 Fedora 10 i386 fedoraproject Some("AVAILABLE")
+    img3 JBoss i386 mockuser Some("AVAILABLE")
+    test-key Pair { fingerprint: Some("5e:ce:b6:dc:59:3b:5c:93:f8:2e:9d:20:ce:60:ca:f5:0b:8a:66:93"), pem: None }
+    vol1 1 GB Some("us") AVAILABLE None [Attach, Destroy]
+    vol2 1 GB Some("us") AVAILABLE None [Attach, Destroy]
+    vol3 1 GB Some("us") IN-USE Some("inst1 /dev/sda1") [Detach]
+    snap1 Some("vol1") COMPLETED
+    snap2 Some("vol2") COMPLETED
+    snap3 Some("vol2") COMPLETED
+    192.168.0.1 None
+    192.168.0.2 None
+    192.168.0.3 None
+    192.168.0.4 None
+    bucket1 blob1 text/plain {"somenewkey": "NEWVALUE"} b"content of blob 1"
+    bucket1 blob2 text/html {} b"content of blob 2"
+    bucket1 blob3 text/plain {} b"content of blob 3"
+    bucket2 blob4 application/octet-stream {} b"content of blob 4"
+    bucket2 blob5 application/pdf {} b"content of blob 5"
+    inst0 inst0 9
+    inst1 inst1 9
+    inst2 inst2 9
+    inst3 inst3 9
+    net1 network1 UP ["192.168.0.0/16"] ["subnet1", "subnet2"]
+    net2 network2 UP ["10.0.0.0/8"] ["subnet3", "subnet4"]
+    subnet1 net1 UP 192.168.1.0/24
+    subnet2 net1 UP 192.168.2.0/24
+    subnet3 net2 UP 10.1.0.0/16
+    subnet4 net2 UP 10.2.0.0/16
+    nic1 inst1 net1 Some("subnet1") Some("192.168.1.2")
+    nicinst3 inst3 net1 Some("subnet2") Some("192.168.2.189")
+    "#);
+}
+
+#[tokio::test]
+async fn another_user_begins_with_what_everybody_has() {
+    let stage = stage(Settings::default());
+    stage.cloud.set_password("alice", "wonder");
+    let (driver, alice) = (&stage.mock as &dyn Driver, &login(None, "alice", "wonder"));
+    assert_eq!(driver.images(alice).await.unwrap(), driver.images(&mockuser()).await.unwrap());
+    assert_eq!(driver.realms(alice).await.unwrap().len(), 2);
+    assert_eq!(driver.keys().unwrap().keys(alice).await.unwrap().len(), 0);
+    assert_eq!(driver.storage().unwrap().volumes(alice).await.unwrap(), []);
+    assert_eq!(driver.storage().unwrap().snapshots(alice).await.unwrap(), []);
+    assert_eq!(driver.addresses().unwrap().addresses(alice).await.unwrap(), []);
+    assert_eq!(driver.buckets().unwrap().buckets(alice).await.unwrap(), []);
+    assert_eq!(driver.networks().unwrap().networks(alice).await.unwrap(), []);
+
+    // An image is destroyed in one world only.
+    driver.destroy_image(alice, "img1").await.unwrap();
+    assert_eq!(driver.images(alice).await.unwrap().len(), 2);
+    assert_eq!(driver.images(&mockuser()).await.unwrap().len(), 3);
+}
+
 #[tokio::test]
 async fn some_realms_show_what_an_error_looks_like() {
     let mock = stage(Settings::default()).mock;
@@ -147,6 +250,35 @@ async fn hands_make_the_world_what_a_test_needs() {
 }
 
 #[tokio::test]
+async fn hands_reach_images_and_storage_too() {
+    let Stage { cloud, mock, .. } = stage(Settings { fixture: false, ..Settings::default() });
+    let (driver, login) = (&mock as &dyn Driver, &mockuser());
+    let image = cloud.add_image("PENDING");
+    let volume = cloud.add_volume("CREATING");
+    let snapshot = cloud.add_snapshot(&volume, "PENDING");
+    assert_eq!([image.as_str(), &volume, &snapshot], ["img4", "vol1", "snap1"]);
+    let states = async || {
+        let image = driver.image(login, &image).await.unwrap().map(|one| (one.state.unwrap_or_default(), one.settling));
+        let storage = driver.storage().unwrap();
+        let volumes = storage.volumes(login).await.unwrap();
+        let snapshots = storage.snapshots(login).await.unwrap();
+        let volumes = volumes.into_iter().map(|one| (one.state, one.settling));
+        let snapshots = snapshots.into_iter().map(|one| (one.state, one.settling));
+        let all = image.into_iter().chain(volumes).chain(snapshots);
+        all.map(|(state, settling)| format!("{state}{}", if settling { " …" } else { "" })).collect::<Vec<_>>()
+    };
+    assert_eq!(states().await, ["PENDING …", "CREATING …", "PENDING …"]);
+    cloud.set_image_state(&image, "AVAILABLE");
+    cloud.set_volume_state(&volume, "ERROR");
+    cloud.set_snapshot_state(&snapshot, "COMPLETED");
+    assert_eq!(states().await, ["AVAILABLE", "ERROR", "COMPLETED"]);
+    cloud.remove_image(&image);
+    cloud.remove_volume(&volume);
+    cloud.remove_snapshot(&snapshot);
+    assert_eq!(states().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_hand_that_misses_panics_and_the_cloud_goes_on() {
     let stage = stage(Settings::default());
     let missed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -179,6 +311,22 @@ async fn a_failed_order_is_not_carried_out() {
     assert_eq!(error.kind, Kind::TimedOut);
     let after = mock.instance(&mockuser(), &"inst1".into()).await.unwrap().unwrap();
     assert_eq!(after.state, InstanceState::Running);
+}
+
+#[tokio::test]
+async fn looks_and_orders_fail_apart() {
+    let Stage { cloud, mock, .. } = stage(Settings::default());
+    let (driver, login) = (&mock as &dyn Driver, &mockuser());
+    let storage = driver.storage().unwrap();
+    cloud.fail(CallKind::Volumes, Times::Next(1), Kind::Unavailable);
+    cloud.fail(CallKind::Order, Times::Next(1), Kind::TimedOut);
+    assert_eq!(storage.volumes(login).await.unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(storage.snapshots(login).await.unwrap().len(), 3);
+    assert_eq!(storage.destroy_volume(login, "vol1").await.unwrap_err().kind, Kind::TimedOut);
+    assert_eq!(storage.volumes(login).await.unwrap().len(), 3, "nothing was done");
+    storage.destroy_volume(login, "vol1").await.unwrap();
+    let calls: Vec<_> = cloud.calls().into_iter().map(|call| (call.kind, call.ids.join(" "))).collect();
+    assert_eq!(calls.last(), Some(&(CallKind::Order, "vol1".to_owned())));
 }
 
 #[tokio::test]

@@ -66,40 +66,40 @@ macro_rules! clauses {
 contract! { mock_reference mock_lively mock_behind_faulty ec2 }
 
 /// A driver over a backend of its own, and what one has to know to ask it.
-struct Subject {
-    driver: Arc<dyn Driver>,
-    login: Login,
+pub(super) struct Subject {
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) login: Login,
     /// The right user with a wrong password, and a user that nobody knows.
-    wrong: [Login; 2],
-    image: &'static str,
+    pub(super) wrong: [Login; 2],
+    pub(super) image: &'static str,
     /// Not the one it would choose by itself.
-    realm: &'static str,
+    pub(super) realm: &'static str,
     /// Not the one it would choose by itself.
     profile: &'static str,
     /// Ids of the right form that nothing has.
-    unknown_instance: &'static str,
-    unknown_image: &'static str,
+    pub(super) unknown_instance: &'static str,
+    pub(super) unknown_image: &'static str,
     /// The same kind of driver, its backend out of reach.
-    cut_off: Arc<dyn Driver>,
+    pub(super) cut_off: Arc<dyn Driver>,
     /// What the backend can see to be wrong.
     nonsense: Vec<NewInstance>,
     /// What the backend takes although the state does not offer it, and the state that it leads to. Nothing besides.
     taken: &'static [(InstanceState, Action, InstanceState)],
     /// Gives the backend time to get on.
-    wait: Box<dyn Fn() + Send + Sync>,
+    pub(super) wait: Box<dyn Fn() + Send + Sync>,
 }
 
-async fn mock_reference() -> Option<Subject> {
+pub(super) async fn mock_reference() -> Option<Subject> {
     Some(mock(MockSettings::default()))
 }
 
 /// With its delays, but nothing that nobody asked for.
-async fn mock_lively() -> Option<Subject> {
+pub(super) async fn mock_lively() -> Option<Subject> {
     Some(mock(MockSettings { lively: true, life: MockLife::quiet(), ..MockSettings::default() }))
 }
 
 /// The wrapper that tests put around drivers passes everything on.
-async fn mock_behind_faulty() -> Option<Subject> {
+pub(super) async fn mock_behind_faulty() -> Option<Subject> {
     let subject = mock(MockSettings::default());
     let wrapped = |driver| Arc::new(Faulty::new(driver));
     Some(Subject { driver: wrapped(subject.driver), cut_off: wrapped(subject.cut_off), ..subject })
@@ -142,7 +142,7 @@ fn mock(settings: MockSettings) -> Subject {
 }
 
 /// An account of its own in the simulated AWS, which verifies signatures by itself and refuses what EC2 refuses.
-async fn ec2() -> Option<Subject> {
+pub(super) async fn ec2() -> Option<Subject> {
     let moto = Moto::shared("the driver contract's clauses for ec2")?;
     let right = moto.new_account();
     let login = |credentials| Login { driver: DriverId::new("ec2"), provider: None, credentials };
@@ -212,7 +212,7 @@ fn of_profile(image: &str, profile: &str) -> NewInstance {
 const ACTIONS: [Action; 4] = [Action::Start, Action::Stop, Action::Reboot, Action::Destroy];
 
 /// How often a backend is asked for something that takes it time.
-const LOOKS_MAX: usize = 600;
+pub(super) const LOOKS_MAX: usize = 600;
 
 impl Subject {
     fn new_instance(&self) -> NewInstance {
@@ -225,7 +225,7 @@ impl Subject {
         created.remove(0)
     }
 
-    async fn create_running(&self) -> Instance {
+    pub(super) async fn create_running(&self) -> Instance {
         let id = self.create().await.id;
         self.reaches(&id, InstanceState::Running).await
     }
@@ -249,7 +249,7 @@ impl Subject {
         self.driver.instances(&self.login).await.unwrap()
     }
 
-    async fn look(&self, id: &InstanceId) -> Option<Instance> {
+    pub(super) async fn look(&self, id: &InstanceId) -> Option<Instance> {
         self.driver.instance(&self.login, id).await.unwrap()
     }
 

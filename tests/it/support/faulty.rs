@@ -1,5 +1,7 @@
 //! A driver that fails when told to, around any other.
 
+mod offers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -32,7 +34,7 @@ impl Faulty {
         Self { abilities: inner.abilities().clone(), inner, firewalls: None, script: Mutex::default() }
     }
 
-    /// Declares these collections, whatever the inner driver has.
+    /// Declares these collections, whatever the inner driver has, and offers nothing besides.
     pub(crate) fn offering(mut self, collections: &'static [&'static str]) -> Self {
         self.abilities.collections = collections;
         self
@@ -65,6 +67,10 @@ impl Faulty {
     /// How many calls came so far, failed ones included.
     pub(crate) fn calls(&self) -> usize {
         self.script().calls
+    }
+
+    fn declares(&self, collection: &str) -> bool {
+        self.abilities.collections.contains(&collection)
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -154,31 +160,32 @@ impl Driver for Faulty {
     }
 
     fn keys(&self) -> Option<&dyn Keys> {
-        None
+        (self.declares("keys") && self.inner.keys().is_some()).then_some(self as &dyn Keys)
     }
 
     fn storage(&self) -> Option<&dyn Storage> {
-        None
+        (self.declares("storage_volumes") && self.inner.storage().is_some()).then_some(self as &dyn Storage)
     }
 
     fn addresses(&self) -> Option<&dyn Addresses> {
-        None
+        (self.declares("addresses") && self.inner.addresses().is_some()).then_some(self as &dyn Addresses)
     }
 
     fn firewalls(&self) -> Option<&dyn Firewalls> {
-        self.firewalls.as_deref()
+        let inner = self.declares("firewalls") && self.inner.firewalls().is_some();
+        self.firewalls.as_deref().or_else(|| inner.then_some(self as &dyn Firewalls))
     }
 
     fn buckets(&self) -> Option<&dyn Buckets> {
-        None
+        (self.declares("buckets") && self.inner.buckets().is_some()).then_some(self as &dyn Buckets)
     }
 
     fn metrics(&self) -> Option<&dyn Metrics> {
-        None
+        (self.declares("metrics") && self.inner.metrics().is_some()).then_some(self as &dyn Metrics)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        (self.declares("networks") && self.inner.networks().is_some()).then_some(self as &dyn Networks)
     }
 }
 
@@ -191,6 +198,7 @@ mod tests {
     use tracker::model::{Credentials, DriverId};
 
     use super::*;
+    use crate::contract::offers::{self, calls};
 
     fn login() -> Login {
         let credentials = Credentials { user: "mockuser".to_owned(), password: "mockpassword".into() };
@@ -222,8 +230,6 @@ mod tests {
             faulty.instances(&login).await.err(),
             faulty.instances_by_id(&login, &BTreeSet::new()).await.err(),
             faulty.realms(&login).await.err(),
-            faulty.images(&login).await.err(),
-            faulty.image(&login, "img1").await.err(),
             faulty.hardware_profiles(&login).await.err(),
             faulty.create_instance(&login, &NewInstance::default()).await.err(),
             faulty.act(&login, &id, Action::Stop).await.err(),
@@ -231,9 +237,33 @@ mod tests {
             faulty.realm(&login, "us").await.err(),
         ]
         .map(|error| error.map(|error| error.kind));
-        let mut expected = [Some(Kind::TimedOut); 11];
+        let mut expected = [Some(Kind::TimedOut); 9];
         expected[2] = Some(Kind::Denied);
         assert_eq!(kinds, expected);
-        assert_eq!(faulty.calls(), 11);
+        assert_eq!(faulty.calls(), 9);
+    }
+
+    #[tokio::test]
+    async fn every_method_of_what_not_every_cloud_has_counts_once() {
+        let cloud = cloud();
+        let faulty = Faulty::new(Arc::new(Mock::of(cloud.clone()))).fail_from(1, Kind::TimedOut);
+        let nobody = offers::MOCKS_NOBODY;
+        let outcomes = calls::all(&faulty, &login(), &nobody).await;
+        assert_eq!(outcomes.len(), 48, "whoever adds a method adds a call of it: {outcomes:?}");
+        for (call, error) in &outcomes {
+            assert_eq!(error.as_ref().map(|error| error.kind), Some(Kind::TimedOut), "{call}");
+        }
+        assert_eq!((faulty.calls(), cloud.calls().len()), (outcomes.len(), 0), "none got through");
+
+        let passing = Faulty::new(Arc::new(Mock::of(cloud.clone())));
+        let outcomes = calls::all(&passing, &login(), &nobody).await;
+        assert_eq!((passing.calls(), cloud.calls().len()), (outcomes.len(), outcomes.len()), "each goes through once");
+    }
+
+    #[test]
+    fn what_is_not_declared_is_not_offered() {
+        let faulty = Faulty::new(Arc::new(Mock::of(cloud()))).offering(&["realms", "keys"]);
+        let driver: &dyn Driver = &faulty;
+        assert!(driver.keys().is_some() && driver.storage().is_none() && driver.networks().is_none());
     }
 }

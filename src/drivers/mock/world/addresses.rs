@@ -80,3 +80,57 @@ impl World {
 fn in_use(ip: &str) -> Error {
     conflict(format!("Address '{ip}' is in use."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, quiet, reference, tick, world};
+    use super::*;
+    use crate::drivers::mock::settings::Settings;
+    use crate::model::{Action, Address, AddressKind};
+
+    fn shown(world: &World, id: &str) -> Vec<Address> {
+        let id = InstanceId::from(id);
+        world.instances().into_iter().find(|instance| instance.id == id).unwrap().public_addresses
+    }
+
+    fn ipv4(text: &str) -> Address {
+        Address { kind: AddressKind::Ipv4, text: text.to_owned() }
+    }
+
+    #[test]
+    fn the_next_free_one_is_given_up_to_a_bound() {
+        let mut world = world(&Settings { resources_max: 5, ..Settings::default() }, 0);
+        assert_eq!(world.create_address().unwrap().ip, "192.168.0.5");
+        assert_eq!(kind(world.create_address()), Kind::Forbidden);
+        world.destroy_address("192.168.0.2").unwrap();
+        assert_eq!(world.create_address().unwrap().ip, "192.168.0.2");
+    }
+
+    #[test]
+    fn an_instance_shows_what_leads_to_it_instead_of_its_own_name() {
+        let mut world = reference();
+        let own = shown(&world, "inst1");
+        world.associate("192.168.0.2", "inst1").unwrap();
+        world.associate("192.168.0.1", "inst1").unwrap();
+        assert_eq!(shown(&world, "inst1"), [ipv4("192.168.0.1"), ipv4("192.168.0.2")]);
+        world.disassociate("192.168.0.1").unwrap();
+        assert_eq!(shown(&world, "inst1"), [ipv4("192.168.0.2")]);
+        world.disassociate("192.168.0.2").unwrap();
+        assert_eq!(shown(&world, "inst1"), own);
+    }
+
+    #[test]
+    fn an_address_stays_with_a_stopped_instance_and_is_free_when_it_ends() {
+        let mut world = quiet();
+        let id = InstanceId::from("inst1");
+        world.associate("192.168.0.3", "inst1").unwrap();
+        world.act(&id, Action::Stop).unwrap();
+        tick(&mut world);
+        assert_eq!(shown(&world, "inst1"), [ipv4("192.168.0.3")], "although it has lost its own");
+        world.act(&id, Action::Destroy).unwrap();
+        assert_eq!((world.address("192.168.0.3").unwrap().instance, shown(&world, "inst1")), (None, vec![]));
+        assert_eq!(kind(world.associate("192.168.0.3", "inst1")), Kind::Conflict, "it has ended");
+        tick(&mut world);
+        assert_eq!(kind(world.associate("192.168.0.3", "inst1")), Kind::NotFound);
+    }
+}

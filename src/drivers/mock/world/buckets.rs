@@ -126,3 +126,64 @@ fn shown(id: &str, blobs: &BTreeMap<String, Stored>) -> Bucket {
 fn metadata_bytes(metadata: &BTreeMap<String, String>) -> usize {
     metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, world};
+    use super::*;
+    use crate::drivers::mock::settings::Settings;
+
+    fn blob(id: &str, bytes: usize) -> NewBlob {
+        let content = Bytes::from(vec![b'x'; bytes]);
+        NewBlob { id: id.to_owned(), content_type: "text/plain".to_owned(), metadata: BTreeMap::new(), content }
+    }
+
+    /// With room for 100 bytes besides the five of the reference, which have 103.
+    fn small() -> World {
+        world(&Settings { blob_bytes_max: 60, blobs_bytes_max: 203, resources_max: 8, ..Settings::default() }, 0)
+    }
+
+    #[test]
+    fn a_blob_has_a_bound_and_all_together_have_one() {
+        let mut world = small();
+        let all: usize = world.buckets.values().flat_map(BTreeMap::values).map(Stored::bytes).sum();
+        assert_eq!(all, 103);
+        assert_eq!(kind(world.put_blob("bucket1", &blob("a", 61))), Kind::Forbidden);
+        world.put_blob("bucket1", &blob("a", 60)).unwrap();
+        assert_eq!(kind(world.put_blob("bucket2", &blob("b", 41))), Kind::Forbidden);
+        world.put_blob("bucket2", &blob("b", 40)).unwrap();
+        assert_eq!(kind(world.put_blob("bucket2", &blob("b", 41))), Kind::Forbidden);
+        assert_eq!(world.blob("bucket2", "b").unwrap().content_length, 40, "as it was");
+        world.put_blob("bucket1", &blob("a", 59)).unwrap();
+        world.put_blob("bucket2", &blob("b", 41)).unwrap();
+    }
+
+    #[test]
+    fn metadata_counts_too() {
+        let mut world = small();
+        world.put_blob("bucket1", &blob("a", 50)).unwrap();
+        let metadata = |value: &str| BTreeMap::from([("author".to_owned(), value.to_owned())]);
+        assert_eq!(kind(world.set_metadata("bucket1", "a", &metadata("12345"))), Kind::Forbidden);
+        world.set_metadata("bucket1", "a", &metadata("1234")).unwrap();
+        let new = NewBlob { metadata: metadata("12345"), ..blob("a", 50) };
+        assert_eq!(kind(world.put_blob("bucket1", &new)), Kind::Forbidden);
+        assert_eq!(world.blob("bucket1", "a").unwrap().metadata, metadata("1234"), "as it was");
+        assert_eq!(kind(world.set_metadata("bucket2", "a", &metadata(""))), Kind::NotFound, "in another bucket");
+    }
+
+    #[test]
+    fn there_are_at_most_so_many_buckets_and_blobs() {
+        let mut world = small();
+        for id in ["a", "b", "c"] {
+            world.put_blob("bucket2", &blob(id, 1)).unwrap();
+        }
+        assert_eq!(kind(world.put_blob("bucket1", &blob("d", 1))), Kind::Forbidden);
+        world.put_blob("bucket2", &blob("c", 2)).unwrap();
+        for n in 3..=8 {
+            world.create_bucket(&format!("bucket{n}")).unwrap();
+        }
+        assert_eq!(kind(world.create_bucket("bucket9")), Kind::Forbidden);
+        assert_eq!(kind(world.create_bucket("a/b")), Kind::Invalid);
+        assert_eq!(kind(world.put_blob("bucket2", &blob("..", 1))), Kind::Invalid);
+    }
+}

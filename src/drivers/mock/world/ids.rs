@@ -55,3 +55,44 @@ fn is_plain(id: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     !id.is_empty() && id.len() <= 64 && id.chars().all(plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_takes_the_lowest_free_and_a_lively_world_none_twice() {
+        let check = |lively: bool, prefix, taken: &[&str], expected: [&str; 2]| {
+            let mut ids = Ids::new(lively);
+            ids.skip(prefix, taken);
+            let first = ids.fresh(prefix, |id| taken.contains(&id));
+            // The first is gone again by now.
+            let second = ids.fresh(prefix, |id| taken.contains(&id));
+            assert_eq!([first.as_str(), &second], expected, "{lively} {prefix} {taken:?}");
+        };
+        check(false, "vol", &[], ["vol1", "vol1"]);
+        check(true, "vol", &[], ["vol1", "vol2"]);
+        check(false, "vol", &["vol1", "vol3"], ["vol2", "vol2"]);
+        check(true, "vol", &["vol1", "vol3"], ["vol4", "vol5"]);
+        check(true, "vol", &["nic7", "volx", "vol"], ["vol1", "vol2"]);
+        check(false, "inst", &[], ["inst0", "inst0"]);
+        check(true, "inst", &["inst0"], ["inst1", "inst2"]);
+    }
+
+    #[test]
+    fn a_name_that_would_do_is_the_id_but_not_in_a_lively_world() {
+        let check = |lively: bool, asked: Option<&str>, expected: &str| {
+            let mut ids = Ids::new(lively);
+            assert_eq!(ids.asked(asked, "img", |id| id == "taken"), expected, "{lively} {asked:?}");
+        };
+        check(false, Some("test"), "test");
+        check(true, Some("test"), "img1");
+        check(false, None, "img1");
+        check(false, Some(""), "img1");
+        check(false, Some("taken"), "img1");
+        check(false, Some("two words"), "img1");
+        check(false, Some("a/b"), "img1");
+        check(false, Some("a.b"), "img1");
+        check(false, Some(&"x".repeat(65)), "img1");
+    }
+}

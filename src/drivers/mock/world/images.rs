@@ -89,3 +89,59 @@ impl World {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, quiet, reference, tick};
+    use super::*;
+
+    fn of(instance: &str, name: Option<&str>) -> NewImage {
+        NewImage { instance: instance.to_owned(), name: name.map(str::to_owned), description: None }
+    }
+
+    #[test]
+    fn in_the_reference_an_image_is_there_at_once_under_its_name() {
+        let mut world = reference();
+        let made = world.create_image(&of("inst2", Some("test"))).unwrap();
+        assert_eq!((made.id.as_str(), made.name.as_str(), made.owner.as_str()), ("test", "test", "mockuser"));
+        assert_eq!((made.state.as_deref(), made.settling), (Some("AVAILABLE"), false));
+        assert_eq!(made.architecture, "x86_64", "that of the image it was made from");
+        assert_eq!(made.hardware_profiles.len(), 4);
+        assert_eq!(world.images_by_id(&BTreeSet::from(["test".to_owned()])), [made]);
+
+        let again = world.create_image(&of("inst1", Some("test"))).unwrap();
+        assert_eq!((again.id.as_str(), again.name.as_str(), again.architecture.as_str()), ("img4", "test", "i386"));
+        world.destroy_image("img1").unwrap();
+        let ids: Vec<_> = world.images().into_iter().map(|image| image.id).collect();
+        assert_eq!(ids, ["img2", "img3", "img4", "test"]);
+    }
+
+    #[test]
+    fn some_instances_cannot_be_imaged_and_some_are_not_there() {
+        let mut world = reference();
+        let before = world.images();
+        let error = world.create_image(&of("inst3", Some("test"))).unwrap_err();
+        assert_eq!((error.kind, error.text.as_str()), (Kind::Failed, "CreateImageNotSupported"));
+        assert_eq!(kind(world.create_image(&of("inst9", Some("test")))), Kind::NotFound);
+        assert_eq!(kind(world.create_image(&of("inst1", Some(&"x".repeat(2_000))))), Kind::Invalid);
+        assert_eq!(kind(world.destroy_image("img9")), Kind::NotFound);
+        assert_eq!(world.images(), before);
+    }
+
+    #[test]
+    fn in_a_lively_world_an_image_takes_its_time_and_its_id_is_new() {
+        let mut world = quiet();
+        let made = world.create_image(&of("inst1", Some("test"))).unwrap();
+        assert_eq!((made.id.as_str(), made.name.as_str()), ("img4", "test"));
+        assert_eq!((made.state.as_deref(), made.settling), (Some("PENDING"), true));
+        tick(&mut world);
+        let look = |world: &World| world.images_by_id(&BTreeSet::from(["img4".to_owned()])).pop();
+        let done = look(&world).unwrap();
+        assert_eq!((done.state.as_deref(), done.settling), (Some("AVAILABLE"), false));
+
+        world.enter_image("img4", "PENDING");
+        world.destroy_image("img4").unwrap();
+        assert_eq!((look(&world), world.queue.next_at()), (None, None), "nothing is to come any more");
+        assert_eq!(world.create_image(&of("inst1", None)).unwrap().id, "img5");
+    }
+}

@@ -58,3 +58,58 @@ fn pem(bytes: &[u8]) -> Secret {
     lines.push("-----END RSA PRIVATE KEY-----");
     Secret::from(lines.join("\n") + "\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, reference, world};
+    use super::*;
+    use crate::drivers::mock::settings::Settings;
+    use crate::model::ExposeSecret as _;
+
+    fn named(name: &str) -> NewKey {
+        NewKey { name: name.to_owned(), public_key: None }
+    }
+
+    fn parts(key: Key) -> (String, Option<String>) {
+        let KeyKind::Pair { fingerprint, pem } = key.kind else { panic!("a pair: {key:?}") };
+        (fingerprint.unwrap(), pem.map(|pem| pem.expose_secret().to_owned()))
+    }
+
+    #[test]
+    fn a_private_half_has_the_form_of_one_and_is_another_each_time() {
+        let mut world = reference();
+        let (fingerprint, pem) = parts(world.create_key(&named("foo")).unwrap());
+        let (other_fingerprint, other_pem) = parts(world.create_key(&named("bar")).unwrap());
+        assert!(fingerprint != other_fingerprint && pem != other_pem);
+
+        let pem = pem.unwrap();
+        let body = pem.strip_prefix("-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+        let body = body.strip_suffix("\n-----END RSA PRIVATE KEY-----\n").unwrap();
+        assert!(body.lines().all(|line| (1..=64).contains(&line.len())), "{body}");
+        assert_eq!(STANDARD.decode(body.replace('\n', "")).unwrap().len(), PRIVATE_LEN);
+        let bytes: Vec<&str> = fingerprint.split(':').collect();
+        assert_eq!(bytes.len(), 20);
+        assert!(bytes.iter().all(|byte| byte.len() == 2 && u8::from_str_radix(byte, 16).is_ok()), "{fingerprint}");
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_keys() {
+        let made = |seed| parts(world(&Settings::default(), seed).create_key(&named("foo")).unwrap());
+        assert_eq!(made(1), made(1));
+        assert_ne!(made(1), made(2));
+    }
+
+    #[test]
+    fn names_are_ids_and_so_must_fit_into_a_path() {
+        let mut world = world(&Settings { resources_max: 2, ..Settings::default() }, 0);
+        for name in ["", ".", "..", "a/b", "a\nb", &"x".repeat(1_025)] {
+            assert_eq!(kind(world.create_key(&named(name))), Kind::Invalid, "{name:?}");
+        }
+        let error = world.create_key(&named("test-key")).unwrap_err();
+        assert_eq!((error.kind, error.text.as_str()), (Kind::Forbidden, "Key with same name already exists"));
+        world.create_key(&named("a key: mine")).unwrap();
+        assert_eq!(kind(world.create_key(&named("third"))), Kind::Forbidden, "there is room for two");
+        world.destroy_key("test-key").unwrap();
+        world.create_key(&named("third")).unwrap();
+    }
+}

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::drivers::mock::fixture;
     use crate::drivers::mock::settings::{Rate, Settings};
-    use crate::model::{Action, Instance};
+    use crate::model::{Action, Instance, Mount, NewImage, NewVolume};
 
     fn world(life: Life, seed: u64) -> World {
         stage::world(&Settings { lively: true, life, instances_max: 8, ..Settings::default() }, seed)
@@ -226,9 +226,12 @@ mod tests {
                     if time == asked_at {
                         // Refused in some histories: the refusal is part of them.
                         let _ = world.act(&InstanceId::from("inst2"), Action::Stop);
+                        let _ = world.attach("vol1", &Mount { instance: "inst2".to_owned(), device: String::new() });
+                        let _ = world.create_volume(&NewVolume::default());
+                        let _ = world.create_image(&NewImage { instance: "inst0".to_owned(), ..NewImage::default() });
                     }
                     if shared.contains(&time) {
-                        seen.insert(time, (world.instances(), world.realms()));
+                        seen.insert(time, (world.instances(), world.realms(), world.volumes(), world.images()));
                     }
                 }
                 seen

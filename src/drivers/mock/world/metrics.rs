@@ -72,3 +72,59 @@ fn sample(name: &str, unit: &str, second: i64, [low, high]: [u8; 2]) -> Vec<(Str
     .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{at, reference, world};
+    use super::*;
+    use crate::drivers::mock::settings::Settings;
+
+    fn lines(metric: &Metric, name: &str) -> Vec<String> {
+        let series = metric.series.iter().find(|series| series.name == name).unwrap();
+        let line = |sample: &Vec<(String, String)>| {
+            sample.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        series.samples.iter().map(line).collect()
+    }
+
+    #[test]
+    fn everything_is_measured_in_the_last_six_seconds() {
+        let mut world = reference();
+        world.advance(at(1_000_900));
+        let metrics = world.metrics();
+        assert_eq!(
+            metrics.iter().map(|metric| metric.entity.as_str()).collect::<Vec<_>>(),
+            ["inst0", "inst1", "inst2", "inst3"]
+        );
+        let names: Vec<_> = metrics[0].series.iter().map(|series| series.name.as_str()).collect();
+        assert!(names.is_sorted() && names.len() == 9, "{names:?}");
+        for series in metrics.iter().flat_map(|metric| &metric.series) {
+            for (sample, second) in series.samples.iter().zip(995..=1_000) {
+                let value = |nth: usize| sample[nth].1.parse::<f64>().unwrap();
+                let most = if series.name == "cpuUtilization" { 1.0 } else { 100.0 };
+                assert!(
+                    0.0 < value(0) && value(0) <= value(2) && value(2) <= value(1) && value(1) < most,
+                    "{sample:?}"
+                );
+                assert_eq!(sample[3], ("timestamp".to_owned(), second.to_string()));
+            }
+            assert_eq!(series.samples.len(), 6);
+        }
+        let words: Vec<_> = metrics[0].series[0].samples[0].iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(words, ["minimum", "maximum", "average", "timestamp", "unit"]);
+        assert_eq!(world.metric("inst2").as_ref(), Some(&metrics[2]));
+        assert_eq!(world.metric("inst9"), None);
+    }
+
+    #[test]
+    fn what_was_measured_stays_measured() {
+        let measured = |seed: u64, ms: u64, id: &str| {
+            let mut world = world(&Settings::default(), seed);
+            world.advance(at(ms));
+            lines(&world.metric(id).unwrap(), "nicInputByte")
+        };
+        assert_eq!(measured(1, 10_000, "inst1")[2..], measured(1, 12_000, "inst1")[..4], "whenever it is looked at");
+        assert_ne!(measured(1, 10_000, "inst1"), measured(2, 10_000, "inst1"));
+        assert_ne!(measured(1, 10_000, "inst1"), measured(1, 10_000, "inst2"));
+    }
+}

@@ -178,3 +178,80 @@ impl World {
 fn block_of(text: &str) -> Result<IpNet, Error> {
     text.parse().map_err(|_| invalid(format!("'{text}' is no address block, as 192.168.0.0/24 is.")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, reference};
+    use super::*;
+    use crate::model::Action;
+
+    fn interface(network: &str, ip: Option<&str>) -> NewNetworkInterface {
+        NewNetworkInterface {
+            instance: "inst1".to_owned(),
+            network: network.to_owned(),
+            ip_address: ip.map(str::to_owned),
+            name: None,
+        }
+    }
+
+    fn subnet(name: Option<&str>, network: &str, block: &str) -> NewSubnet {
+        NewSubnet { name: name.map(str::to_owned), network: network.to_owned(), address_block: block.to_owned() }
+    }
+
+    #[test]
+    fn an_interface_gets_a_free_address_where_it_is() {
+        let check = |network: &str, asked: Option<&str>, expected: Result<(&str, &str), Kind>| {
+            let made = reference().create_interface(&interface(network, asked)).map_err(|error| error.kind);
+            let told = made.as_ref().map(|one| (one.subnet.as_deref().unwrap(), one.ip_address.as_deref().unwrap()));
+            assert_eq!(told.map_err(|kind| *kind), expected, "{network} {asked:?}");
+        };
+        check("net1", None, Ok(("subnet1", "192.168.1.1")));
+        check("subnet2", None, Ok(("subnet2", "192.168.2.1")));
+        check("net2", None, Ok(("subnet3", "10.1.0.1")));
+        check("net1", Some("192.168.1.77"), Ok(("subnet1", "192.168.1.77")));
+        check("net1", Some("192.168.1.2"), Err(Kind::Conflict));
+        check("net1", Some("192.168.9.1"), Err(Kind::Invalid));
+        check("net1", Some("somewhere"), Err(Kind::Invalid));
+        check("net9", None, Err(Kind::NotFound));
+    }
+
+    #[test]
+    fn a_network_without_parts_gives_addresses_itself_if_it_has_any() {
+        let mut world = reference();
+        let block = Some("10.0.0.0/30".to_owned());
+        let tiny =
+            world.create_network(&NewNetwork { name: Some("tiny".to_owned()), address_block: block }).unwrap().id;
+        let ips: Vec<_> = (0..3).map(|_| world.create_interface(&interface(&tiny, None))).collect();
+        let ips: Vec<_> = ips.into_iter().map(|made| made.map(|one| one.ip_address).map_err(|err| err.kind)).collect();
+        let ip = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(ips, [ip("10.0.0.1"), ip("10.0.0.2"), Err(Kind::Forbidden)]);
+        let bare = world.create_network(&NewNetwork::default()).unwrap();
+        assert_eq!((bare.id.as_str(), bare.name.as_str(), bare.address_blocks.len()), ("net3", "net3", 0));
+        assert_eq!(world.create_interface(&interface("net3", None)).unwrap().ip_address, None);
+    }
+
+    #[test]
+    fn blocks_and_owners_have_to_make_sense() {
+        let mut world = reference();
+        let odd = NewNetwork { name: None, address_block: Some("10.0.0.0".to_owned()) };
+        assert_eq!(kind(world.create_network(&odd)), Kind::Invalid);
+        assert_eq!(kind(world.create_subnet(&subnet(None, "net1", "everything"))), Kind::Invalid);
+        assert_eq!(kind(world.create_subnet(&subnet(None, "net9", "10.0.0.0/24"))), Kind::NotFound);
+        assert_eq!(world.create_subnet(&subnet(Some("mine"), "net1", "192.168.3.0/24")).unwrap().id, "mine");
+        assert_eq!(world.create_subnet(&subnet(Some("mine"), "net1", "192.168.4.0/24")).unwrap().id, "subnet5");
+        assert_eq!(world.network("net1").unwrap().subnets, ["mine", "subnet1", "subnet2", "subnet5"]);
+    }
+
+    #[test]
+    fn interfaces_go_with_their_instance() {
+        let mut world = reference();
+        world.create_interface(&interface("net2", None)).unwrap();
+        let shown = |world: &World| world.instances()[1].network_interfaces.clone();
+        assert_eq!(shown(&world), Some(vec!["nic1".to_owned(), "nic2".to_owned()]));
+        let id = InstanceId::from("inst1");
+        world.act(&id, Action::Stop).unwrap();
+        world.act(&id, Action::Destroy).unwrap();
+        let left: Vec<_> = world.interfaces().into_iter().map(|one| one.id).collect();
+        assert_eq!(left, ["nicinst3"]);
+    }
+}

@@ -53,7 +53,10 @@ impl World {
         fit([new.name.as_ref(), new.description.as_ref(), new.realm.as_ref()])?;
         let mut volume = fixture::volume("");
         if let Some(snapshot) = &new.snapshot {
-            let source = self.snapshots.get(snapshot).ok_or_else(|| unknown("Snapshot", snapshot))?;
+            let source = self
+                .snapshots
+                .get(snapshot)
+                .ok_or_else(|| invalid(format!("Snapshot '{snapshot}' does not exist.")))?;
             volume.capacity = source.it.capacity.clone();
         }
         if let Some(capacity) = &new.capacity {
@@ -294,4 +297,173 @@ fn check_capacity(capacity: &str) -> Result<(), Error> {
 fn free_device(used: &BTreeSet<String>) -> String {
     let mut devices = ('b'..='z').map(|letter| format!("/dev/sd{letter}"));
     devices.find(|device| !used.contains(device)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{kind, quiet, reference, tick, world};
+    use super::*;
+    use crate::drivers::Kind;
+    use crate::drivers::mock::settings::Settings;
+    use crate::model::Action;
+
+    fn one(world: &World, id: &str) -> Option<Volume> {
+        world.volumes_by_id(&BTreeSet::from([id.to_owned()])).pop()
+    }
+
+    fn state(world: &World, id: &str) -> Option<String> {
+        one(world, id).map(|volume| volume.state)
+    }
+
+    fn to(instance: &str, device: &str) -> Mount {
+        Mount { instance: instance.to_owned(), device: device.to_owned() }
+    }
+
+    fn sized(capacity: &str) -> NewVolume {
+        NewVolume { capacity: Some(capacity.to_owned()), ..NewVolume::default() }
+    }
+
+    #[test]
+    fn in_the_reference_a_volume_is_attached_and_detached_at_once() {
+        let mut world = reference();
+        let attached = world.attach("vol1", &to("inst1", "/dev/sdc")).unwrap();
+        assert_eq!((attached.state.as_str(), attached.native_state.as_str()), ("IN-USE", "IN-USE"));
+        assert_eq!(attached.mount, Some(to("inst1", "/dev/sdc")));
+        let on = |world: &World| {
+            let volumes = world.instances()[1].storage_volumes.clone();
+            volumes.into_iter().map(|at| format!("{} {}", at.volume, at.device)).collect::<Vec<_>>()
+        };
+        assert_eq!(on(&world), ["vol1 /dev/sdc", "vol3 /dev/sda1"]);
+        let detached = world.detach("vol1").unwrap();
+        assert_eq!((detached.state.as_str(), detached.mount, detached.settling), ("AVAILABLE", None, false));
+        assert_eq!(on(&world), ["vol3 /dev/sda1"]);
+        world.destroy_volume("vol1").unwrap();
+        assert_eq!(one(&world, "vol1"), None);
+    }
+
+    #[test]
+    fn a_device_is_found_where_none_is_named_and_given_once() {
+        let mut world = reference();
+        let mut attach = |volume: &str, device: &str| world.attach(volume, &to("inst1", device));
+        assert_eq!(kind(attach("vol1", "/dev/sda1")), Kind::Conflict, "vol3 is there");
+        assert_eq!(attach("vol1", "").unwrap().mount, Some(to("inst1", "/dev/sdb")));
+        assert_eq!(attach("vol2", "").unwrap().mount, Some(to("inst1", "/dev/sdc")));
+        let all: BTreeSet<String> = ('b'..='z').map(|letter| format!("/dev/sd{letter}")).collect();
+        assert_eq!(free_device(&all), "");
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_volume_is_filled_in() {
+        let mut world = reference();
+        let bare = world.create_volume(&NewVolume::default()).unwrap();
+        assert_eq!((bare.id.as_str(), bare.capacity.as_str(), bare.realm.as_deref()), ("vol4", "1", Some("us")));
+        let of_snapshot = |world: &mut World, snapshot: &str| {
+            world.create_volume(&NewVolume { snapshot: Some(snapshot.to_owned()), ..NewVolume::default() })
+        };
+        let large = world.create_volume(&sized("7.5")).unwrap().id;
+        let copy = world.create_snapshot(&NewSnapshot { volume: large.clone(), ..NewSnapshot::default() }).unwrap();
+        world.destroy_volume(&large).unwrap();
+        assert_eq!(of_snapshot(&mut world, &copy.id).unwrap().capacity, "7.5", "although the volume is gone");
+        assert_eq!(kind(of_snapshot(&mut world, "snap9")), Kind::Invalid);
+        for capacity in ["0", "-1", "much", "inf", "nan", ""] {
+            assert_eq!(kind(world.create_volume(&sized(capacity))), Kind::Invalid, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn there_are_at_most_so_many() {
+        let mut world = world(&Settings { resources_max: 3, ..Settings::default() }, 0);
+        assert_eq!(kind(world.create_volume(&NewVolume::default())), Kind::Forbidden);
+        let new = NewSnapshot { volume: "vol1".to_owned(), ..NewSnapshot::default() };
+        assert_eq!(kind(world.create_snapshot(&new)), Kind::Forbidden);
+        world.destroy_snapshot("snap2").unwrap();
+        assert_eq!(world.create_snapshot(&new).unwrap().id, "snap2");
+    }
+
+    #[test]
+    fn in_a_lively_world_everything_takes_its_time() {
+        let mut world = quiet();
+        let mut seen = Vec::new();
+        let id = world.create_volume(&NewVolume::default()).unwrap().id;
+        let step = |world: &mut World, seen: &mut Vec<Option<String>>| {
+            let before = one(world, &id).unwrap();
+            assert!(before.settling && before.actions.is_empty(), "{before:?}");
+            tick(world);
+            seen.extend([Some(before.state), state(world, &id)]);
+        };
+        step(&mut world, &mut seen);
+        world.attach(&id, &to("inst2", "")).unwrap();
+        step(&mut world, &mut seen);
+        world.detach(&id).unwrap();
+        assert!(one(&world, &id).unwrap().mount.is_some(), "it is still on its way");
+        step(&mut world, &mut seen);
+        world.destroy_volume(&id).unwrap();
+        step(&mut world, &mut seen);
+        let words: Vec<_> = seen.iter().map(|state| state.as_deref().unwrap_or("gone")).collect();
+        let expected = [CREATING, AVAILABLE, ATTACHING, IN_USE, DETACHING, AVAILABLE, DELETING, "gone"];
+        assert_eq!(words, expected);
+        assert_eq!(world.create_volume(&NewVolume::default()).unwrap().id, "vol5", "no id comes back");
+    }
+
+    #[test]
+    fn in_a_lively_world_a_snapshot_is_pending_for_a_while() {
+        let mut world = quiet();
+        let fresh = world.create_volume(&NewVolume::default()).unwrap().id;
+        let of = |volume: &str| NewSnapshot { volume: volume.to_owned(), ..NewSnapshot::default() };
+        assert_eq!(kind(world.create_snapshot(&of(&fresh))), Kind::Conflict, "there is nothing to copy yet");
+        tick(&mut world);
+        let made = world.create_snapshot(&of(&fresh)).unwrap();
+        assert_eq!((made.state.as_str(), made.native_state.as_str(), made.settling), ("PENDING", "PENDING", true));
+        tick(&mut world);
+        let done = world.snapshots_by_id(&BTreeSet::from([made.id.clone()])).remove(0);
+        assert_eq!((done.state.as_str(), done.settling), ("COMPLETED", false));
+        world.enter_snapshot(&made.id, "PENDING");
+        world.destroy_snapshot(&made.id).unwrap();
+        assert_eq!(world.queue.next_at(), None, "nothing is to come any more");
+    }
+
+    #[test]
+    fn an_instance_that_ends_lets_its_volumes_go() {
+        for mut world in [reference(), quiet()] {
+            let id = InstanceId::from("inst1");
+            world.act(&id, Action::Stop).unwrap();
+            if world.is_lively() {
+                tick(&mut world);
+            }
+            world.attach("vol1", &to("inst1", "")).unwrap();
+            world.act(&id, Action::Destroy).unwrap();
+            for volume in ["vol1", "vol3"] {
+                let volume = one(&world, volume).unwrap();
+                assert_eq!((volume.state.as_str(), volume.mount, volume.settling), (AVAILABLE, None, false));
+            }
+            let gone = kind(world.attach("vol1", &to("inst1", "")));
+            assert_eq!(gone, if world.is_lively() { Kind::Conflict } else { Kind::NotFound });
+        }
+    }
+
+    #[test]
+    fn what_can_be_asked_of_a_volume_depends_on_its_state() {
+        use VolumeAction::{Attach, Destroy, Detach};
+        let mut world = reference();
+        let mut check = |state: &str, settling: bool, actions: &[VolumeAction]| {
+            assert!(world.enter_volume("vol3", state));
+            let shown = one(&world, "vol3").unwrap();
+            assert_eq!((shown.settling, shown.actions.as_slice()), (settling, actions), "{state}");
+            assert_eq!((shown.state.as_str(), shown.native_state.as_str()), (state, state));
+            assert_eq!(shown.mount.is_some(), state != AVAILABLE, "{state}");
+            for action in [Attach, Detach, Destroy] {
+                let allowed = world.allowed("vol3", action);
+                let expected = (!actions.contains(&action)).then_some(Kind::Conflict);
+                assert_eq!(allowed.err().map(|error| error.kind), expected, "{action:?} while {state}");
+            }
+        };
+        check(IN_USE, false, &[Detach]);
+        check(ATTACHING, true, &[]);
+        check(DETACHING, true, &[]);
+        check(ERROR, false, &[Destroy]);
+        check("ON-FIRE", false, &[]);
+        check(DELETING, true, &[]);
+        check(AVAILABLE, false, &[Attach, Destroy]);
+        assert!(!world.enter_volume("vol9", AVAILABLE), "there is none");
+    }
 }

@@ -1,13 +1,9 @@
-//! EC2's words to ours. Pure; one table for states, one for zones.
+//! Instances: one table for states.
 
-use std::cmp::Ordering;
-
-use super::abilities::MACHINE;
-use super::parse::{self, StateChange, filled};
-use crate::model::{
-    Action, Address, AddressKind, Attachment, HardwareProfile, Image, Instance, InstanceId, InstanceState, LoginKind,
-    Property, PropertyKind, Realm, RealmState,
-};
+use super::name;
+use crate::drivers::ec2::abilities::MACHINE;
+use crate::drivers::ec2::parse::{self, StateChange, filled};
+use crate::model::{Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind};
 
 /// Our state for a native one, and whether it is expected to move on by itself.
 ///
@@ -22,15 +18,6 @@ fn state(native: &str) -> (InstanceState, bool) {
         "shutting-down" => (InstanceState::Stopped, true),
         "terminated" => (InstanceState::Finish, false),
         _ => (InstanceState::Unknown, false),
-    }
-}
-
-/// What a zone's own word means on a wire that knows two. Impaired and constrained zones still run machines and launch
-/// most of what is asked; a word we do not know is not a promise that the zone can be used.
-fn realm_state(native: &str) -> RealmState {
-    match native {
-        "available" | "information" | "impaired" | "constrained" => RealmState::Available,
-        _ => RealmState::Unavailable,
     }
 }
 
@@ -51,18 +38,27 @@ fn actions(state: InstanceState, native: &str, on_ebs: bool) -> Vec<Action> {
     actions
 }
 
-pub(super) fn instances(reservations: impl IntoIterator<Item = parse::Reservation>) -> impl Iterator<Item = Instance> {
+pub(crate) fn instances(reservations: impl IntoIterator<Item = parse::Reservation>) -> impl Iterator<Item = Instance> {
     reservations.into_iter().flat_map(|reservation| {
         let owner = filled(reservation.owner_id);
         reservation.instances_set.items.into_iter().map(move |item| instance(item, owner.clone()))
     })
 }
 
+/// Of nothing that is not on EBS, nor of what is on its way elsewhere.
+pub(crate) fn can_create_image(item: &parse::Instance) -> bool {
+    is_on_ebs(item) && matches!(item.instance_state.name.as_str(), "running" | "stopped")
+}
+
+/// Clouds that do not say have nothing but disks that last.
+fn is_on_ebs(item: &parse::Instance) -> bool {
+    item.root_device_type.as_deref().is_none_or(|kind| kind != "instance-store")
+}
+
 fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
+    let (on_ebs, can_create_image) = (is_on_ebs(&item), can_create_image(&item));
     let native_state = item.instance_state.name;
     let (state, settling) = state(&native_state);
-    // Clouds that do not say have nothing but disks that last.
-    let on_ebs = item.root_device_type.as_deref().is_none_or(|kind| kind != "instance-store");
     Instance {
         id: InstanceId(item.instance_id),
         name: name(item.tag_set),
@@ -75,8 +71,7 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         hardware_properties: Vec::new(),
         actions: actions(state, &native_state, on_ebs),
         native_state,
-        // The driver makes no images yet, so none is offered.
-        can_create_image: false,
+        can_create_image,
         launch_time: filled(item.launch_time),
         public_addresses: addresses(item.dns_name, item.ip_address),
         private_addresses: addresses(item.private_dns_name, item.private_ip_address),
@@ -93,10 +88,6 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
     }
 }
 
-fn name(tags: parse::Set<parse::Tag>) -> Option<String> {
-    filled(tags.items.into_iter().find(|tag| tag.key.as_deref() == Some("Name"))?.value)
-}
-
 /// As Deltacloud's clients are used to: the DNS name if there is one, else the address (a network without DNS names
 /// gives none), else nothing.
 fn addresses(dns_name: Option<String>, ip: Option<String>) -> Vec<Address> {
@@ -110,7 +101,7 @@ fn attachment(device: parse::Device) -> Option<Attachment> {
 }
 
 /// A read right after an action may still show how it was before. Then what the action itself said is newer.
-pub(super) fn make_newer(read: &mut [parse::Reservation], said: &[StateChange]) {
+pub(crate) fn make_newer(read: &mut [parse::Reservation], said: &[StateChange]) {
     for item in read.iter_mut().flat_map(|reservation| &mut reservation.instances_set.items) {
         let stale = said.iter().find(|change| {
             change.instance_id == item.instance_id && change.previous_state.name == item.instance_state.name
@@ -121,103 +112,15 @@ pub(super) fn make_newer(read: &mut [parse::Reservation], said: &[StateChange]) 
     }
 }
 
-/// A filter's value that means itself: EC2 takes `*` and `?` for wildcards.
-pub(super) fn filter_literal(text: &str) -> String {
-    let mut literal = String::with_capacity(text.len());
-    for char in text.chars() {
-        if matches!(char, '*' | '?' | '\\') {
-            literal.push('\\');
-        }
-        literal.push(char);
-    }
-    literal
-}
-
-pub(super) fn realm(zone: parse::Zone) -> Realm {
-    let state = realm_state(&zone.zone_state);
-    Realm {
-        name: zone.zone_name.clone(),
-        id: zone.zone_name,
-        state,
-        native_state: zone.zone_state,
-        limit: (state == RealmState::Unavailable).then(|| "0".to_owned()),
-        messages: zone.message_set.items.into_iter().filter_map(|item| filled(item.message)).collect(),
-    }
-}
-
-pub(super) fn image(item: parse::Image) -> Image {
-    Image {
-        name: filled(item.name).unwrap_or_else(|| item.image_id.clone()),
-        description: filled(item.description).or(filled(item.image_location)).unwrap_or_default(),
-        owner: item.image_owner_id.unwrap_or_default(),
-        architecture: item.architecture.unwrap_or_default(),
-        state: filled(item.image_state),
-        root_type: if item.root_device_type.as_deref() == Some("ebs") { "persistent" } else { "transient" }.to_owned(),
-        creation_time: filled(item.creation_date),
-        hardware_profiles: Vec::new(),
-        settling: false,
-        can_destroy: false,
-        id: item.image_id,
-    }
-}
-
-/// All of them, sorted by cpu, memory and then id; those lacking a size come last.
-pub(super) fn profiles(mut types: Vec<parse::InstanceType>) -> Vec<HardwareProfile> {
-    fn size(item: &parse::InstanceType) -> (Option<u64>, Option<u64>) {
-        (item.cpu.as_ref().and_then(|cpu| cpu.default), item.memory_info.as_ref().and_then(|memory| memory.size_mib))
-    }
-    types.sort_by(|a, b| {
-        let ((a_cpu, a_memory), (b_cpu, b_memory)) = (size(a), size(b));
-        let lacking = |cpu: Option<u64>, memory: Option<u64>| cpu.is_none() || memory.is_none();
-        lacking(a_cpu, a_memory)
-            .cmp(&lacking(b_cpu, b_memory))
-            .then(none_last(a_cpu, b_cpu))
-            .then(none_last(a_memory, b_memory))
-            .then_with(|| a.instance_type.cmp(&b.instance_type))
-    });
-    types.dedup_by(|a, b| a.instance_type == b.instance_type);
-    types.into_iter().map(profile).collect()
-}
-
-fn none_last(a: Option<u64>, b: Option<u64>) -> Ordering {
-    a.unwrap_or(u64::MAX).cmp(&b.unwrap_or(u64::MAX))
-}
-
-/// Sizes are EC2's and fixed; the architecture, where there are two, is the image's to choose.
-fn profile(item: parse::InstanceType) -> HardwareProfile {
-    let fixed = |name, value: u64| Property { name, value: value.to_string(), kind: PropertyKind::Fixed };
-    let architectures = item.processor_info.map(|info| info.supported_architectures.items).unwrap_or_default();
-    let storage = item.instance_storage_info.and_then(|info| info.total_gb).filter(|gb| *gb > 0);
-    let properties = [
-        item.cpu.and_then(|info| info.default).map(|count| fixed("cpu", count)),
-        item.memory_info.and_then(|info| info.size_mib).map(|mib| fixed("memory", mib)),
-        storage.map(|gb| fixed("storage", gb)),
-        architecture(architectures),
-    ];
-    HardwareProfile {
-        id: item.instance_type.clone(),
-        name: item.instance_type,
-        properties: properties.into_iter().flatten().collect(),
-    }
-}
-
-fn architecture(all: Vec<String>) -> Option<Property> {
-    let value = all.first()?.clone();
-    let kind = if all.len() == 1 { PropertyKind::Fixed } else { PropertyKind::Enum(all) };
-    Some(Property { name: "architecture", value, kind })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drivers::ec2::parse::{Page as _, Reply, reply};
-
-    fn read<T: Reply>(body: &str) -> T {
-        reply(body.as_bytes()).expect("a recorded answer")
-    }
+    use crate::drivers::ec2::map::tests::read;
+    use crate::drivers::ec2::parse::Page as _;
 
     fn recorded() -> Vec<Instance> {
-        let pages = [include_str!("replies/DescribeInstances-1.xml"), include_str!("replies/DescribeInstances-2.xml")];
+        let pages =
+            [include_str!("../replies/DescribeInstances-1.xml"), include_str!("../replies/DescribeInstances-2.xml")];
         pages.into_iter().flat_map(|page| instances(read::<parse::Instances>(page).into_parts().0)).collect()
     }
 
@@ -260,7 +163,7 @@ mod tests {
                 hardware_profile: some("m5d.large"),
                 hardware_properties: vec![],
                 actions: vec![Action::Reboot, Action::Stop],
-                can_create_image: false,
+                can_create_image: true,
                 launch_time: some("2026-11-20T09:12:44.000Z"),
                 public_addresses: hostname("ec2-198-51-100-17.compute-1.amazonaws.com"),
                 private_addresses: hostname("ip-10-0-0-7.ec2.internal"),
@@ -283,13 +186,14 @@ mod tests {
         let pending = of("i-0c7a1f2e3d4b5a602");
         assert_eq!((pending.public_addresses.len(), &pending.name), (0, &None));
         assert_eq!(pending.login, Some(LoginKind::Key(None)));
-        assert!(pending.settling);
+        assert!(pending.settling && !pending.can_create_image);
 
         let on_store = of("i-0f00ba4f00ba4f001");
         let ipv4 = |text: &str| vec![Address { kind: AddressKind::Ipv4, text: text.to_owned() }];
         assert_eq!(on_store.public_addresses, ipv4("203.0.113.9"), "no DNS name: the address itself");
         assert_eq!(on_store.private_addresses, ipv4("10.0.1.9"));
         assert_eq!(on_store.actions, [Action::Reboot, Action::Destroy]);
+        assert!(!on_store.can_create_image, "it has no disk that lasts");
         assert_eq!((on_store.firewalls.as_deref(), on_store.storage_volumes.len()), (Some([].as_slice()), 0));
 
         assert_eq!(of("i-0a00000000000d001").name, None, "an empty Name tag is no name");
@@ -301,8 +205,8 @@ mod tests {
 
     #[test]
     fn after_an_action_the_newer_of_two_answers_counts() {
-        let said: Vec<StateChange> = read::<parse::Stopped>(include_str!("replies/StopInstances.xml")).into();
-        let page = || read::<parse::Instances>(include_str!("replies/DescribeInstances-1.xml")).into_parts().0;
+        let said: Vec<StateChange> = read::<parse::Stopped>(include_str!("../replies/StopInstances.xml")).into();
+        let page = || read::<parse::Instances>(include_str!("../replies/DescribeInstances-1.xml")).into_parts().0;
         let states = |reservations: Vec<parse::Reservation>| -> Vec<String> {
             instances(reservations).map(|instance| instance.native_state).collect()
         };
@@ -315,80 +219,5 @@ mod tests {
         further[0].instances_set.items[0].instance_state.name = "stopped".to_owned();
         make_newer(&mut further, &said);
         assert_eq!(states(further), ["stopped", "pending", "running"], "already past what the action said");
-    }
-
-    #[test]
-    fn zones_keep_what_is_said_about_them() {
-        let zones: parse::Zones = read(include_str!("replies/DescribeAvailabilityZones.xml"));
-        let realms: Vec<Realm> = zones.zones.items.into_iter().map(realm).collect();
-        let seen: Vec<_> = realms
-            .iter()
-            .map(|realm| (realm.id.as_str(), realm.state.as_str(), realm.native_state.as_str(), realm.limit.as_deref()))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("us-east-1c", "AVAILABLE", "impaired", None),
-                ("us-east-1a", "AVAILABLE", "available", None),
-                ("us-east-1b", "UNAVAILABLE", "unavailable", Some("0")),
-                ("us-east-1d", "AVAILABLE", "constrained", None),
-                ("us-east-1e", "AVAILABLE", "information", None),
-                ("us-east-1f", "UNAVAILABLE", "retired", Some("0")),
-            ]
-        );
-        assert_eq!(realms[0].messages, ["Increased error rates for launches.", "We are investigating."]);
-        assert_eq!(realms[1].messages, [""; 0]);
-    }
-
-    #[test]
-    fn images_have_a_name_and_a_description_from_somewhere() {
-        let images: parse::Images = read(include_str!("replies/DescribeImages.xml"));
-        let images: Vec<Image> = images.images.items.into_iter().map(image).collect();
-        let seen: Vec<_> = images
-            .iter()
-            .map(|image| (image.name.as_str(), image.description.as_str(), image.root_type.as_str()))
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("base-2026-11", "Base image, November", "persistent"),
-                ("ami-00000001", "old-bucket/old.manifest.xml", "transient")
-            ]
-        );
-        assert_eq!(images[0].state.as_deref(), Some("available"));
-        assert_eq!((images[1].creation_time.as_deref(), images[1].architecture.as_str()), (None, "i386"));
-    }
-
-    #[test]
-    fn profiles_are_sorted_by_size_and_the_sizeless_come_last() {
-        let types = read::<parse::InstanceTypes>(include_str!("replies/DescribeInstanceTypes.xml")).into_parts().0;
-        let profiles = profiles(types);
-        let seen: Vec<String> = profiles
-            .iter()
-            .map(|profile| {
-                let sizes: Vec<String> =
-                    profile.properties.iter().map(|property| format!("{}={}", property.name, property.value)).collect();
-                format!("{} {}", profile.id, sizes.join(" "))
-            })
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                "t2.micro cpu=1 memory=1024 architecture=i386",
-                "c6g.large cpu=2 memory=4096 architecture=arm64",
-                "m5d.large cpu=2 memory=8192 storage=75 architecture=x86_64",
-                "x9.later ",
-            ]
-        );
-        let either = PropertyKind::Enum(vec!["i386".to_owned(), "x86_64".to_owned()]);
-        assert_eq!(profiles[0].properties.last().map(|property| &property.kind), Some(&either));
-    }
-
-    #[test]
-    fn a_filter_asks_for_the_very_id() {
-        let check = |id: &str, literal: &str| assert_eq!(filter_literal(id), literal);
-        check("i-0c7a1f2e3d4b5a601", "i-0c7a1f2e3d4b5a601");
-        check("i-*", "i-\\*");
-        check("?\\", "\\?\\\\");
     }
 }

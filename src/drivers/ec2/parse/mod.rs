@@ -1,10 +1,30 @@
 //! EC2's XML, as much of it as we use. Elements we do not know are passed over, as EC2 adds some every month; the ones
 //! that make an answer what it claims to be (its root, its list) must be there, and the document must be whole.
 
+mod addresses;
+mod firewalls;
+mod images;
+mod instances;
+mod keys;
+mod storage;
+mod types;
+mod zones;
+
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+pub(super) use self::addresses::{Address, Addresses, AllocatedAddress};
+pub(super) use self::firewalls::{
+    CreatedSecurityGroup, ReferencedGroup, SecurityGroup, SecurityGroupRule, SecurityGroupRules, SecurityGroups,
+};
+pub(super) use self::images::{CreatedImage, Image, Images};
+pub(super) use self::instances::{Device, Instance, Instances, Reservation, Started, StateChange, Stopped, Terminated};
+pub(super) use self::keys::{CreatedKeyPair, ImportedKeyPair, KeyPairs};
+pub(super) use self::storage::{Attached, Attachment, Detached, Snapshot, Snapshots, Volume, Volumes};
+pub(super) use self::types::{InstanceType, InstanceTypes};
+pub(super) use self::zones::{Zone, Zones};
 
 /// An answer, known by the name of its root.
 pub(super) trait Reply: DeserializeOwned + Send {
@@ -70,251 +90,36 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Instances {
-    reservation_set: Set<Reservation>,
-    next_token: Option<String>,
-}
-
-impl Reply for Instances {
-    const ROOT: &'static str = "DescribeInstancesResponse";
-}
-
-impl Page for Instances {
-    type Member = Reservation;
-
-    fn into_parts(self) -> (Vec<Reservation>, Option<String>) {
-        (self.reservation_set.items, filled(self.next_token))
-    }
-}
-
-/// Instances launched together. Also the whole answer to `RunInstances`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Reservation {
-    pub(super) owner_id: Option<String>,
-    pub(super) instances_set: Set<Instance>,
-}
-
-impl Reply for Reservation {
-    const ROOT: &'static str = "RunInstancesResponse";
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Instance {
-    pub(super) instance_id: String,
-    pub(super) instance_state: State,
-    pub(super) image_id: Option<String>,
-    pub(super) dns_name: Option<String>,
-    pub(super) ip_address: Option<String>,
-    pub(super) private_dns_name: Option<String>,
-    pub(super) private_ip_address: Option<String>,
-    pub(super) key_name: Option<String>,
-    pub(super) instance_type: Option<String>,
-    pub(super) launch_time: Option<String>,
-    pub(super) root_device_type: Option<String>,
-    pub(super) placement: Option<Placement>,
-    #[serde(default)]
-    pub(super) group_set: Set<Group>,
-    #[serde(default)]
-    pub(super) block_device_mapping: Set<Device>,
-    #[serde(default)]
-    pub(super) tag_set: Set<Tag>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct State {
-    pub(super) name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Placement {
-    pub(super) availability_zone: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Group {
-    pub(super) group_id: Option<String>,
-    pub(super) group_name: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Device {
-    pub(super) device_name: Option<String>,
-    pub(super) ebs: Option<Ebs>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Ebs {
-    pub(super) volume_id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
 pub(super) struct Tag {
     pub(super) key: Option<String>,
     pub(super) value: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Zones {
-    #[serde(rename = "availabilityZoneInfo")]
-    pub(super) zones: Set<Zone>,
-}
-
-impl Reply for Zones {
-    const ROOT: &'static str = "DescribeAvailabilityZonesResponse";
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Zone {
-    pub(super) zone_name: String,
-    pub(super) zone_state: String,
-    #[serde(default)]
-    pub(super) message_set: Set<ZoneMessage>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ZoneMessage {
-    pub(super) message: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Images {
-    #[serde(rename = "imagesSet")]
-    pub(super) images: Set<Image>,
-    next_token: Option<String>,
-}
-
-impl Reply for Images {
-    const ROOT: &'static str = "DescribeImagesResponse";
-}
-
-impl Page for Images {
-    type Member = Image;
-
-    fn into_parts(self) -> (Vec<Image>, Option<String>) {
-        (self.images.items, filled(self.next_token))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Image {
-    pub(super) image_id: String,
-    pub(super) image_state: Option<String>,
-    pub(super) image_location: Option<String>,
-    pub(super) image_owner_id: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) architecture: Option<String>,
-    pub(super) root_device_type: Option<String>,
-    pub(super) creation_date: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct InstanceTypes {
-    instance_type_set: Set<InstanceType>,
-    next_token: Option<String>,
-}
-
-impl Reply for InstanceTypes {
-    const ROOT: &'static str = "DescribeInstanceTypesResponse";
-}
-
-impl Page for InstanceTypes {
-    type Member = InstanceType;
-
-    fn into_parts(self) -> (Vec<InstanceType>, Option<String>) {
-        (self.instance_type_set.items, filled(self.next_token))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct InstanceType {
-    pub(super) instance_type: String,
-    #[serde(rename = "vCpuInfo")]
-    pub(super) cpu: Option<CpuInfo>,
-    pub(super) memory_info: Option<MemoryInfo>,
-    pub(super) processor_info: Option<ProcessorInfo>,
-    pub(super) instance_storage_info: Option<StorageInfo>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct CpuInfo {
-    #[serde(rename = "defaultVCpus")]
-    pub(super) default: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct MemoryInfo {
-    #[serde(rename = "sizeInMiB")]
-    pub(super) size_mib: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ProcessorInfo {
-    #[serde(default)]
-    pub(super) supported_architectures: Set<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct StorageInfo {
-    #[serde(rename = "totalSizeInGB")]
-    pub(super) total_gb: Option<u64>,
-}
-
-/// What an action says it did to one instance.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct StateChange {
-    pub(super) instance_id: String,
-    pub(super) current_state: State,
-    pub(super) previous_state: State,
-}
-
-macro_rules! state_changes {
-    ($($name:ident = $root:literal),*) => {$(
+macro_rules! done {
+    ($($name:ident = $root:literal),* $(,)?) => {$(
+        /// That it is there says it all.
         #[derive(Debug, Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        pub(super) struct $name {
-            instances_set: Set<StateChange>,
-        }
+        pub(super) struct $name {}
 
         impl Reply for $name {
             const ROOT: &'static str = $root;
         }
-
-        impl From<$name> for Vec<StateChange> {
-            fn from(reply: $name) -> Self {
-                reply.instances_set.items
-            }
-        }
     )*};
 }
 
-state_changes!(
-    Started = "StartInstancesResponse",
-    Stopped = "StopInstancesResponse",
-    Terminated = "TerminateInstancesResponse"
+done!(
+    AssociatedAddress = "AssociateAddressResponse",
+    AuthorizedIngress = "AuthorizeSecurityGroupIngressResponse",
+    DeletedKeyPair = "DeleteKeyPairResponse",
+    DeletedSecurityGroup = "DeleteSecurityGroupResponse",
+    DeletedSnapshot = "DeleteSnapshotResponse",
+    DeletedVolume = "DeleteVolumeResponse",
+    DeregisteredImage = "DeregisterImageResponse",
+    DisassociatedAddress = "DisassociateAddressResponse",
+    Rebooted = "RebootInstancesResponse",
+    ReleasedAddress = "ReleaseAddressResponse",
+    RevokedIngress = "RevokeSecurityGroupIngressResponse",
 );
-
-/// That it is there says it all.
-#[derive(Debug, Deserialize)]
-pub(super) struct Rebooted {}
-
-impl Reply for Rebooted {
-    const ROOT: &'static str = "RebootInstancesResponse";
-}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Identity {
@@ -377,7 +182,7 @@ pub(super) fn fault(body: &[u8]) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("replies/DescribeInstances-1.xml");
+    const PAGE: &str = include_str!("../replies/DescribeInstances-1.xml");
 
     #[test]
     fn a_page_is_read_past_everything_we_do_not_know() {
@@ -389,7 +194,7 @@ mod tests {
         assert_eq!(ids, [vec!["i-0c7a1f2e3d4b5a601", "i-0c7a1f2e3d4b5a602"], vec!["i-0f00ba4f00ba4f001"]]);
         assert_eq!(next.as_deref(), Some("eyJ2IjoiMiIsImMiOiJtb3JlIn0="));
 
-        let last = reply::<Instances>(include_bytes!("replies/DescribeInstances-2.xml")).expect("well formed");
+        let last = reply::<Instances>(include_bytes!("../replies/DescribeInstances-2.xml")).expect("well formed");
         assert_eq!(last.into_parts().1, None);
     }
 
@@ -434,8 +239,8 @@ mod tests {
         let check = |body: &str, code: Option<&str>| {
             assert_eq!(fault(body.as_bytes()).map(|fault| fault.code).as_deref(), code, "{body}");
         };
-        check(include_str!("replies/error-InvalidInstanceID.NotFound.xml"), Some("InvalidInstanceID.NotFound"));
-        check(include_str!("replies/error-sts-InvalidClientTokenId.xml"), Some("InvalidClientTokenId"));
+        check(include_str!("../replies/error-InvalidInstanceID.NotFound.xml"), Some("InvalidInstanceID.NotFound"));
+        check(include_str!("../replies/error-sts-InvalidClientTokenId.xml"), Some("InvalidClientTokenId"));
         check("<Response><Errors/></Response>", None);
         check("<html>502 Bad Gateway</html>", None);
         check("", None);

@@ -1,0 +1,124 @@
+use serde::Deserialize;
+
+use super::{Page, Reply, Set, Tag, filled};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instances {
+    reservation_set: Set<Reservation>,
+    next_token: Option<String>,
+}
+
+impl Reply for Instances {
+    const ROOT: &'static str = "DescribeInstancesResponse";
+}
+
+impl Page for Instances {
+    type Member = Reservation;
+
+    fn into_parts(self) -> (Vec<Reservation>, Option<String>) {
+        (self.reservation_set.items, filled(self.next_token))
+    }
+}
+
+/// Instances launched together. Also the whole answer to `RunInstances`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Reservation {
+    pub(crate) owner_id: Option<String>,
+    pub(crate) instances_set: Set<Instance>,
+}
+
+impl Reply for Reservation {
+    const ROOT: &'static str = "RunInstancesResponse";
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Instance {
+    pub(crate) instance_id: String,
+    pub(crate) instance_state: State,
+    pub(crate) image_id: Option<String>,
+    pub(crate) dns_name: Option<String>,
+    pub(crate) ip_address: Option<String>,
+    pub(crate) private_dns_name: Option<String>,
+    pub(crate) private_ip_address: Option<String>,
+    pub(crate) key_name: Option<String>,
+    pub(crate) instance_type: Option<String>,
+    pub(crate) launch_time: Option<String>,
+    pub(crate) architecture: Option<String>,
+    pub(crate) root_device_type: Option<String>,
+    pub(crate) placement: Option<Placement>,
+    #[serde(default)]
+    pub(crate) group_set: Set<Group>,
+    #[serde(default)]
+    pub(crate) block_device_mapping: Set<Device>,
+    #[serde(default)]
+    pub(crate) tag_set: Set<Tag>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct State {
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Placement {
+    pub(crate) availability_zone: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Group {
+    pub(crate) group_id: Option<String>,
+    pub(crate) group_name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Device {
+    pub(crate) device_name: Option<String>,
+    pub(crate) ebs: Option<Ebs>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ebs {
+    pub(crate) volume_id: Option<String>,
+}
+
+/// What an action says it did to one instance.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateChange {
+    pub(crate) instance_id: String,
+    pub(crate) current_state: State,
+    pub(crate) previous_state: State,
+}
+
+macro_rules! state_changes {
+    ($($name:ident = $root:literal),*) => {$(
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub(crate) struct $name {
+            instances_set: Set<StateChange>,
+        }
+
+        impl Reply for $name {
+            const ROOT: &'static str = $root;
+        }
+
+        impl From<$name> for Vec<StateChange> {
+            fn from(reply: $name) -> Self {
+                reply.instances_set.items
+            }
+        }
+    )*};
+}
+
+state_changes!(
+    Started = "StartInstancesResponse",
+    Stopped = "StopInstancesResponse",
+    Terminated = "TerminateInstancesResponse"
+);
