@@ -1,6 +1,7 @@
 //! The outermost layer: reads what is common to all requests before a route is chosen, and gives every answer, errors
 //! and unknown paths included, its common headers and its error document.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::response::Response;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
@@ -313,7 +314,11 @@ fn document(fault: &Fault, outline: &Outline) -> Response {
 }
 
 fn finish(response: &mut Response, outline: &Outline, head: bool) {
-    if head && response.status() != StatusCode::NO_CONTENT {
+    if head && response.status() == StatusCode::NO_CONTENT {
+        // The framework has said that a GET would have 0 bytes here, and says so again of whatever has a known length.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    } else if head {
         let length = http_body::Body::size_hint(response.body()).exact();
         *response.body_mut() = Body::empty();
         if let Some(length) = length {

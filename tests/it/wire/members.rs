@@ -6,18 +6,23 @@ use crate::support::raw::{Node, Raw};
 /// Collections with the names of their members and how many there are.
 const WITH_MEMBERS: &[(&str, &str, usize)] = &[
     ("addresses", "address", 4),
+    ("buckets", "bucket", 2),
     ("drivers", "driver", 2),
     ("hardware_profiles", "hardware_profile", 4),
     ("images", "image", 3),
     ("instances", "instance", 4),
     ("keys", "key", 1),
+    ("metrics", "metric", 4),
+    ("network_interfaces", "network_interface", 2),
+    ("networks", "network", 2),
     ("realms", "realm", 2),
     ("storage_snapshots", "storage_snapshot", 3),
     ("storage_volumes", "storage_volume", 3),
+    ("subnets", "subnet", 4),
 ];
 
 /// Of these the suite asks no name.
-const NAMELESS: &[&str] = &["addresses"];
+const NAMELESS: &[&str] = &["addresses", "metrics"];
 
 /// The members of every list, each with its collection.
 async fn all_members(raw: Raw) -> Vec<(&'static str, Node)> {

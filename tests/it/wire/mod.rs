@@ -5,6 +5,7 @@
 mod actions;
 mod addresses;
 mod bounds;
+mod buckets;
 mod collections;
 mod create;
 mod entry;
@@ -15,6 +16,8 @@ mod hooks;
 mod instances;
 mod keys;
 mod members;
+mod metrics;
+mod networks;
 mod rubbish;
 mod stale;
 mod storage;

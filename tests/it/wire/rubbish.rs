@@ -32,12 +32,12 @@ fn rubbish_is_answered_with_an_error_document_and_never_a_fault_of_ours() {
         ]
     };
     let path = proptest::collection::vec(piece(), 0..5).prop_map(|pieces| format!("/{}", pieces.join("/")));
-    let sane = "/api(;driver=(ec2|mock))?/(instances|realms|images|hardware_profiles|drivers|changes|keys|storage_volumes|storage_snapshots|addresses|firewalls)(;[!-~]{0,8})?(/(inst0|us|img1|vol1|test-key|[!-~]{1,8})(/(stop|start|reboot|attach|detach|associate|rules|x))?)?";
+    let sane = "/api(;driver=(ec2|mock))?/(instances|realms|images|hardware_profiles|drivers|changes|keys|storage_volumes|storage_snapshots|addresses|firewalls|buckets|metrics|networks|subnets|network_interfaces)(;[!-~]{0,8})?(/(inst0|us|img1|vol1|test-key|bucket1|net1|[!-~]{1,8})(/(stop|start|reboot|attach|detach|associate|rules|blob1|blob1/content|x))?)?";
     let path = prop_oneof![1 => path.clone(), 1 => path.prop_map(|path| format!("/api{path}")), 3 => sane];
     let query = prop_oneof![
         Just(String::new()),
         "[!-~]{0,30}".prop_map(|query| format!("?{query}")),
-        "(limit|after|format|force_auth|track_hook|subscriber|instance_count|image_id|instance_id|device|volume_id|capacity|name)=[!-~]{0,20}"
+        "(limit|after|format|force_auth|track_hook|subscriber|instance_count|image_id|instance_id|device|volume_id|capacity|name|blob_id|network_id)=[!-~]{0,20}"
             .prop_map(|query| format!("?{query}")),
     ];
     let header = prop_oneof![
