@@ -62,7 +62,7 @@ pub(super) async fn answer(State(front): State<Front>, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
     let mut outline = Outline {
-        path: parts.uri.path().to_owned(),
+        path: target::plain(parts.uri.path()),
         driver: front.api.default_driver.to_string(),
         provider: None,
         format: Format::Xml,
@@ -88,6 +88,12 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     let settings = &api.settings;
     let request::Parts { method, uri, headers, extensions, .. } = parts;
     let query = uri.query().unwrap_or_default();
+    // First of all: whatever else is wrong is said as it was asked for. One that wants neither gets what everyone can read.
+    let format = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "format").map(|(_, value)| value);
+    let accept = joined(&headers, &header::ACCEPT);
+    let choose_format = |path: &str| negotiate::choose(accept.as_deref(), format.as_deref(), offers(path));
+    outline.format = choose_format(uri.path()).unwrap_or_default();
+
     if uri.path().len() + query.len() > settings.url_bytes_max {
         return Err(Fault::invalid(format!("The URL is longer than {} bytes", settings.url_bytes_max)));
     }
@@ -97,10 +103,7 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     outline.driver = chosen.driver.to_string();
     outline.provider = chosen.provider.clone();
 
-    let format = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "format").map(|(_, value)| value);
-    let accept = joined(&headers, &header::ACCEPT);
-    let wanted = negotiate::choose(accept.as_deref(), format.as_deref(), offers(&target.path));
-    // A JSON client is told in JSON; one that wants neither gets what everyone can read.
+    let wanted = choose_format(&target.path);
     outline.format = wanted.unwrap_or_default();
 
     let origin = origin(api, &uri, &headers).ok_or_else(|| Fault::invalid("The request names no usable Host"))?;

@@ -47,6 +47,12 @@ impl Target {
     }
 }
 
+/// A path without its matrix parameters, whether or not they can be read.
+pub(super) fn plain(path: &str) -> String {
+    let names: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
+    names.join("/")
+}
+
 /// The bytes behind the escapes are not UTF-8.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotText;
@@ -93,6 +99,7 @@ mod tests {
                 (plain, driver, provider),
                 "{path}"
             );
+            assert_eq!(super::plain(path), plain);
         };
         check("/api", "/api", None, None);
         check("/api;driver=ec2/instances/i-7", "/api/instances/i-7", Some("ec2"), None);
@@ -112,8 +119,10 @@ mod tests {
         check("/api/instances/", "/api/instances/", None, None);
         check("/api/a%20b%2Fc", "/api/a%20b%2Fc", None, None);
         check("", "", None, None);
+        check("/;driver=ec2//x;/", "///x/", None, None);
         assert_eq!(Target::parse("/api/%ff"), Err(NotText));
         assert_eq!(Target::parse("/api;provider=%C3%28"), Err(NotText));
+        assert_eq!(plain("/api;provider=%C3%28/x"), "/api/x");
     }
 
     #[test]

@@ -1,108 +1,7 @@
-//! Every collection: its list, its filters, and what is particular about those without members of note.
+//! Filters, and what is particular about single collections. What all have in common is asked in `suites`.
 
-use super::{EC2, ORIGIN, reference};
+use super::{ORIGIN, reference};
 use crate::support::raw::{GOOD, JSON};
-
-/// Collections with their root elements, and whether they ask for credentials.
-const COLLECTIONS: &[(&str, &str, bool)] = &[
-    ("addresses", "addresses", true),
-    ("buckets", "buckets", true),
-    ("keys", "keys", true),
-    ("metrics", "metrics", true),
-    ("network_interfaces", "network_interfaces", true),
-    ("networks", "networks", true),
-    ("storage_snapshots", "storage_snapshots", true),
-    ("storage_volumes", "storage_volumes", true),
-    ("subnets", "subnets", true),
-    ("realms", "realms", true),
-    ("instances", "instances", true),
-    ("images", "images", true),
-    ("hardware_profiles", "hardware_profiles", false),
-    ("drivers", "drivers", false),
-    ("instance_states", "states", false),
-];
-
-#[tokio::test]
-async fn c01_every_collection_is_advertised() {
-    let world = reference().await;
-    let api = world.raw().get("/api").await.xml();
-    for &(collection, ..) in COLLECTIONS {
-        let link = api.children.iter().find(|link| link.attribute("rel") == Some(collection));
-        let href = link.unwrap_or_else(|| panic!("no {collection}")).attribute("href");
-        assert_eq!(href, Some(format!("{ORIGIN}/api/{collection}").as_str()));
-    }
-    world.end().await;
-}
-
-#[tokio::test]
-async fn c02_a_list_is_there_with_credentials() {
-    let world = reference().await;
-    for &(collection, ..) in COLLECTIONS {
-        let list = world.raw().get(&format!("/api/{collection}")).await;
-        assert_eq!((list.status, list.header("content-type")), (200, Some("application/xml")), "{collection}");
-    }
-    world.end().await;
-}
-
-#[tokio::test]
-async fn c03_t01_a_list_is_there_as_json_of_exactly_that_type() {
-    let world = reference().await;
-    for &(collection, ..) in COLLECTIONS {
-        let path = format!("/api/{collection}");
-        let by_accept = world.raw().ask("GET", &path, &[GOOD, JSON]).await;
-        let by_format = world.raw().get(&format!("{path}?format=json")).await;
-        for json in [&by_accept, &by_format] {
-            assert_eq!((json.status, json.header("content-type")), (200, Some("application/json")), "{collection}");
-        }
-        assert_eq!(by_accept.json(), by_format.json());
-        let members = match collection {
-            "drivers" => by_accept.json().as_object().unwrap().len(),
-            "instance_states" => by_accept.json().as_array().unwrap().len(),
-            _ => by_accept.json()[collection].as_array().unwrap().len(),
-        };
-        assert_eq!(members, world.raw().get(&path).await.xml().children.len(), "{collection}");
-    }
-    world.end().await;
-}
-
-#[tokio::test]
-async fn c04_without_credentials_a_list_is_refused_where_they_are_needed() {
-    let world = reference().await;
-    for &(collection, _, guarded) in COLLECTIONS {
-        let answer = world.raw().ask("GET", &format!("/api/{collection}"), &[]).await;
-        if guarded {
-            assert!(answer.is_error(401).header("www-authenticate").is_some(), "{collection}");
-        } else {
-            assert_eq!(answer.status, 200, "{collection}");
-        }
-    }
-    // Where profiles are the backend's, they are not for everybody.
-    world.raw().ask("GET", "/api/hardware_profiles", &[EC2]).await.is_error(401);
-    world.end().await;
-}
-
-#[tokio::test]
-async fn c05_a_list_has_an_etag() {
-    let world = reference().await;
-    for &(collection, ..) in COLLECTIONS {
-        let list = world.raw().get(&format!("/api/{collection}")).await;
-        let etag = list.header("etag").unwrap_or_default();
-        assert!(etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit()), "{collection}: {etag}");
-        assert_eq!(list.header("cache-control"), Some("max-age=0, private, must-revalidate"));
-    }
-    world.end().await;
-}
-
-#[tokio::test]
-async fn c06_t15_the_root_is_named_after_the_collection_and_has_no_namespace() {
-    let world = reference().await;
-    for &(collection, root, _) in COLLECTIONS {
-        let list = world.raw().get(&format!("/api/{collection}")).await.xml();
-        assert_eq!(list.name, root);
-        assert!(list.attributes.is_empty(), "{list:?}");
-    }
-    world.end().await;
-}
 
 #[tokio::test]
 async fn g06_filters_give_fewer_and_unknown_ones_none() {
@@ -150,17 +49,6 @@ async fn g06_filters_give_fewer_and_unknown_ones_none() {
     check("/api/hardware_profiles?architecture=i386", &["m1-small"]).await;
     check("/api/hardware_profiles?architecture=x86_64", &["m1-large", "m1-xlarge"]).await;
     check("/api/hardware_profiles?architecture=sparc", &[]).await;
-    world.end().await;
-}
-
-#[tokio::test]
-async fn g06_t02_with_a_slash_at_the_end_there_is_nothing() {
-    let world = reference().await;
-    for &(collection, ..) in COLLECTIONS {
-        world.raw().get(&format!("/api/{collection}/")).await.is_error(404);
-    }
-    world.raw().get("/api/instances/inst0/").await.is_error(404);
-    world.raw().get("/api/realms/us/").await.is_error(404);
     world.end().await;
 }
 

@@ -108,25 +108,6 @@ async fn t08_a_backends_troubles_are_statuses_that_clients_know() {
 }
 
 #[tokio::test]
-async fn t41_a_head_is_its_get_without_the_body() {
-    let world = reference().await;
-    for (path, headers) in [
-        ("/api", &[][..]),
-        ("/api/realms", &[GOOD]),
-        ("/api/instances/inst0", &[GOOD]),
-        ("/api/realms", &[]),
-        ("/api/realms/", &[GOOD]),
-    ] {
-        let (get, head) = (world.raw().ask("GET", path, headers).await, world.raw().ask("HEAD", path, headers).await);
-        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
-        for name in ["etag", "content-type", "content-length", "www-authenticate", "server", "x-deltacloud-driver"] {
-            assert_eq!(head.header(name), get.header(name), "{path} {name}");
-        }
-    }
-    world.end().await;
-}
-
-#[tokio::test]
 async fn t42_an_old_client_with_header_names_in_any_case_is_understood() {
     let world = reference().await;
     let text = format!(

@@ -12,10 +12,10 @@ use crate::support::raw::{GOOD, JSON};
 use crate::support::world::World;
 
 /// Firewalls in memory. The first is there from the start and in use.
-struct Walls(Mutex<Vec<Firewall>>);
+pub(super) struct Walls(Mutex<Vec<Firewall>>);
 
 impl Walls {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let owner = Some("mockuser".to_owned());
         let description = "what all have".to_owned();
         Self(Mutex::new(vec![Firewall {

@@ -15,12 +15,13 @@ mod firewalls;
 mod hooks;
 mod instances;
 mod keys;
-mod members;
 mod metrics;
 mod networks;
 mod rubbish;
 mod stale;
 mod storage;
+mod suites;
+mod traps;
 
 use crate::support::receiver::Reply;
 use crate::support::world::World;
