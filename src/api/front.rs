@@ -1,6 +1,7 @@
 //! The outermost layer: reads what is common to all requests before a route is chosen, and gives every answer, errors
 //! and unknown paths included, its common headers and its error document.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request};
 use axum::response::Response;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
@@ -26,6 +27,7 @@ use super::render::render;
 use super::target::{self, Target};
 use super::upload::{self, Carries, Place};
 use super::{Api, VERSION};
+use crate::drivers::Driver;
 use crate::model::DriverId;
 
 const DRIVER: HeaderName = HeaderName::from_static("x-deltacloud-driver");
@@ -84,75 +86,19 @@ pub(super) async fn answer(State(front): State<Front>, request: Request) -> Resp
 
 async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut Outline) -> Result<Response, Fault> {
     let api = &front.api;
-    let settings = &api.settings;
-    let request::Parts { method, uri, headers, extensions, .. } = parts;
-    let query = uri.query().unwrap_or_default();
-    // First of all: whatever else is wrong is said as it was asked for. One that wants neither gets what everyone can read.
-    let format = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "format").map(|(_, value)| value);
-    let accept = joined(&headers, &header::ACCEPT);
-    let choose_format = |path: &str| negotiate::choose(accept.as_deref(), format.as_deref(), offers(path));
-    outline.format = choose_format(uri.path()).unwrap_or_default();
-
-    if uri.path().len() + query.len() > settings.url_bytes_max {
-        return Err(Fault::invalid(format!("The URL is longer than {} bytes", settings.url_bytes_max)));
-    }
-    let target = Target::parse(uri.path()).map_err(|_| Fault::invalid("The path is not UTF-8 behind its escapes"))?;
-    outline.path = target.path.clone();
-    let chosen = choose(api, &target, &headers)?;
-    outline.driver = chosen.driver.to_string();
-    outline.provider = chosen.provider.clone();
-
-    let wanted = choose_format(&target.path);
-    outline.format = wanted.unwrap_or_default();
-
-    let origin = origin(api, &uri, &headers).ok_or_else(|| Fault::invalid("The request names no usable Host"))?;
-    let Some(driver) = api.drivers.get(&chosen.driver) else {
-        return Err(Fault::invalid(format!("Driver '{}' is not available", chosen.driver)));
-    };
-    let place = Place::of(&target.path);
-    // A blob's content is of its own type, whatever is asked for.
-    let wanted = wanted.or((place == Some(Place::Content)).then_some(outline.format));
-    let wanted = wanted.ok_or_else(|| Fault::of(Problem::NotAcceptable))?;
-    let method = override_by_header(method, &headers, place);
-    let carries = upload::carries(&method, place, content_type(&headers));
+    let said = Said::read(api, &parts, outline)?;
+    let carries = upload::carries(&said.method, said.place, content_type(&parts.headers));
     let _turn = turn(api, carries).await?;
-    let bytes_max = if carries == Carries::Parameters { settings.body_bytes_max } else { settings.blob_bytes_max };
-    let body = read(body, bytes_max, Duration::from_millis(settings.body_ms)).await?;
-    let method = override_by_form(method, if carries == Carries::Blob { b"" } else { &body });
-    if carries != Carries::Blob && upload::carries(&method, place, None) == Carries::Blob {
-        return Err(Fault::invalid(
-            "A form cannot stand for the PUT of a blob, whose content would be the form itself",
-        ));
-    }
-    let params = Params::parse(query, if carries == Carries::Parameters { &body } else { b"" }, settings.params_max)?;
-    // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
-    let params = if method == Method::POST { params.over(target.params) } else { params };
-
-    let call = Call::from(Inner {
-        api: api.clone(),
-        driver: driver.clone(),
-        base: format!("{origin}/api{}", chosen.matrix),
-        origin,
-        provider: chosen.provider,
-        params,
-        format: wanted,
-        authorization: headers.get(header::AUTHORIZATION).cloned(),
-        referer: headers.get(header::REFERER).cloned(),
-        peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
-        wire: extensions.get::<Wire>().cloned(),
-        backend: BackendTime::default(),
-    });
-    let timed = call.clone();
-    let mut request = Request::new(if carries == Carries::Parameters { Body::empty() } else { Body::from(body) });
-    *request.method_mut() = method;
-    *request.uri_mut() = plain_uri(&target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
-    *request.headers_mut() = headers;
-    *request.extensions_mut() = extensions;
-    request.extensions_mut().insert(call);
-    let deadline = Duration::from_millis(settings.answer_ms);
+    let bytes_max = match carries {
+        Carries::Parameters => api.settings.body_bytes_max,
+        Carries::Blob | Carries::BlobForm => api.settings.blob_bytes_max,
+    };
+    let body = read(body, bytes_max, Duration::from_millis(api.settings.body_ms)).await?;
+    let (call, request) = understood(api, parts, said, carries, body)?;
+    let deadline = Duration::from_millis(api.settings.answer_ms);
     match tokio::time::timeout(deadline, front.routes.clone().oneshot(request)).await {
         Ok(Ok(mut response)) => {
-            if let Some(spent) = timed.backend.spent() {
+            if let Some(spent) = call.backend.spent() {
                 insert(response.headers_mut(), BACKEND_RUNTIME, &format!("{:.6}", spent.as_secs_f64()));
             }
             Ok(response)
@@ -160,6 +106,96 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
         Ok(Err(never)) => match never {},
         Err(_) => Err(Fault::new(Problem::Backend, "The backend did not answer in time")),
     }
+}
+
+/// What a request says before its body is read.
+struct Said {
+    target: Target,
+    chosen: Chosen,
+    driver: Arc<dyn Driver>,
+    origin: String,
+    format: Format,
+    place: Option<Place>,
+    method: Method,
+}
+
+impl Said {
+    fn read(api: &Api, parts: &request::Parts, outline: &mut Outline) -> Result<Self, Fault> {
+        let request::Parts { method, uri, headers, .. } = parts;
+        let query = uri.query().unwrap_or_default();
+        // First of all: whatever else is wrong is said as it was asked for. One that wants neither gets what everyone can
+        // read.
+        let format = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "format").map(|(_, value)| value);
+        let accept = joined(headers, &header::ACCEPT);
+        let choose_format = |path: &str| negotiate::choose(accept.as_deref(), format.as_deref(), offers(path));
+        outline.format = choose_format(uri.path()).unwrap_or_default();
+
+        let most = api.settings.url_bytes_max;
+        if uri.path().len() + query.len() > most {
+            return Err(Fault::invalid(format!("The URL is longer than {most} bytes")));
+        }
+        let target = Target::parse(uri.path());
+        let target = target.map_err(|_| Fault::invalid("The path is not UTF-8 behind its escapes"))?;
+        outline.path = target.path.clone();
+        let chosen = choose(api, &target, headers)?;
+        outline.driver = chosen.driver.to_string();
+        outline.provider = chosen.provider.clone();
+        let format = choose_format(&target.path);
+        outline.format = format.unwrap_or_default();
+
+        let origin = origin(api, uri, headers).ok_or_else(|| Fault::invalid("The request names no usable Host"))?;
+        let driver = api.drivers.get(&chosen.driver).cloned();
+        let driver = driver.ok_or_else(|| Fault::invalid(format!("Driver '{}' is not available", chosen.driver)))?;
+        let place = Place::of(&target.path);
+        // A blob's content is of its own type, whatever is asked for.
+        let format = format.or((place == Some(Place::Content)).then_some(outline.format));
+        let format = format.ok_or_else(|| Fault::of(Problem::NotAcceptable))?;
+        let method = override_by_header(method.clone(), headers, place);
+        Ok(Self { target, chosen, driver, origin, format, place, method })
+    }
+}
+
+/// The request with its body, ready for the routes.
+fn understood(
+    api: &Arc<Api>,
+    parts: request::Parts,
+    said: Said,
+    carries: Carries,
+    body: Bytes,
+) -> Result<(Call, Request), Fault> {
+    let request::Parts { uri, headers, extensions, .. } = parts;
+    let Said { target, chosen, driver, origin, format, place, method } = said;
+    let form: &[u8] = if carries == Carries::Parameters { &body } else { b"" };
+    let method = override_by_form(method, if carries == Carries::Blob { b"" } else { &body });
+    if carries != Carries::Blob && upload::carries(&method, place, None) == Carries::Blob {
+        return Err(Fault::invalid(
+            "A form cannot stand for the PUT of a blob, whose content would be the form itself",
+        ));
+    }
+    let params = Params::parse(uri.query().unwrap_or_default(), form, api.settings.params_max)?;
+    // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
+    let params = if method == Method::POST { params.over(target.params) } else { params };
+    let call = Call::from(Inner {
+        api: api.clone(),
+        driver,
+        base: format!("{origin}/api{}", chosen.matrix),
+        origin,
+        provider: chosen.provider,
+        params,
+        format,
+        authorization: headers.get(header::AUTHORIZATION).cloned(),
+        referer: headers.get(header::REFERER).cloned(),
+        peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
+        wire: extensions.get::<Wire>().cloned(),
+        backend: BackendTime::default(),
+    });
+    let mut request = Request::new(if carries == Carries::Parameters { Body::empty() } else { Body::from(body) });
+    *request.method_mut() = method;
+    *request.uri_mut() = plain_uri(&target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
+    *request.headers_mut() = headers;
+    *request.extensions_mut() = extensions;
+    request.extensions_mut().insert(call.clone());
+    Ok((call, request))
 }
 
 struct Chosen {
@@ -316,7 +352,11 @@ fn document(fault: &Fault, outline: &Outline) -> Response {
 }
 
 fn finish(response: &mut Response, outline: &Outline, head: bool) {
-    if head && response.status() != StatusCode::NO_CONTENT {
+    if head && response.status() == StatusCode::NO_CONTENT {
+        // The framework has said that a GET would have 0 bytes here, and says so again of whatever has a known length.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        *response.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
+    } else if head {
         let length = http_body::Body::size_hint(response.body()).exact();
         *response.body_mut() = Body::empty();
         if let Some(length) = length {

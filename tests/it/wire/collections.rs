@@ -35,6 +35,15 @@ async fn g06_filters_give_fewer_and_unknown_ones_none() {
     check("/api/storage_snapshots?id=unknown", &[]).await;
     check("/api/addresses?id=192.168.0.2", &["192.168.0.2"]).await;
     check("/api/addresses?id=unknown", &[]).await;
+    check("/api/buckets?id=bucket1", &["bucket1"]).await;
+    check("/api/buckets?id=unknown", &[]).await;
+    check("/api/metrics?id=inst1", &["inst1"]).await;
+    check("/api/networks?id=net1", &["net1"]).await;
+    check("/api/networks?id=unknown", &[]).await;
+    check("/api/subnets?id=subnet3", &["subnet3"]).await;
+    check("/api/subnets?id=unknown", &[]).await;
+    check("/api/network_interfaces?id=nicinst3", &["nicinst3"]).await;
+    check("/api/network_interfaces?id=unknown", &[]).await;
     check("/api/hardware_profiles?id=opaque", &["opaque"]).await;
     check("/api/hardware_profiles?id=unknown", &[]).await;
     check("/api/hardware_profiles?architecture=i386", &["m1-small"]).await;

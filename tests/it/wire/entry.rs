@@ -98,6 +98,7 @@ async fn b06_b07_b08_links_have_a_rel_and_an_absolute_href_that_leads_somewhere(
     let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
     let served = [
         "addresses",
+        "buckets",
         "changes",
         "drivers",
         "hardware_profiles",
@@ -105,9 +106,13 @@ async fn b06_b07_b08_links_have_a_rel_and_an_absolute_href_that_leads_somewhere(
         "instance_states",
         "instances",
         "keys",
+        "metrics",
+        "network_interfaces",
+        "networks",
         "realms",
         "storage_snapshots",
         "storage_volumes",
+        "subnets",
     ];
     assert_eq!(rels, served);
     world.end().await;
@@ -142,6 +147,30 @@ async fn what_has_no_routes_or_the_driver_lacks_is_neither_advertised_nor_done()
         ("DELETE", "/api/addresses/192.168.0.1"),
         ("PUT", "/api/instances/inst0?track_hook=feed"),
     ];
+    let blobs = [
+        ("GET", "/api/buckets"),
+        ("POST", "/api/buckets?name=foo"),
+        ("DELETE", "/api/buckets/bucket1"),
+        ("POST", "/api/buckets/bucket1?blob_id=a&blob_data=b"),
+        ("GET", "/api/buckets/bucket1/blob1"),
+        ("PUT", "/api/buckets/bucket1/blob1"),
+        ("POST", "/api/buckets/bucket1/blob1"),
+        ("DELETE", "/api/buckets/bucket1/blob1"),
+        ("GET", "/api/buckets/bucket1/blob1/content"),
+    ];
+    let networks = [
+        ("GET", "/api/metrics/inst0"),
+        ("GET", "/api/networks"),
+        ("POST", "/api/networks"),
+        ("DELETE", "/api/networks/net1"),
+        ("GET", "/api/subnets/subnet1"),
+        ("POST", "/api/subnets?network_id=net1&address_block=10.0.0.0/8"),
+        ("DELETE", "/api/subnets/subnet1"),
+        ("GET", "/api/network_interfaces"),
+        ("POST", "/api/network_interfaces?instance=inst0&network=net1"),
+        ("DELETE", "/api/network_interfaces/nic1"),
+    ];
+    let others = others.into_iter().chain(blobs).chain(networks);
     for (method, path) in lacking.into_iter().chain(storage).chain(others) {
         world.raw().ask(method, path, &[GOOD]).await.is_error(501);
     }

@@ -5,6 +5,7 @@
 mod actions;
 mod addresses;
 mod bounds;
+mod buckets;
 mod collections;
 mod create;
 mod entry;
@@ -14,6 +15,8 @@ mod firewalls;
 mod hooks;
 mod instances;
 mod keys;
+mod metrics;
+mod networks;
 mod rubbish;
 mod stale;
 mod storage;
