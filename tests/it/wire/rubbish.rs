@@ -108,7 +108,7 @@ fn path() -> Bytes {
 const NAMES: &str = "limit  after  format  force_auth  id  state  realm_id  track_hook  track_token  track_secret  subscriber  \
     instance_count  image_id  instance_id  device  volume_id  capacity  name  hwp_id  hwp_memory  keyname  \
     user_data  password  firewalls1  public_key  protocol  port_from  port_to  ip_address1  group1  _method  \
-    driver  provider  api[driver]  description  architecture  blob  network_id  address_block  wait  cmd  \u{e4}  \
+    driver  provider  api[driver]  description  architecture  blob  network_id  address_block  wait  cmd  blob_id  blob_data  \u{e4}  \
     ∅  a[b][]  snapshot_id";
 
 const VALUES: &str = "∅  x  inst0  img1  us  vol1  m1-large  feed  none  xml  json  foo  delete  put  0  1  -1  1e9  \
@@ -148,7 +148,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("X-Forwarded-Host", "∅  a b  h, i  <x>  ,  tracker.example:8443  \u{e4}"),
     ("X-Forwarded-Proto", "https  HTTPS, http  ∅  gopher  https://"),
     ("X-HTTP-Method-Override", "DELETE  put  FOO  ∅  \u{e4}  GET"),
-    ("Content-Type", "application/x-www-form-urlencoded  application/json  multipart/form-data; boundary=  x  ∅"),
+    (
+        "Content-Type",
+        "application/x-www-form-urlencoded  application/json  multipart/form-data; boundary=  multipart/form-data; boundary=b  x  ∅",
+    ),
     ("Range", "bytes=0-  bytes=-1  bytes=9-1  x"),
     ("Expect", "100-continue  200-ok  ∅"),
     ("If-None-Match", "*  \"x\"  W/  ∅"),
