@@ -78,3 +78,63 @@ async fn an_instance_of_ec2_is_called_back_from_running_to_finish() {
     assert_eq!(accepted(&receiver), expected);
     tracker.stop().await;
 }
+
+#[tokio::test]
+async fn volumes_snapshots_and_images_of_ec2_are_told_of() {
+    let Some(python) = moto::python("volumes_snapshots_and_images_of_ec2_are_told_of") else { return };
+    let moto = Moto::start(python).await;
+    let instance = moto.boto(&["run"]).await.remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("TRACKER_DRIVERS__EC2__ENDPOINT", moto.endpoint()),
+        ("TRACKER_POLL__IMAGES_CRON", "* * * * * *"),
+        ("TRACKER_POLL__STORAGE_VOLUMES_CRON", "* * * * * *"),
+        ("TRACKER_POLL__STORAGE_SNAPSHOTS_CRON", "* * * * * *"),
+        ("TRACKER_POLL__SPREAD_MS", "0"),
+        ("TRACKER_POLL__ABSENCE__YOUNG_FOR_MS", "0"),
+        ("TRACKER_POLL__ABSENCE__CONFIRM_AFTER_MS", "100"),
+    ];
+    let mut tracker = Tracker::start(folder.path(), &settings).await;
+    let api = format!("{};driver=ec2;provider=us-east-1", tracker.base);
+    let ask = async |method: Method, path: &str| {
+        let asked = client().request(method, format!("{api}/{path}")).basic_auth(KEY_ID, Some(KEY)).send();
+        let answer = asked.await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    for collection in ["storage_volumes", "storage_snapshots", "images"] {
+        let (status, text) = ask(Method::PUT, &format!("{collection}?track_hook=feed")).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+    }
+
+    // Made by others, seen by Tracker; `told` waits for the log, as the feed would count as read.
+    let mut told = async |line: String| tracker.line_after(0, |found| found.contains(&line)).await;
+    let call = async |method: &str, arguments: serde_json::Value| {
+        let said = moto.boto(&["call", method, &arguments.to_string()]).await.join("\n");
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    let volume = call("create_volume", serde_json::json!({"AvailabilityZone": "us-east-1a", "Size": 2})).await;
+    let volume = volume["VolumeId"].as_str().unwrap().to_owned();
+    told(format!("storage_volumes {volume} appeared, AVAILABLE")).await;
+    let place = serde_json::json!({"VolumeId": volume, "InstanceId": instance, "Device": "/dev/sdf"});
+    call("attach_volume", place.clone()).await;
+    told(format!("storage_volumes {volume} AVAILABLE -> IN-USE")).await;
+    call("detach_volume", place).await;
+    told(format!("storage_volumes {volume} IN-USE -> AVAILABLE")).await;
+    let snapshot = call("create_snapshot", serde_json::json!({"VolumeId": volume})).await;
+    let snapshot = snapshot["SnapshotId"].as_str().unwrap().to_owned();
+    told(format!("storage_snapshots {snapshot} appeared, completed")).await;
+    call("delete_snapshot", serde_json::json!({"SnapshotId": snapshot})).await;
+    told(format!("storage_snapshots {snapshot} completed -> gone")).await;
+    call("delete_volume", serde_json::json!({"VolumeId": volume})).await;
+    told(format!("storage_volumes {volume} AVAILABLE -> gone")).await;
+    let image = moto.boto(&["image", &instance, "golden"]).await.remove(0);
+    told(format!("images {image} appeared, available")).await;
+
+    let (_, feed) = ask(Method::GET, "changes?after=0").await;
+    let feed: serde_json::Value = serde_json::from_str(&feed).unwrap();
+    let attached = feed.as_array().unwrap().iter().find(|change| change["to"]["state"] == "IN-USE").unwrap();
+    assert_eq!((&attached["type"], &attached["to"]["instance"]), (&"volume.state".into(), &instance.as_str().into()));
+    let (_, shown) = ask(Method::GET, &format!("images/{image}")).await;
+    assert!(shown.contains("<state>available</state>") && shown.contains("<tracking hook='feed'"), "{shown}");
+    tracker.stop().await;
+}
