@@ -77,7 +77,7 @@ const ASKED: &str = "
     GET /api/buckets/bucket1/blob1/content
     DELETE /api/buckets/bucket1/blob2
     PUT /api/realms track_hook=feed
-    PUT /api/realms/us track_hook=http%3A%2F%2Fh%2FHOSTILE%3Fx%3D%3C%26&track_token=hush&track_secret=whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo
+    PUT /api/realms/us track_hook=http%3A%2F%2Fh%2F%27%26%3Cx%3E%3Fx%3Dhush%26y&track_token=hush
     PUT /api/instances track_hook=feed&subscriber=other
     PUT /api/instances/inst1 track_hook=http%3A%2F%2Fhush%3Ahush%40h%2F%27%3Cx%3E&track_token=hush
     PUT /api/instances/inst2 track_hook=HOSTILE
@@ -91,6 +91,10 @@ const ASKED: &str = "
     GET /api/instances?state=RUNNING&subscriber=other
     GET /api/instances?id=HOSTILE
     GET /api/images?architecture=i386&owner_id=self
+    GET /api;driver=mock;provider=A%26%3CP%27%3E%2F%C3%A4/instances
+    GET /api;provider=HOSTILE/realms
+    GET /api;driver=ec2
+    GET /api;driver=HOSTILE
     POST /api/firewalls name=HOSTILE&description=HOSTILE
     POST /api/firewalls name=web&description=
     POST /api/firewalls/sg-1/rules protocol=tcp&port_from=1&port_to=2&ip_address1=10.0.0.0/8&group1=HOSTILE&group1owner=HOSTILE
