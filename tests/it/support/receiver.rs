@@ -70,6 +70,7 @@ impl Received {
 #[derive(Default)]
 struct Script {
     next: VecDeque<Reply>,
+    by: Option<fn(&Received) -> Reply>,
     otherwise: Option<Reply>,
     received: Vec<Received>,
 }
@@ -113,6 +114,11 @@ impl Receiver {
 
     pub fn otherwise(&self, reply: Reply) {
         self.script().otherwise = Some(reply);
+    }
+
+    /// What requests get that no other script is for.
+    pub fn answers_by(&self, reply: fn(&Received) -> Reply) {
+        self.script().by = Some(reply);
     }
 
     /// Everything that came in, in the order of arrival.
@@ -185,7 +191,8 @@ async fn serve(
         request.connection = connection;
         let reply = {
             let mut script = script.lock().expect("nobody panics with the script in hand");
-            let otherwise = script.otherwise.clone().unwrap_or(Reply::Status(200));
+            let otherwise = script.otherwise.clone().or_else(|| Some(script.by?(&request)));
+            let otherwise = otherwise.unwrap_or(Reply::Status(200));
             let reply = script.next.pop_front().unwrap_or(otherwise);
             request.answered = status_of(&reply);
             script.received.push(request);

@@ -84,7 +84,7 @@ fn filled(route: &str, known: Option<&str>, otherwise: &str) -> String {
 /// Paths to ask: every route with an id that is there and with one that is not.
 async fn paths(raw: Raw) -> BTreeSet<String> {
     let mut known = Vec::new();
-    for rel in with_members(raw).await {
+    for rel in with_members(raw, "/api").await {
         let list = raw.get(&format!("/api/{rel}")).await.xml();
         known.extend(list.children.last().map(|member| (rel, id(member).to_owned())));
     }
