@@ -39,8 +39,7 @@ fn addresses(driver: &dyn Driver) -> Result<&dyn Addresses, Error> {
 pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     call.needs(PublicAddress::PLURAL)?;
     let login = call.visitor().await?;
-    let address = call.ask(&login, addresses(call.driver.as_ref())?.create_address(&login)).await?;
-    call.moved(&login);
+    let address = call.change(&login, None, &[], addresses(call.driver.as_ref())?.create_address(&login)).await?;
     Ok(call.created(&address))
 }
 
@@ -49,28 +48,24 @@ pub(super) async fn associate(call: Call, Path(ip): Path<String>) -> Result<Resp
     call.needs(PublicAddress::PLURAL)?;
     let instance = call.params.required("instance_id")?;
     let login = call.visitor().await?;
-    call.ask(&login, addresses(call.driver.as_ref())?.associate(&login, &ip, instance)).await?;
-    Ok(moved(&call, &login).await)
+    let associated = addresses(call.driver.as_ref())?.associate(&login, &ip, instance);
+    // An instance has other addresses now, which is news.
+    call.change(&login, None, &[Collection::Instances], associated).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
 }
 
 /// As [`associate`].
 pub(super) async fn disassociate(call: Call, Path(ip): Path<String>) -> Result<Response, Fault> {
     call.needs(PublicAddress::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, addresses(call.driver.as_ref())?.disassociate(&login, &ip)).await?;
-    Ok(moved(&call, &login).await)
-}
-
-async fn moved(call: &Call, login: &Login) -> Response {
-    // An instance has other addresses now, which is news.
-    call.touched(login, Collection::Instances).await;
-    StatusCode::ACCEPTED.into_response()
+    let disassociated = addresses(call.driver.as_ref())?.disassociate(&login, &ip);
+    call.change(&login, None, &[Collection::Instances], disassociated).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
 }
 
 pub(super) async fn destroy(call: Call, Path(ip): Path<String>) -> Result<Response, Fault> {
     call.needs(PublicAddress::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, addresses(call.driver.as_ref())?.destroy_address(&login, &ip)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], addresses(call.driver.as_ref())?.destroy_address(&login, &ip)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -55,6 +55,12 @@ pub(super) struct Logins {
     /// Whose login it is, however long ago the backend said so. Opens nothing: it says what is kept of the account, to be
     /// shown once the backend has accepted the login anew.
     owners: Cache<Digest, Arc<str>>,
+    /// Logins that the backend has just accepted, whatever it was asked.
+    vouched: Cache<Digest, Timestamp>,
+    /// Logins that the backend refused when it last judged them.
+    revoked: Cache<Digest, ()>,
+    /// Logins that the backend would not say the owner of.
+    nameless: Cache<Digest, Timestamp>,
     /// Wrong credentials already counted.
     counted: Cache<Digest, ()>,
     addresses: Cache<IpAddr, Arc<AtomicU32>>,
@@ -72,6 +78,9 @@ impl Logins {
             identities: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
             identity_for,
             owners: Cache::new(settings.auth_cache_max),
+            vouched: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
+            revoked: Cache::new(settings.failed_logins_table_max),
+            nameless: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
             counted: Cache::builder().max_capacity(table).time_to_live(window).build(),
             addresses: Cache::builder().max_capacity(table).time_to_live(window).build(),
             users: Cache::builder().max_capacity(table).time_to_live(window).build(),
@@ -113,6 +122,38 @@ impl Logins {
         self.identities.insert(digest, (identity, now + self.identity_for));
     }
 
+    /// Whose login the store says it is.
+    pub(super) fn remember_owner(&self, digest: Digest, identity: &str) {
+        self.owners.insert(digest, identity.into());
+    }
+
+    /// The backend took these.
+    pub(super) fn accepted(&self, digest: Digest, now: Timestamp) {
+        if !self.is_vouched(digest, now) {
+            self.vouched.insert(digest, now + self.identity_for);
+            self.revoked.invalidate(&digest);
+        }
+    }
+
+    /// The backend took these not long ago.
+    pub(super) fn is_vouched(&self, digest: Digest, now: Timestamp) -> bool {
+        self.vouched.get(&digest).is_some_and(|until| now < until)
+    }
+
+    /// The backend refused these, and has not taken them since.
+    pub(super) fn is_revoked(&self, digest: Digest) -> bool {
+        self.revoked.contains_key(&digest)
+    }
+
+    /// The backend would not say whose login this is; it need not be asked again at once.
+    pub(super) fn is_nameless(&self, digest: Digest, now: Timestamp) -> bool {
+        self.nameless.get(&digest).is_some_and(|until| now < until)
+    }
+
+    pub(super) fn note_nameless(&self, digest: Digest, now: Timestamp) {
+        self.nameless.insert(digest, now + self.identity_for);
+    }
+
     /// Who the backend ever said this is. No proof that it still is.
     pub(super) fn owner(&self, digest: Digest) -> Option<Arc<str>> {
         self.owners.get(&digest)
@@ -131,6 +172,8 @@ impl Logins {
     pub(super) fn refused(&self, login: &Login, peer: Option<IpAddr>) {
         let digest = self.digest(login);
         self.identities.invalidate(&digest);
+        self.vouched.invalidate(&digest);
+        self.revoked.insert(digest, ());
         if self.counted.get(&digest).is_some() {
             return;
         }

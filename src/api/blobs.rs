@@ -57,8 +57,7 @@ pub(super) async fn put(
     fit_for_path("blob_id", &id)?;
     let content_type = text(&headers, &header::CONTENT_TYPE).unwrap_or_else(|| BYTES.to_owned());
     let new = NewBlob { id, content_type, metadata: checked(from_headers(&headers)?)?, content };
-    let blob = call.ask(&login, of(call.driver.as_ref())?.put_blob(&login, &bucket, &new)).await?;
-    call.moved(&login);
+    let blob = call.change(&login, None, &[], of(call.driver.as_ref())?.put_blob(&login, &bucket, &new)).await?;
     Ok(call.ok(&Member("blob", BlobView::new(&blob, call.base()))))
 }
 
@@ -76,8 +75,7 @@ pub(super) async fn create(
     let query = query.unwrap_or_default();
     let fields = Fields::read(&query, body, content_type.as_deref(), call.api.settings.params_max).await?;
     let new = new_blob(&fields, from_headers(&headers)?)?;
-    let blob = call.ask(&login, of(call.driver.as_ref())?.put_blob(&login, &bucket, &new)).await?;
-    call.moved(&login);
+    let blob = call.change(&login, None, &[], of(call.driver.as_ref())?.put_blob(&login, &bucket, &new)).await?;
     let view = BlobView::new(&blob, call.base());
     let href = view.href.clone();
     Ok(call.created_at(&href, &Member("blob", view)))
@@ -91,15 +89,13 @@ pub(super) async fn set_metadata(
 ) -> Result<Response, Fault> {
     let login = visitor(&call).await?;
     let metadata = checked(from_headers(&headers)?)?;
-    call.ask(&login, of(call.driver.as_ref())?.set_metadata(&login, &bucket, &id, &metadata)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], of(call.driver.as_ref())?.set_metadata(&login, &bucket, &id, &metadata)).await?;
     Ok((StatusCode::NO_CONTENT, as_headers(&metadata)).into_response())
 }
 
 pub(super) async fn destroy(call: Call, Path((bucket, id)): InBucket) -> Result<Response, Fault> {
     let login = visitor(&call).await?;
-    call.ask(&login, of(call.driver.as_ref())?.destroy_blob(&login, &bucket, &id)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], of(call.driver.as_ref())?.destroy_blob(&login, &bucket, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -41,8 +41,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let login = call.visitor().await?;
     let name = call.params.required("name")?;
     fit_for_path("name", name)?;
-    let bucket = call.ask(&login, of(call.driver.as_ref())?.create_bucket(&login, name)).await?;
-    call.moved(&login);
+    let bucket = call.change(&login, None, &[], of(call.driver.as_ref())?.create_bucket(&login, name)).await?;
     Ok(call.created(&bucket))
 }
 
@@ -50,11 +49,8 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Bucket::PLURAL)?;
     let login = call.visitor().await?;
-    match call.ask(&login, of(call.driver.as_ref())?.destroy_bucket(&login, &id)).await {
-        Ok(()) => {
-            call.moved(&login);
-            Ok(StatusCode::NO_CONTENT.into_response())
-        }
+    match call.change(&login, None, &[], of(call.driver.as_ref())?.destroy_bucket(&login, &id)).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(err) if err.kind == Kind::Conflict => Err(Fault::new(Problem::Forbidden, err.text)),
         Err(err) => Err(err.into()),
     }

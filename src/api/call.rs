@@ -28,6 +28,8 @@ use super::render::{Base, Document, Member, render};
 use super::target;
 use crate::drivers::{self, Driver, Kind};
 use crate::model::{Account, AccountId, AccountKey, Collection, Credentials, DriverId, Login};
+use crate::reads::Owner;
+use crate::store;
 use crate::track::Caller;
 
 /// A request after the outermost layer: matrix, headers, query and form are read, the driver exists.
@@ -147,8 +149,10 @@ impl Inner {
     }
 
     async fn is_vouched_for(&self, login: &Login) -> bool {
-        let logins = &self.api.logins;
-        logins.identity(logins.digest(login), self.api.clock.now()).is_some()
+        let (logins, now) = (&self.api.logins, self.api.clock.now());
+        let digest = logins.digest(login);
+        logins.identity(digest, now).is_some()
+            || logins.is_vouched(digest, now)
             || self.stored_account(login).await.is_some()
     }
 
@@ -177,17 +181,42 @@ impl Inner {
         Ok(Caller { login, key })
     }
 
-    /// Awaits a call to the backend, and takes note when it refuses the credentials.
+    /// Awaits a call to the backend, and takes note of what it thinks of the credentials.
     pub(super) async fn ask<T>(
         &self,
         login: &Login,
         call: impl Future<Output = Result<T, drivers::Error>>,
     ) -> Result<T, drivers::Error> {
-        let asked_at = self.api.clock.now();
+        let (asked_at, digest) = (self.api.clock.now(), self.api.logins.digest(login));
         let answer = call.await;
-        self.backend.add(asked_at, self.api.clock.now());
-        if let Err(drivers::Error { kind: Kind::Denied, .. }) = answer {
-            self.api.logins.refused(login, self.peer);
+        let now = self.api.clock.now();
+        self.backend.add(asked_at, now);
+        match &answer {
+            Ok(_) => self.api.logins.accepted(digest, now),
+            Err(drivers::Error { kind: Kind::Denied, .. }) => {
+                self.api.logins.refused(login, self.peer);
+                self.api.reads.refused(&digest.0);
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Asks the backend to change something. Whatever comes of it, and also when nobody waits for it any more, it may have
+    /// been done: what was read before is out of date (of `member`, if it is about one, for good), and whoever tracks
+    /// something in `collections` hears of it soon.
+    pub(super) async fn change<T>(
+        &self,
+        login: &Login,
+        member: Option<(&'static str, &str)>,
+        collections: &[Collection],
+        call: impl Future<Output = Result<T, drivers::Error>>,
+    ) -> Result<T, drivers::Error> {
+        let doubt = Doubt { call: self, login, owner: self.owner(login).await, member };
+        let answer = self.ask(login, call).await;
+        drop(doubt);
+        for collection in collections {
+            self.touched(login, *collection).await;
         }
         answer
     }
@@ -195,26 +224,40 @@ impl Inner {
     /// The account that the store keeps with exactly these credentials. A store that fails counts as not knowing.
     pub(super) async fn stored_account(&self, login: &Login) -> Option<Account> {
         let provider = self.provider_name().ok()?;
+        if self.api.logins.is_revoked(self.api.logins.digest(login)) {
+            return None;
+        }
         self.api.store.account_by_login(login, &provider).await.unwrap_or_else(|err| {
             warn!("The store was asked for an account and failed: {err}");
             None
         })
     }
 
-    /// Whose login it is, if the backend ever said so. For what is kept of the account, not to let anybody in.
-    pub(super) fn owner(&self, login: &Login) -> Option<AccountKey> {
-        let identity = self.api.logins.owner(self.api.logins.digest(login))?;
-        let provider = self.provider_name().ok()?;
-        Some(AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() })
+    /// Whose login it is, as the backend or the store ever said. For what is kept of the account, not to let anybody in.
+    pub(super) async fn owner(&self, login: &Login) -> Owner {
+        let provider = self.provider_name().unwrap_or_default();
+        let digest = self.api.logins.digest(login);
+        if let Some(identity) = self.api.logins.owner(digest) {
+            return Owner::Known(AccountKey { driver: login.driver.clone(), provider, identity: identity.to_string() });
+        }
+        match self.stored_account(login).await {
+            Some(account) => {
+                self.api.logins.remember_owner(digest, &account.key.identity);
+                Owner::Known(account.key)
+            }
+            None => Owner::Unknown { driver: login.driver.to_string(), provider },
+        }
     }
 
-    /// The account behind a login, without asking the backend. `None`: nothing was ever tracked there, as far as we know.
-    pub(super) async fn account_id(&self, login: &Login) -> Option<AccountId> {
-        let Some(key) = self.owner(login) else { return Some(self.stored_account(login).await?.id) };
-        self.api.store.find_account(&key).await.unwrap_or_else(|err| {
-            warn!("The store was asked for an account and failed: {err}");
-            None
-        })
+    /// The account behind a login, if anything was ever tracked in it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn account_id(&self, login: &Login) -> Result<Option<AccountId>, store::Error> {
+        match self.owner(login).await {
+            Owner::Known(key) => self.api.store.find_account(&key).await,
+            Owner::Unknown { .. } => Ok(None),
+        }
     }
 
     /// What hrefs in callbacks begin with, where no request says which driver is meant.
@@ -239,26 +282,46 @@ impl Inner {
         response
     }
 
-    /// What was read of the account before is out of date.
-    pub(super) fn moved(&self, login: &Login) {
-        self.api.reads.login_moved(&self.api.logins.digest(login).0);
-        if let Some(key) = self.owner(login) {
-            self.api.reads.account_moved(&key);
-        }
+    /// What was read with this login, and by its account, is out of date.
+    pub(super) async fn moved(&self, login: &Login) {
+        let owner = self.owner(login).await;
+        self.api.reads.moved(&self.api.logins.digest(login).0, &owner);
     }
 
-    /// Something in the collection was just made, moved or ended: whoever tracks it hears at once. That has been done, so a
-    /// store that fails does not fail the request: the next look comes by itself.
-    pub(super) async fn touched(&self, login: &Login, collection: Collection) {
-        self.moved(login);
-        let Some(account) = self.account_id(login).await else { return };
-        if let Err(err) = self.api.tracking.touched(account, collection).await {
-            warn!(account.id = %account, "The look after an action waits for its turn: {err}");
+    /// Something in the collection may just have been made, moved or ended: whoever tracks it hears at once. A store that
+    /// fails does not fail the request: the next look comes by itself.
+    async fn touched(&self, login: &Login, collection: Collection) {
+        let looked = match self.account_id(login).await {
+            Ok(Some(account)) => self.api.tracking.touched(account, collection).await,
+            Ok(None) => Ok(()),
+            Err(err) => Err(err),
+        };
+        if let Err(err) = looked {
+            warn!("The look after an action waits for its turn: {err}");
         }
     }
 
     pub(super) fn ok(&self, document: &impl Document) -> Response {
         self.answer(StatusCode::OK, document)
+    }
+}
+
+/// Something may have been done: what was read before is out of date once this is dropped.
+struct Doubt<'a> {
+    call: &'a Inner,
+    login: &'a Login,
+    owner: Owner,
+    member: Option<(&'static str, &'a str)>,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        let api = &self.call.api;
+        let digest = api.logins.digest(self.login).0;
+        api.reads.moved(&digest, &self.owner);
+        if let Some((collection, id)) = self.member {
+            api.reads.touched(&self.owner, &digest, collection, id, api.clock.now());
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn list<T: Collected>(call: Call) -> Result<Response, Fault> {
     Ok(match call.source::<T>(&login, None).await? {
         Source::LastSeen(listing) => answer(&call, &listing),
         Source::Lately(read) => {
-            let Page { body, seq } = call.page(&read, |listing| Rendered::new(rendered(&call, listing)));
+            let Page { body, seq } = call.page(&login, &read, |listing| Rendered::new(rendered(&call, listing))).await;
             with_seq(body.response(StatusCode::OK, call.format), seq)
         }
     })

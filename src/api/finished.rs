@@ -6,7 +6,8 @@ use tracing::warn;
 use super::call::Call;
 use super::collection::Collected;
 use super::read::Listing;
-use crate::model::{AccountId, Collection, InstanceState, Login, Resource, Scope};
+use crate::model::{Collection, InstanceState, Login, Resource, Scope};
+use crate::reads::Owner;
 use crate::store;
 
 impl Call {
@@ -28,19 +29,24 @@ impl Call {
         if finished.is_empty() {
             return;
         }
-        let awaited = match self.account_id(login).await {
-            Some(account) => self.awaited(account, &finished).await,
-            None => Vec::new(),
-        };
+        let awaited = self.awaited(login, &finished).await;
         listing
             .members
             .retain(|shown| !shown.resource.is_finished() || awaited.iter().any(|id| id == shown.resource.id()));
     }
 
-    /// Those of `finished` whose end somebody follows and has not been told yet. All, if the store fails.
-    async fn awaited(&self, account: AccountId, finished: &[String]) -> Vec<String> {
+    /// Those of `finished` whose end somebody follows and has not been told yet. All of them, if that cannot be known.
+    async fn awaited(&self, login: &Login, finished: &[String]) -> Vec<String> {
         let store = &self.api.store;
         let read = async {
+            let key = match self.owner(login).await {
+                Owner::Known(key) => key,
+                Owner::Unknown { .. } => match self.caller().await {
+                    Ok(caller) => caller.key,
+                    Err(_) => return Ok(finished.to_vec()),
+                },
+            };
+            let Some(account) = store.find_account(&key).await? else { return Ok(Vec::new()) };
             let known = store.known(account, Collection::Instances).await?;
             let owed = store.owed(account, Collection::Instances).await?;
             let hooks = store.hooks(account).await?;
@@ -50,16 +56,17 @@ impl Call {
                     Scope::Collection(collection) => *collection == Collection::Instances,
                     Scope::Member(collection, member) => *collection == Collection::Instances && member == *id,
                 });
-                let seen = known.members.get(*id).is_none_or(|known| match &known.resource {
-                    Resource::Instance(instance) => instance.state == InstanceState::Finish,
-                    _ => true,
-                });
+                let seen = match known.members.get(*id).map(|known| &known.resource) {
+                    Some(Resource::Instance(instance)) => instance.state == InstanceState::Finish,
+                    Some(_) => true,
+                    None => known.former.contains_key(*id),
+                };
                 owed.contains(*id) || followed && !seen
             };
             Ok::<_, store::Error>(finished.iter().filter(is_awaited).cloned().collect())
         };
         read.await.unwrap_or_else(|err| {
-            warn!(account.id = %account, "The store was asked what is owed and failed: {err}");
+            warn!("The store was asked what is owed and failed: {err}");
             finished.to_vec()
         })
     }

@@ -41,16 +41,15 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let text = |name| call.params.required(name).map(str::to_owned);
     let new = NewFirewall { name: text("name")?, description: text("description")? };
     let login = call.visitor().await?;
-    let firewall = call.ask(&login, firewalls(call.driver.as_ref())?.create_firewall(&login, &new)).await?;
-    call.moved(&login);
+    let firewall =
+        call.change(&login, None, &[], firewalls(call.driver.as_ref())?.create_firewall(&login, &new)).await?;
     Ok(call.created(&firewall))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Firewall::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, firewalls(call.driver.as_ref())?.destroy_firewall(&login, &id)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], firewalls(call.driver.as_ref())?.destroy_firewall(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -59,16 +58,15 @@ pub(super) async fn create_rule(call: Call, Path(id): Path<String>) -> Result<Re
     call.needs(Firewall::PLURAL)?;
     let new = new_rule(&call.params)?;
     let login = call.visitor().await?;
-    let firewall = call.ask(&login, firewalls(call.driver.as_ref())?.create_rule(&login, &id, &new)).await?;
-    call.moved(&login);
+    let firewall =
+        call.change(&login, None, &[], firewalls(call.driver.as_ref())?.create_rule(&login, &id, &new)).await?;
     Ok(call.answer(StatusCode::CREATED, &Member(Firewall::SINGULAR, firewall.view(call.base(), None))))
 }
 
 pub(super) async fn destroy_rule(call: Call, Path((id, rule)): Path<(String, String)>) -> Result<Response, Fault> {
     call.needs(Firewall::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, firewalls(call.driver.as_ref())?.destroy_rule(&login, &id, &rule)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], firewalls(call.driver.as_ref())?.destroy_rule(&login, &id, &rule)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -62,15 +62,13 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let instance = call.params.required("instance_id")?.to_owned();
     let new = NewImage { instance, name: text("name"), description: text("description") };
     let login = call.visitor().await?;
-    let image = call.ask(&login, call.driver.create_image(&login, &new)).await?;
-    call.touched(&login, Collection::Images).await;
+    let image = call.change(&login, None, &[Collection::Images], call.driver.create_image(&login, &new)).await?;
     Ok(call.created(&image))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Image::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, call.driver.destroy_image(&login, &id)).await?;
-    call.touched(&login, Collection::Images).await;
+    call.change(&login, Some(("images", &id)), &[Collection::Images], call.driver.destroy_image(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

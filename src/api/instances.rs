@@ -68,8 +68,8 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
             None
         }
     };
-    let created = call.ask(&login, call.driver.create_instance(&login, &new)).await?;
-    call.touched(&login, Collection::Instances).await;
+    let created =
+        call.change(&login, None, &[Collection::Instances], call.driver.create_instance(&login, &new)).await?;
     let mut shown = Vec::new();
     for instance in created {
         shown.push(match &watcher {
@@ -118,9 +118,12 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
     let action = [Action::Start, Action::Stop, Action::Reboot].into_iter().find(|known| known.as_str() == action);
     let action = action.ok_or_else(|| Fault::of(Problem::NotFound))?;
     let (login, before) = allowed(&call, &id, action).await?;
-    let after = call.ask(&login, call.driver.act(&login, &before.id, action)).await?;
-    call.touched(&login, Collection::Instances).await;
-    // Where nothing is left to read (a stop that deletes), what was there last is all there is to show.
+    let acted = call.driver.act(&login, &before.id, action);
+    let after = call.change(&login, Some((Instance::PLURAL, &id)), &[Collection::Instances], acted).await?;
+    if let Some(after) = &after {
+        call.keep(&login, after).await;
+    }
+    // Where nothing could be read (a stop that deletes), what was there last is all there is to show.
     let instance = after.unwrap_or(before);
     Ok(call.answer(StatusCode::ACCEPTED, &view(&call, &instance, None)))
 }
@@ -128,8 +131,8 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs("instances")?;
     let (login, before) = allowed(&call, &id, Action::Destroy).await?;
-    call.ask(&login, call.driver.act(&login, &before.id, Action::Destroy)).await?;
-    call.touched(&login, Collection::Instances).await;
+    let destroyed = call.driver.act(&login, &before.id, Action::Destroy);
+    call.change(&login, Some((Instance::PLURAL, &id)), &[Collection::Instances], destroyed).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

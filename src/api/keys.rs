@@ -41,8 +41,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let name = call.params.required("name")?.to_owned();
     let new = NewKey { name, public_key: call.params.given("public_key").map(str::to_owned) };
     let login = call.visitor().await?;
-    let key = call.ask(&login, keys(call.driver.as_ref())?.create_key(&login, &new)).await?;
-    call.moved(&login);
+    let key = call.change(&login, None, &[], keys(call.driver.as_ref())?.create_key(&login, &new)).await?;
     let href = call.base().member(Key::PLURAL, &key.id);
     Ok(call.created_at(&href, &Member(Key::SINGULAR, KeyView::made(&key, call.base()))))
 }
@@ -50,7 +49,6 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Key::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, keys(call.driver.as_ref())?.destroy_key(&login, &id)).await?;
-    call.moved(&login);
+    call.change(&login, Some(("keys", &id)), &[], keys(call.driver.as_ref())?.destroy_key(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -43,15 +43,14 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         network: call.params.required("network")?.to_owned(),
         ip_address: text("ip_address"),
     };
-    let interface = call.ask(&login, of(call.driver.as_ref())?.create_network_interface(&login, &new)).await?;
-    call.moved(&login);
+    let interface =
+        call.change(&login, None, &[], of(call.driver.as_ref())?.create_network_interface(&login, &new)).await?;
     Ok(made(&call, &interface))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(NetworkInterface::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, of(call.driver.as_ref())?.destroy_network_interface(&login, &id)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], of(call.driver.as_ref())?.destroy_network_interface(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -45,15 +45,13 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let login = call.visitor().await?;
     let text = |name| call.params.given(name).map(str::to_owned);
     let new = NewNetwork { name: text("name"), address_block: text("address_block") };
-    let network = call.ask(&login, of(call.driver.as_ref())?.create_network(&login, &new)).await?;
-    call.moved(&login);
+    let network = call.change(&login, None, &[], of(call.driver.as_ref())?.create_network(&login, &new)).await?;
     Ok(made(&call, &network))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Network::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, of(call.driver.as_ref())?.destroy_network(&login, &id)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], of(call.driver.as_ref())?.destroy_network(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -9,7 +9,7 @@ use super::collection::Collected;
 use super::error::Fault;
 use super::params::Params;
 use super::render::{Base, SnapshotView, TrackingView};
-use crate::drivers::{Driver, Error, Storage, lacks};
+use crate::drivers::{Driver, Error, storage};
 use crate::model::{Collection, Login, NewSnapshot, Resource, ResourceKind, Snapshot};
 
 impl Collected for Snapshot {
@@ -44,25 +44,32 @@ impl Collected for Snapshot {
     }
 }
 
-fn storage(driver: &dyn Driver) -> Result<&dyn Storage, Error> {
-    driver.storage().ok_or_else(|| lacks(driver, Snapshot::PLURAL))
-}
-
 pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     call.needs(Snapshot::PLURAL)?;
     let text = |name| call.params.given(name).map(str::to_owned);
     let volume = call.params.required("volume_id")?.to_owned();
     let new = NewSnapshot { volume, name: text("name"), description: text("description") };
     let login = call.visitor().await?;
-    let snapshot = call.ask(&login, storage(call.driver.as_ref())?.create_snapshot(&login, &new)).await?;
-    call.touched(&login, Collection::StorageSnapshots).await;
+    let snapshot = call
+        .change(
+            &login,
+            None,
+            &[Collection::StorageSnapshots],
+            storage(call.driver.as_ref())?.create_snapshot(&login, &new),
+        )
+        .await?;
     Ok(call.created(&snapshot))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Snapshot::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, storage(call.driver.as_ref())?.destroy_snapshot(&login, &id)).await?;
-    call.touched(&login, Collection::StorageSnapshots).await;
+    call.change(
+        &login,
+        Some(("storage_snapshots", &id)),
+        &[Collection::StorageSnapshots],
+        storage(call.driver.as_ref())?.destroy_snapshot(&login, &id),
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -9,7 +9,7 @@ use super::collection::Collected;
 use super::error::Fault;
 use super::params::Params;
 use super::render::{Base, Member, TrackingView, VolumeView};
-use crate::drivers::{Driver, Error, Storage, lacks};
+use crate::drivers::{Driver, Error, storage};
 use crate::model::{Collection, Login, Mount, NewVolume, Resource, ResourceKind, Volume};
 
 impl Collected for Volume {
@@ -44,10 +44,6 @@ impl Collected for Volume {
     }
 }
 
-fn storage(driver: &dyn Driver) -> Result<&dyn Storage, Error> {
-    driver.storage().ok_or_else(|| lacks(driver, Volume::PLURAL))
-}
-
 pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     call.needs(Volume::PLURAL)?;
     let text = |name| call.params.given(name).map(str::to_owned);
@@ -59,8 +55,9 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         description: text("description"),
     };
     let login = call.visitor().await?;
-    let volume = call.ask(&login, storage(call.driver.as_ref())?.create_volume(&login, &new)).await?;
-    call.touched(&login, Collection::StorageVolumes).await;
+    let volume = call
+        .change(&login, None, &[Collection::StorageVolumes], storage(call.driver.as_ref())?.create_volume(&login, &new))
+        .await?;
     Ok(call.created(&volume))
 }
 
@@ -71,29 +68,37 @@ pub(super) async fn attach(call: Call, Path(id): Path<String>) -> Result<Respons
     // Both have to be there; an empty device leaves the choice to the backend.
     let to = Mount { instance: text("instance_id")?, device: text("device")? };
     let login = call.visitor().await?;
-    let volume = call.ask(&login, storage(call.driver.as_ref())?.attach(&login, &id, &to)).await?;
-    Ok(moved(&call, &login, &volume).await)
+    let attached = storage(call.driver.as_ref())?.attach(&login, &id, &to);
+    let volume = call.change(&login, Some((Volume::PLURAL, &id)), MOUNTED, attached).await?;
+    Ok(mounted(&call, &login, &volume).await)
 }
 
 /// As [`attach`].
 pub(super) async fn detach(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Volume::PLURAL)?;
     let login = call.visitor().await?;
-    let volume = call.ask(&login, storage(call.driver.as_ref())?.detach(&login, &id)).await?;
-    Ok(moved(&call, &login, &volume).await)
+    let detached = storage(call.driver.as_ref())?.detach(&login, &id);
+    let volume = call.change(&login, Some((Volume::PLURAL, &id)), MOUNTED, detached).await?;
+    Ok(mounted(&call, &login, &volume).await)
 }
 
-async fn moved(call: &Call, login: &Login, volume: &Volume) -> Response {
-    call.touched(login, Collection::StorageVolumes).await;
-    // An instance shows what is attached to it.
-    call.touched(login, Collection::Instances).await;
+/// An instance shows what is attached to it.
+const MOUNTED: &[Collection] = &[Collection::StorageVolumes, Collection::Instances];
+
+async fn mounted(call: &Call, login: &Login, volume: &Volume) -> Response {
+    call.keep(login, volume).await;
     call.answer(StatusCode::ACCEPTED, &Member(Volume::SINGULAR, volume.view(call.base(), None)))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Volume::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, storage(call.driver.as_ref())?.destroy_volume(&login, &id)).await?;
-    call.touched(&login, Collection::StorageVolumes).await;
+    call.change(
+        &login,
+        Some(("storage_volumes", &id)),
+        &[Collection::StorageVolumes],
+        storage(call.driver.as_ref())?.destroy_volume(&login, &id),
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -40,15 +40,13 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         network: call.params.required("network_id")?.to_owned(),
         address_block: call.params.required("address_block")?.to_owned(),
     };
-    let subnet = call.ask(&login, of(call.driver.as_ref())?.create_subnet(&login, &new)).await?;
-    call.moved(&login);
+    let subnet = call.change(&login, None, &[], of(call.driver.as_ref())?.create_subnet(&login, &new)).await?;
     Ok(made(&call, &subnet))
 }
 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs(Subnet::PLURAL)?;
     let login = call.visitor().await?;
-    call.ask(&login, of(call.driver.as_ref())?.destroy_subnet(&login, &id)).await?;
-    call.moved(&login);
+    call.change(&login, None, &[], of(call.driver.as_ref())?.destroy_subnet(&login, &id)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

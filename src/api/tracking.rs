@@ -61,7 +61,7 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Done, Fault> {
         Some(callback) => set(call, &caller, &asked, callback, scope).await.map(|set| Done::Set(Box::new(set))),
         None => {
             let removed = call.api.tracking.remove(&caller, &asked.subscriber, &scope).await?;
-            call.moved(&caller.login);
+            call.moved(&caller.login).await;
             Ok(Done::Removed(removed))
         }
     }
@@ -86,7 +86,7 @@ async fn set(call: &Call, caller: &Caller, asked: &Asked, callback: &Callback, s
         call.api.logins.refused(&caller.login, call.peer);
     }
     let set = set?;
-    call.moved(&caller.login);
+    call.moved(&caller.login).await;
     Ok(set)
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn set_created(
 ) -> Result<Tracked, Fault> {
     let scope = Scope::Member(Collection::Instances, created.id.to_string());
     let set = call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?;
-    call.moved(&caller.login);
+    call.moved(&caller.login).await;
     Ok(set)
 }
 

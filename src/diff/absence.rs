@@ -15,8 +15,8 @@ pub struct Settings {
     /// How long after a complete list without it the targeted look comes. Milliseconds; providers heal small
     /// inconsistencies within seconds.
     pub confirm_after_ms: u64,
-    /// An instance first seen less than this long ago is not looked for before it is this old. Milliseconds; EC2 may take
-    /// five minutes to show a new instance everywhere.
+    /// What was first seen less than this long ago is not looked for before it is this old; realms apart. Milliseconds; EC2
+    /// may take five minutes to show a new instance everywhere.
     pub young_for_ms: u64,
     /// A realm is withdrawn when complete lists have lacked it for this long. Milliseconds.
     pub withdrawn_after_ms: u64,

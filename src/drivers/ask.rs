@@ -45,7 +45,11 @@ pub async fn look(
     })
 }
 
-fn storage(driver: &dyn Driver) -> Result<&dyn Storage, Error> {
+/// The driver's volumes and snapshots.
+///
+/// # Errors
+/// [`Kind::Unsupported`]: it has none.
+pub fn storage(driver: &dyn Driver) -> Result<&dyn Storage, Error> {
     driver.storage().ok_or_else(|| lacks(driver, "storage"))
 }
 

@@ -6,7 +6,7 @@
 //! Guarantees: a list is complete (every page of it) or an error, never short. `None` or an absent id means that the
 //! backend clearly said so. Nothing secret is in an error's text.
 //!
-//! Absent on purpose: retries (the next pass), caches (api and poll), budgets (poll).
+//! Absent on purpose: retries (the next pass), caches (reads), budgets (poll).
 
 mod addresses;
 mod ask;
@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 pub use addresses::Addresses;
-pub use ask::{lacks, list, look};
+pub use ask::{lacks, list, look, storage};
 pub use buckets::Buckets;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
@@ -94,7 +94,8 @@ pub trait Driver: Send + Sync {
     /// [`Kind::Invalid`] when image, realm or profile make no sense to the backend.
     async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error>;
 
-    /// Asks for an action and answers with the instance as read back at once; `None` when nothing is left to read.
+    /// Asks for an action and answers with the instance as read back at once; `None` when nothing is left to read, or when it
+    /// was done and could not be read back.
     /// [`Kind::NotFound`] for an unknown instance, [`Kind::Conflict`] when the backend refuses the action for the state the
     /// instance is in. A backend may take more than [`Instance::actions`] offers, as EC2 ends what is running: whoever asks
     /// looks first, and asks for what is offered.

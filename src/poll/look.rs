@@ -83,6 +83,15 @@ impl Observer {
         self.observe(account, driver, collection, |_, _| Ask::List).await
     }
 
+    /// Lists a collection and writes what it says of those in it. Of those that are not it says nothing: the login may be one
+    /// that sees less than others.
+    ///
+    /// # Errors
+    /// As [`Observer::list`].
+    pub async fn witness(&self, account: &Account, driver: &dyn Driver, collection: Collection) -> Result<Seen, Error> {
+        self.observe(account, driver, collection, |_, _| Ask::Witness).await
+    }
+
     /// Looks at these ids and writes what it says.
     ///
     /// # Errors
@@ -169,6 +178,10 @@ impl Observer {
             Ask::List => {
                 let members = by_id(drivers::list(driver, login, collection).await?);
                 Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
+            }
+            Ask::Witness => {
+                let found = by_id(drivers::list(driver, login, collection).await?);
+                Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing: BTreeSet::new() })
             }
             Ask::Look(ids) => {
                 let found = by_id(drivers::look(driver, login, collection, &ids).await?);

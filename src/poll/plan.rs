@@ -130,6 +130,8 @@ impl Settings {
 pub(super) enum Ask {
     /// The complete collection.
     List,
+    /// As [`Ask::List`], by somebody who may not see all of it.
+    Witness,
     /// These only.
     Look(BTreeSet<String>),
 }
@@ -220,6 +222,7 @@ mod tests {
         let check = |known: &Known, now: i64, expected: &str| {
             let asked = match ask(known, at(now), &rules(), &Settings::default()) {
                 Ask::List => "list".to_owned(),
+                Ask::Witness => unreachable!("nobody plans that"),
                 Ask::Look(ids) => format!("look at {}", ids.into_iter().collect::<Vec<_>>().join(" ")),
             };
             assert_eq!(asked, expected);

@@ -18,17 +18,21 @@ fn account(identity: &str) -> AccountKey {
     AccountKey { driver: DriverId::new("mock"), provider: "default".to_owned(), identity: identity.to_owned() }
 }
 
+fn mine() -> Owner {
+    Owner::Known(account("a"))
+}
+
 fn reads() -> Reads {
     Reads::new(&Settings::default())
 }
 
 fn list(ms: i64, found: &'static str) -> Result<Read<&'static str>, Error> {
-    Ok(Read { asked_at: at(ms), answered_at: at(ms), found, members: 1 })
+    Ok(Read { asked_at: at(ms), answered_at: at(ms), found, weight: 1 })
 }
 
 impl Reads {
     async fn put(&self, ms: i64, found: &'static str) {
-        self.read(what(1, None), at(ms), Some(account("a")), async move { list(ms, found) }).await.unwrap();
+        self.read(what(1, None), at(ms), mine(), async move { list(ms, found) }).await.unwrap();
     }
 
     fn found(&self, ms: i64) -> Option<&'static str> {
@@ -59,16 +63,16 @@ async fn what_one_login_read_is_no_other_logins() {
 
 #[tokio::test]
 async fn whatever_moves_the_account_makes_reads_out_of_date() {
-    let moves: [fn(&Reads); 2] = [|reads| reads.account_moved(&account("a")), |reads| reads.login_moved(&[1; 32])];
+    let moves: [fn(&Reads); 2] = [|reads| reads.account_moved(&account("a")), |reads| reads.moved(&[1; 32], &mine())];
     for moved in moves {
         let reads = reads();
         reads.put(0, "one").await;
         reads.account_moved(&account("another"));
-        reads.login_moved(&[2; 32]);
+        reads.refused(&[2; 32]);
         assert_eq!(reads.found(1), Some("one"));
         moved(&reads);
         assert_eq!(reads.found(1), None);
-        assert!(reads.last::<&str>(&what(1, None)).is_none());
+        assert_eq!(reads.last::<&str>(&what(1, None)).unwrap().found, "one", "stale, but there");
         reads.put(1, "two").await;
         assert_eq!(reads.found(2), Some("two"));
     }
@@ -85,7 +89,7 @@ async fn a_read_that_was_under_way_when_the_account_moved_is_out_of_date_and_is_
                 answered.await.unwrap();
                 list(0, "before")
             };
-            reads.read(what(1, None), at(0), Some(account("a")), read).await.map(|read| read.found)
+            reads.read(what(1, None), at(0), mine(), read).await.map(|read| read.found)
         }
     });
     tokio::task::yield_now().await;
@@ -111,7 +115,7 @@ async fn many_who_ask_at_once_cost_one_call_and_share_its_failure() {
                     answered.await.unwrap();
                     outcome.and_then(|found| list(0, found))
                 };
-                reads.read(what(1, None), at(0), Some(account("a")), read).await.map(|read| read.found)
+                reads.read(what(1, None), at(0), mine(), read).await.map(|read| read.found)
             })
         };
         let mut asked: Vec<_> = (0..20).map(ask).collect();
@@ -123,7 +127,69 @@ async fn many_who_ask_at_once_cost_one_call_and_share_its_failure() {
             assert_eq!(one.await.unwrap().ok(), outcome.as_ref().map(|read| read.found).ok());
         }
         assert_eq!(calls.load(Ordering::Relaxed), 1);
+        assert!(held(&reads.flights).is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_read_that_everybody_gave_up_is_gone() {
+    let reads = Arc::new(reads());
+    let asked = tokio::spawn({
+        let reads = reads.clone();
+        async move { reads.read(what(1, None), at(0), mine(), std::future::pending::<Result<Read<()>, Error>>()).await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(held(&reads.flights).len(), 1);
+    asked.abort();
+    assert!(asked.await.is_err());
+    assert!(held(&reads.flights).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_kept_and_costs_no_memory() {
+    let reads = reads();
+    let nothing = async { Ok(Read { asked_at: at(0), answered_at: at(0), found: "", weight: 0 }) };
+    reads.read(what(1, Some("i-1")), at(0), mine(), nothing).await.unwrap();
+    assert!(reads.last::<&str>(&what(1, Some("i-1"))).is_none());
+    reads.kept.run_pending_tasks();
+    assert_eq!(reads.kept.entry_count(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_login_sees_nothing_of_what_it_read() {
+    let reads = reads();
+    reads.put(0, "one").await;
+    reads.refused(&[1; 32]);
+    assert_eq!(reads.found(1), None);
+    assert!(reads.last::<&str>(&what(1, None)).is_none());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_freeze_what_is_kept() {
+    let reads = reads();
+    reads.put(0, "one").await;
+    reads.put(-600_000, "two").await;
+    assert_eq!(reads.found(-599_000), Some("two"));
+    assert_eq!(reads.last::<&str>(&what(1, None)).unwrap().found, "two");
+}
+
+#[test]
+fn of_a_member_that_was_acted_on_nothing_older_is_good() {
+    let reads = reads();
+    let good = |id: &str, seen: i64| reads.is_good(&mine(), &[1; 32], "instances", id, at(seen));
+    assert!(good("i-1", 0));
+    reads.touched(&mine(), &[1; 32], "instances", "i-1", at(10));
+    assert_eq!((good("i-1", 10), good("i-1", 11), good("i-2", 0)), (false, true, true));
+}
+
+#[tokio::test]
+async fn what_an_action_answered_with_is_the_newest_that_is_known() {
+    let reads = reads();
+    reads.touched(&mine(), &[1; 32], "instances", "i-1", at(9));
+    let answer = Read { asked_at: at(10), answered_at: at(10), found: "stopped", weight: 1 };
+    reads.keep(what(1, Some("i-1")), mine(), answer);
+    assert_eq!(reads.fresh::<&str>(&what(1, Some("i-1")), at(11)).unwrap().found, "stopped");
+    assert!(reads.is_good(&mine(), &[1; 32], "instances", "i-1", at(10)));
 }
 
 #[tokio::test]
@@ -139,11 +205,12 @@ async fn no_more_is_kept_than_allowed() {
     let reads = Reads::new(&Settings { members_max: 10, ..Settings::default() });
     for n in 0..100u8 {
         let what = What { login: [n; 32], ..what(0, None) };
-        let read = async { Ok(Read { asked_at: at(0), answered_at: at(0), found: "", members: 4 }) };
-        reads.read(what, at(0), Some(account("a")), read).await.unwrap();
+        let read = async { Ok(Read { asked_at: at(0), answered_at: at(0), found: "", weight: 4 }) };
+        reads.read(what, at(0), mine(), read).await.unwrap();
     }
-    reads.slots.run_pending_tasks();
-    assert!(reads.slots.weighted_size() <= 10, "{}", reads.slots.weighted_size());
+    reads.kept.run_pending_tasks();
+    assert!(reads.kept.weighted_size() <= 10, "{}", reads.kept.weighted_size());
+    assert!(held(&reads.flights).is_empty());
 }
 
 #[test]

@@ -273,6 +273,20 @@ impl Tracking {
         Ok(())
     }
 
+    /// Lists a collection for somebody who reads it, and records what is news in it. What is missing from it proves nothing:
+    /// this login may see less than others.
+    ///
+    /// # Errors
+    /// As [`Observer::list`].
+    pub async fn witness(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        collection: Collection,
+    ) -> Result<Seen, poll::Error> {
+        self.observer.witness(account, driver, collection).await
+    }
+
     /// Fetches what is to be tracked with the caller's own credentials. In an account that is known already the look is
     /// compared and committed like every other, so that nobody misses what it finds.
     async fn see(

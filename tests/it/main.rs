@@ -15,6 +15,7 @@ mod feed;
 mod looking;
 mod outbound;
 mod reads;
+mod reads_away;
 mod restart;
 mod secrets;
 mod sending;

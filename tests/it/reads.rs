@@ -100,25 +100,63 @@ async fn list_then_follow_misses_nothing() {
     let mut world = world().await;
     world.provider.add_instance("inst0", "RUNNING");
     let raw = world.raw();
-    assert_eq!(seq(&raw, "/api/instances").await, Some(0), "nothing is tracked, so nothing was logged");
+    assert_eq!(seq(&raw, "/api/instances").await, None, "nobody watches, so there is nothing to follow");
     assert_eq!(world.put_hook("instances", "feed", &[]).await.status, StatusCode::OK);
     for state in ["STOPPED", "RUNNING", "STOPPED"] {
         world.provider.set_state("inst0", state);
         world.tick().await;
     }
-    // The cloud moves on after it was looked at: the list shows it, and the log tells of it later.
+    // The cloud moves on after it was looked at: what a list shows is recorded with it.
     world.provider.set_state("inst0", "RUNNING");
     let list = raw.get("/api/instances").await;
-    assert_eq!((list.header("tracker-seq"), list.xml().only("state").text.as_str()), (Some("3"), "RUNNING"));
+    assert_eq!((list.header("tracker-seq"), list.xml().only("state").text.as_str()), (Some("4"), "RUNNING"));
     world.tick().await;
+    assert_eq!(world.feed("?after=4").await, []);
     assert_eq!(world.feed("?after=3").await, [(4, "inst0 STOPPED -> RUNNING".to_owned())]);
-    // One that is given again says what it took into account then.
-    let again = raw.get("/api/instances?id=inst0").await;
-    assert_eq!(again.header("tracker-seq"), Some("4"));
     assert_eq!(seq(&raw, "/api/realms").await, Some(4));
     assert_eq!(seq(&raw, "/api/hardware_profiles").await, None, "nothing of these is ever told");
-    let put = world.put_hook("realms", "feed", &[]).await;
-    assert_eq!(put.headers["tracker-seq"], "4");
+    assert_eq!(seq(&raw, "/api/storage_volumes").await, None, "nobody watches these");
+    for collection in ["realms", "storage_volumes"] {
+        let put = world.put_hook(collection, "feed", &[]).await;
+        assert_eq!(put.headers["tracker-seq"], "4", "{collection}");
+        assert_eq!(seq(&raw, &format!("/api/{collection}")).await, Some(4));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_lists_and_follows_ends_at_the_truth_also_when_it_comes_back_to_what_was_known() {
+    let mut world = world().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    assert_eq!(world.put_hook("instances", "feed", &[]).await.status, StatusCode::OK);
+    world.provider.set_state("inst0", "STOPPED");
+    let list = world.raw().get("/api/instances").await;
+    let from = list.header("tracker-seq").unwrap().to_owned();
+    assert_eq!(list.xml().only("state").text, "STOPPED");
+    world.provider.set_state("inst0", "RUNNING");
+    world.clock.advance(seconds(30));
+    world.tick().await;
+    let feed = world.feed(&format!("?after={from}")).await;
+    assert_eq!(feed, [(2, "inst0 STOPPED -> RUNNING".to_owned())]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_who_sees_less_makes_nothing_disappear() {
+    // What is missing from his list proves nothing, however often he lists.
+    let mut world = world().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    assert_eq!(world.put_hook("instances", "feed", &[]).await.status, StatusCode::OK);
+    world.provider.remove("inst0");
+    for _ in 0..5 {
+        world.clock.advance(seconds(60));
+        assert_eq!(world.raw().get("/api/instances").await.xml().children.len(), 0);
+    }
+    assert_eq!(world.feed("?after=0").await, []);
+    world.tick().await;
+    world.clock.advance(seconds(15));
+    world.poll().await;
+    assert_eq!(world.feed("?after=0").await, [(1, "inst0 RUNNING -> nothing".to_owned())]);
     world.end().await;
 }
 
@@ -147,7 +185,11 @@ async fn what_was_read_stands_in_for_a_provider_that_is_away_even_if_nobody_trac
     world.provider.heals();
     assert_eq!(raw.ask("POST", "/api/instances/inst0/stop", &[GOOD]).await.status, 202);
     world.provider.fails(Kind::Unavailable);
-    raw.get("/api/instances/inst0").await.is_error(502);
+    raw.get("/api/instances").await.is_error(502);
+    world.clock.advance(seconds(6));
+    let stopped = raw.get("/api/instances/inst0").await.xml();
+    assert_eq!(stopped.child("state").text, "STOPPED", "what the action answered with is the newest that is known");
+    assert_eq!(stopped.only("tracking").attribute("stale"), Some("true"));
     world.provider.heals();
     assert_eq!(state(&world, "inst0").await, "STOPPED");
     world.provider.fails(Kind::TimedOut);

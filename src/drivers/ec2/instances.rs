@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use tracing::warn;
+
 use super::calls::in_order;
 use super::client::Params;
 use super::{Ec2, map, parse};
@@ -64,7 +66,15 @@ impl Ec2 {
                 Vec::new()
             }
         };
-        let mut read = self.reservations(login, &BTreeSet::from([id.0.clone()])).await?;
+        let read = self.reservations(login, &BTreeSet::from([id.0.clone()])).await;
+        let mut read = match read {
+            Ok(read) => read,
+            // The action is done; that it cannot be looked at must not make its caller do it again.
+            Err(error) => {
+                warn!("{}: done, but not read back: {error}", action.as_str());
+                return Ok(None);
+            }
+        };
         map::make_newer(&mut read, &said);
         Ok(map::instances(read).find(|instance| instance.id == *id))
     }

@@ -261,10 +261,57 @@ impl Hooks for Sqlite {
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
+        forget_unwatched(&mut tx, account, now.as_millisecond()).await.doing(ACTION)?;
         accounts::forget_if_unused(&mut tx, account).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
         Ok(true)
     }
+}
+
+/// What nobody watches any more is known no longer: when somebody does again, what happened meanwhile is no news to him.
+/// Ids that come back go on counting their changes.
+async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO former_resources (account_id, collection, resource, revision, ended_at)
+         SELECT r.account_id, r.collection, r.resource, r.revision, $2 FROM resources r
+         WHERE r.account_id = $1 AND r.revision > 0 AND NOT EXISTS (
+             SELECT 1 FROM hooks h WHERE h.account_id = r.account_id
+                 AND (r.collection IN (SELECT value FROM json_each($3)) OR h.scope = 'account' OR h.collection = r.collection))",
+    )
+    .bind(account.0)
+    .bind(now_ms)
+    .bind(always_watched())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM resources
+         WHERE account_id = $1 AND NOT EXISTS (
+             SELECT 1 FROM hooks h WHERE h.account_id = $1
+                 AND (resources.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
+                      OR h.collection = resources.collection))",
+    )
+    .bind(account.0)
+    .bind(always_watched())
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query(
+        "UPDATE units SET version = version + 1, observed_at = NULL, due_at = NULL, failures = 0, error = NULL
+         WHERE account_id = $1 AND NOT EXISTS (
+             SELECT 1 FROM hooks h WHERE h.account_id = $1
+                 AND (units.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
+                      OR h.collection = units.collection))",
+    )
+    .bind(account.0)
+    .bind(always_watched())
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}
+
+/// For `json_each`: the collections that are watched wherever there is a hook.
+pub(super) fn always_watched() -> String {
+    let names = Collection::ALL.into_iter().filter(|collection| collection.is_always_watched());
+    json(&names.map(Collection::as_str).collect::<Vec<_>>())
 }
 
 /// Writes the hook over the one of the same subscriber and scope, if there is one, and answers with that.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::Sqlite;
 use super::accounts::AccountRow;
+use super::hooks::always_watched;
 use super::rows::{Cell, Doing as _, int, row};
 use crate::model::{AccountId, Collection};
 use crate::store::keyring::KeyRing;
@@ -50,13 +51,15 @@ impl Polls for Sqlite {
              WHERE u.due_at <= $1 AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2)
-                   AND (u.collection IN ('instances', 'realms') OR h.scope = 'account' OR h.collection = u.collection))
+                   AND (u.collection IN (SELECT value FROM json_each($4)) OR h.scope = 'account'
+                        OR h.collection = u.collection))
              ORDER BY u.due_at, u.account_id, u.collection
              LIMIT $3",
         )
         .bind(now.as_millisecond())
         .bind(ended_after.as_millisecond())
         .bind(int(limit))
+        .bind(always_watched())
         .fetch_all(&self.readers)
         .await
         .doing("reading what is due to be looked at")?;
@@ -82,10 +85,12 @@ impl Polls for Sqlite {
              WHERE u.due_at IS NOT NULL AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $1)
-                   AND (u.collection IN ('instances', 'realms') OR h.scope = 'account' OR h.collection = u.collection))
+                   AND (u.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
+                        OR h.collection = u.collection))
              ORDER BY u.due_at LIMIT 1",
         )
         .bind(ended_after.as_millisecond())
+        .bind(always_watched())
         .fetch_optional(&self.readers)
         .await
         .doing("reading when to look next")?;

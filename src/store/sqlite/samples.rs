@@ -61,13 +61,13 @@ impl Samples for Sqlite {
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error> {
         // One statement, so that version and members are of one moment.
         let rows: Vec<KnownRow> = sqlx::query_as(
-            "SELECT u.version, a.last_seq, u.observed_at AS unit_observed_at, r.resource, coalesce(r.revision, 0) AS revision,
-                    coalesce(r.first_seen_at, 0) AS first_seen_at, coalesce(r.observed_at, 0) AS observed_at,
-                    r.absent_since, coalesce(r.body, '') AS body
-             FROM units u
-             JOIN accounts a ON a.account_id = u.account_id
+            "SELECT coalesce(u.version, 0) AS version, a.last_seq, u.observed_at AS unit_observed_at, r.resource,
+                    coalesce(r.revision, 0) AS revision, coalesce(r.first_seen_at, 0) AS first_seen_at,
+                    coalesce(r.observed_at, 0) AS observed_at, r.absent_since, coalesce(r.body, '') AS body
+             FROM accounts a
+             LEFT JOIN units u ON u.account_id = a.account_id AND u.collection = $2
              LEFT JOIN resources r ON r.account_id = u.account_id AND r.collection = u.collection
-             WHERE u.account_id = $1 AND u.collection = $2
+             WHERE a.account_id = $1
              ORDER BY r.resource",
         )
         .bind(account.0)

@@ -136,3 +136,15 @@ async fn a_refusal_says_what_can_be_done() {
     assert_eq!(driver.identify(&login).await.expect_err("a wrong key").kind, Kind::Denied);
     stub.end();
 }
+
+#[tokio::test]
+async fn an_action_that_cannot_be_looked_at_afterwards_was_done_all_the_same() {
+    let throttled =
+        || fails(503, recorded!("error-InternalError").replace("InternalError", "RequestLimitExceeded").as_str());
+    let stopped = recorded!("StopInstances");
+    let (stub, settings) = Stub::start([ok(stopped), throttled()]).await;
+    let (driver, login) = (driver(settings, &["127.0.0.0/8"]), login(None));
+    let id = InstanceId::from("i-0c7a1f2e3d4b5a601");
+    assert_eq!(driver.act(&login, &id, Action::Stop).await.expect("it was done"), None);
+    stub.end();
+}

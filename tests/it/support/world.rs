@@ -129,6 +129,11 @@ impl Provider {
         self.0.fail(MockCall::Look, MockTimes::UntilHealed, Kind::Unavailable);
     }
 
+    /// The next call of the kind fails.
+    pub fn fails_next(&self, call: MockCall, kind: Kind) {
+        self.0.fail(call, MockTimes::Next(1), kind);
+    }
+
     pub fn heals(&self) {
         self.0.heal();
     }
