@@ -8,7 +8,8 @@ pub struct Settings {
     pub max_age_ms: u64,
     /// How old one may be to stand in for a provider that cannot answer. Seconds.
     pub stale_seconds: u64,
-    /// Members kept in memory, of all collections of all logins. About a kilobyte each.
+    /// Members kept in memory, of all collections of all logins; about a kilobyte each. A list counts three times, as it may be kept
+    /// in two representations as well.
     pub members_max: u64,
     /// An instance that is FINISHed is no longer shown, once everybody who follows it was told. Suits clients that take an
     /// unknown state for one that is still to come.
