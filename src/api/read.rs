@@ -117,7 +117,8 @@ impl Call {
         let asking = self.clone().fetch::<T>(login.clone(), owner.clone(), id.map(str::to_owned));
         let err = match reads.read(what(id), now, owner.clone(), asking).await {
             Ok(read) => {
-                if let (Some(id), true) = (id, read.found.members.is_empty()) {
+                let is_open = T::is_open(self.driver.abilities());
+                if let (Some(id), true, false) = (id, read.found.members.is_empty(), is_open) {
                     reads.touched(&owner, &digest, T::PLURAL, id, read.answered_at);
                 }
                 return Ok(Source::Lately(Lately(read)));

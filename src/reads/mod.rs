@@ -14,6 +14,7 @@
 
 mod moves;
 mod settings;
+mod touched;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ pub use moves::Owner;
 pub use settings::Settings;
 
 use self::moves::{Moves, Position};
+use self::touched::Touched;
 use crate::drivers::Error;
 use crate::model::AccountKey;
 
@@ -87,6 +89,7 @@ pub struct Reads {
     flights: Flights,
     numbers: AtomicU64,
     moves: Mutex<Moves>,
+    touched: Touched,
 }
 
 impl Reads {
@@ -103,6 +106,7 @@ impl Reads {
             flights: Flights::default(),
             numbers: AtomicU64::new(1),
             moves: Mutex::default(),
+            touched: Touched::new(stale),
         }
     }
 
@@ -130,9 +134,7 @@ impl Reads {
         id: &str,
         seen_at: Timestamp,
     ) -> bool {
-        let moves = held(&self.moves);
-        !moves.has_touched()
-            || moves.touched_at(owner, login, collection, id).is_none_or(|touched_at| touched_at < seen_at)
+        self.touched.at(owner, login, collection, id).is_none_or(|touched_at| touched_at < seen_at)
     }
 
     /// Reads anew, or joins a read of the same thing that has just begun.
@@ -207,7 +209,7 @@ impl Reads {
 
     /// Of this member nothing that was seen before `at` is shown any more.
     pub fn touched(&self, owner: &Owner, login: &LoginDigest, collection: &'static str, id: &str, at: Timestamp) {
-        held(&self.moves).touch(owner, login, collection, id, at);
+        self.touched.note(owner, login, collection, id, at);
     }
 
     /// The provider refused the login: nothing that was read with it is shown any more.

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-
 use super::LoginDigest;
 use crate::model::AccountKey;
 
@@ -45,13 +43,7 @@ enum Who {
     Strangers(String, String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Whose {
-    Login(LoginDigest),
-    Account(AccountKey),
-}
-
-/// Entries in each table; then all of it is forgotten, and everything counts as moved.
+/// Entries in the table; then all of it is forgotten, and everything counts as moved.
 const TABLE_MAX: usize = 100_000;
 
 #[derive(Default)]
@@ -60,10 +52,6 @@ pub(super) struct Moves {
     /// What is not in the table stands here.
     floor: u64,
     table: HashMap<Who, u64>,
-    /// Members that were acted on or found missing, and when.
-    touched: HashMap<(Whose, &'static str, String), Timestamp>,
-    /// When the table of members was last forgotten: what was seen before is doubtful.
-    touched_floor: Option<Timestamp>,
 }
 
 impl Moves {
@@ -118,40 +106,6 @@ impl Moves {
         self.last += 1;
         self.table.insert(who, self.last);
     }
-
-    pub(super) fn touch(
-        &mut self,
-        owner: &Owner,
-        login: &LoginDigest,
-        collection: &'static str,
-        id: &str,
-        at: Timestamp,
-    ) {
-        if self.touched.len() >= TABLE_MAX {
-            self.touched.clear();
-            self.touched_floor = Some(at);
-        }
-        for whose in whose(owner, login) {
-            self.touched.insert((whose, collection, id.to_owned()), at);
-        }
-    }
-
-    /// When somebody last acted on the member or found it missing; `None`: nobody did.
-    pub(super) fn touched_at(
-        &self,
-        owner: &Owner,
-        login: &LoginDigest,
-        collection: &'static str,
-        id: &str,
-    ) -> Option<Timestamp> {
-        let noted = whose(owner, login).filter_map(|whose| self.touched.get(&(whose, collection, id.to_owned())));
-        noted.copied().chain(self.touched_floor).max()
-    }
-
-    /// Nothing was ever acted on, which is what most reads meet.
-    pub(super) fn has_touched(&self) -> bool {
-        !self.touched.is_empty() || self.touched_floor.is_some()
-    }
 }
 
 impl Owner {
@@ -172,14 +126,6 @@ impl Owner {
         let (driver, provider) = self.place();
         Who::Strangers(driver, provider)
     }
-}
-
-fn whose(owner: &Owner, login: &LoginDigest) -> impl Iterator<Item = Whose> {
-    let account = match owner {
-        Owner::Known(key) => Some(Whose::Account(key.clone())),
-        Owner::Unknown { .. } => None,
-    };
-    account.into_iter().chain([Whose::Login(*login)])
 }
 
 #[cfg(test)]
@@ -243,20 +189,5 @@ mod tests {
         }
         let after = moves.position(&A, &reader);
         assert!(after != before && after != moved && moves.table.len() <= TABLE_MAX);
-    }
-
-    #[test]
-    fn a_member_is_touched_for_its_account_and_for_the_login() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let mut moves = Moves::default();
-        moves.touch(&known("eu", "1"), &A, "instances", "i-1", at(5));
-        let check = |owner: Owner, login, id, expected: Option<i64>| {
-            assert_eq!(moves.touched_at(&owner, &login, "instances", id), expected.map(at));
-        };
-        check(known("eu", "1"), B, "i-1", Some(5));
-        check(unknown("eu"), A, "i-1", Some(5));
-        check(unknown("eu"), B, "i-1", None);
-        check(known("eu", "1"), A, "i-2", None);
-        assert_eq!(moves.touched_at(&known("eu", "1"), &A, "realms", "i-1"), None);
     }
 }
