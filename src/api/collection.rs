@@ -151,7 +151,7 @@ pub(super) fn view<'a, T: Collected>(call: &Call, shown: &'a Shown<T>) -> T::Vie
 async fn reader<T: Collected>(call: &Call) -> Result<Login, Fault> {
     call.needs(T::PLURAL)?;
     if T::is_open(call.driver.abilities()) {
-        return Ok(call.login_or_nobody());
+        return Ok(call.nobody());
     }
     call.visitor().await
 }

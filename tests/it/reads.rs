@@ -289,3 +289,14 @@ async fn who_asks_in_another_way_gets_an_answer_of_his_own() {
     assert_eq!(calls(&world, MockCall::Instances), 2, "for the PUT, and for everybody who read");
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_is_open_to_everybody_is_read_once_for_all() {
+    let world = world().await;
+    for user in 0..20 {
+        let answer = world.request_as(Method::GET, "/hardware_profiles", &format!("user{user}"), "any").await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+    assert_eq!(calls(&world, MockCall::HardwareProfiles), 1);
+    world.end().await;
+}
