@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 use tracing::{Instrument as _, debug, debug_span, error};
 
 use super::call::{self, BackendTime, Call, Inner};
+use super::collection::Collected as _;
 use super::error::{Fault, Problem};
 use super::negotiate::{self, Format, Offers};
 use super::params::Params;
@@ -28,7 +29,7 @@ use super::target::{self, Target};
 use super::upload::{self, Carries, Place};
 use super::{Api, VERSION};
 use crate::drivers::Driver;
-use crate::model::DriverId;
+use crate::model::{Bucket, DriverId};
 
 const DRIVER: HeaderName = HeaderName::from_static("x-deltacloud-driver");
 const PROVIDER: HeaderName = HeaderName::from_static("x-deltacloud-provider");
@@ -88,6 +89,9 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     let api = &front.api;
     let said = Said::read(api, &parts, outline)?;
     let carries = upload::carries(&said.method, said.place, content_type(&parts.headers));
+    if carries != Carries::Parameters {
+        welcome(api, &parts, &said).await.map_err(|fault| Fault { close: true, ..fault })?;
+    }
     let _turn = turn(api, carries).await?;
     let bytes_max = match carries {
         Carries::Parameters => api.settings.body_bytes_max,
@@ -104,7 +108,7 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
             Ok(response)
         }
         Ok(Err(never)) => match never {},
-        Err(_) => Err(Fault::new(Problem::Backend, "The backend did not answer in time")),
+        Err(_) => Err(late()),
     }
 }
 
@@ -155,6 +159,38 @@ impl Said {
     }
 }
 
+fn call_of(api: &Arc<Api>, parts: &request::Parts, said: &Said, params: Params) -> Call {
+    let request::Parts { headers, extensions, .. } = parts;
+    let Said { chosen, driver, origin, format, .. } = said;
+    Call::from(Inner {
+        api: api.clone(),
+        driver: driver.clone(),
+        base: format!("{origin}/api{}", chosen.matrix),
+        origin: origin.clone(),
+        provider: chosen.provider.clone(),
+        params,
+        format: *format,
+        authorization: headers.get(header::AUTHORIZATION).cloned(),
+        referer: headers.get(header::REFERER).cloned(),
+        peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
+        wire: extensions.get::<Wire>().cloned(),
+        backend: BackendTime::default(),
+    })
+}
+
+/// Bodies with blobs are big, and few are held at once: nobody sends one before his cloud has said that it knows him.
+async fn welcome(api: &Arc<Api>, parts: &request::Parts, said: &Said) -> Result<(), Fault> {
+    let params = Params::parse(parts.uri.query().unwrap_or_default(), b"", api.settings.params_max)?;
+    let call = call_of(api, parts, said, params);
+    call.needs(Bucket::PLURAL)?;
+    let deadline = Duration::from_millis(api.settings.answer_ms);
+    tokio::time::timeout(deadline, call.caller()).await.map_err(|_| late())?.map(drop)
+}
+
+fn late() -> Fault {
+    Fault::new(Problem::Backend, "The backend did not answer in time")
+}
+
 /// The request with its body, ready for the routes.
 fn understood(
     api: &Arc<Api>,
@@ -163,35 +199,21 @@ fn understood(
     carries: Carries,
     body: Bytes,
 ) -> Result<(Call, Request), Fault> {
-    let request::Parts { uri, headers, extensions, .. } = parts;
-    let Said { target, chosen, driver, origin, format, place, method } = said;
     let form: &[u8] = if carries == Carries::Parameters { &body } else { b"" };
-    let method = override_by_form(method, if carries == Carries::Blob { b"" } else { &body });
-    if carries != Carries::Blob && upload::carries(&method, place, None) == Carries::Blob {
+    let method = override_by_form(said.method.clone(), if carries == Carries::Blob { b"" } else { &body });
+    if carries != Carries::Blob && upload::carries(&method, said.place, None) == Carries::Blob {
         return Err(Fault::invalid(
             "A form cannot stand for the PUT of a blob, whose content would be the form itself",
         ));
     }
-    let params = Params::parse(uri.query().unwrap_or_default(), form, api.settings.params_max)?;
+    let params = Params::parse(parts.uri.query().unwrap_or_default(), form, api.settings.params_max)?;
     // Links to what makes something carry what it is made of. Elsewhere they mean nothing, as in the reference.
-    let params = if method == Method::POST { params.over(target.params) } else { params };
-    let call = Call::from(Inner {
-        api: api.clone(),
-        driver,
-        base: format!("{origin}/api{}", chosen.matrix),
-        origin,
-        provider: chosen.provider,
-        params,
-        format,
-        authorization: headers.get(header::AUTHORIZATION).cloned(),
-        referer: headers.get(header::REFERER).cloned(),
-        peer: extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
-        wire: extensions.get::<Wire>().cloned(),
-        backend: BackendTime::default(),
-    });
+    let params = if method == Method::POST { params.over(said.target.params.clone()) } else { params };
+    let call = call_of(api, &parts, &said, params);
+    let request::Parts { uri, headers, extensions, .. } = parts;
     let mut request = Request::new(if carries == Carries::Parameters { Body::empty() } else { Body::from(body) });
     *request.method_mut() = method;
-    *request.uri_mut() = plain_uri(&target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
+    *request.uri_mut() = plain_uri(&said.target.path, uri.query().filter(|_| carries != Carries::Parameters))?;
     *request.headers_mut() = headers;
     *request.extensions_mut() = extensions;
     request.extensions_mut().insert(call.clone());

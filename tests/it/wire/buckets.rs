@@ -1,5 +1,7 @@
 //! `/api/buckets` and the blobs in them.
 
+use futures_util::future::join_all;
+
 use super::{EC2, ORIGIN, reference};
 use crate::support::raw::{Answer, BAD, GOOD, JSON, Node, Raw};
 use crate::support::world::World;
@@ -243,20 +245,24 @@ async fn blobs_have_bounds_of_their_own() {
 
 #[tokio::test]
 async fn only_so_many_blobs_are_held_at_once() {
-    let world = World::with(|settings| {
-        settings.drivers.mock.latency_ms = 3_600_000;
-        (settings.api.blobs_max, settings.api.body_ms) = (1, 50);
-    })
-    .await;
+    let world = World::with(|settings| (settings.api.blobs_max, settings.api.body_ms) = (1, 300)).await;
     let raw = world.raw();
-    // Whichever comes first is on its way to a backend that takes its time.
-    let put = |path| Box::pin(send(raw, "PUT", path, &[], b"x"));
-    let both = futures_util::future::select(put("/api/buckets/bucket1/b"), put("/api/buckets/bucket1/c"));
-    let (busy, held) = both.await.factor_first();
-    assert_eq!(said(busy.is_error(502)), "Too many blobs are being received; try again later");
-    assert_eq!((busy.header("retry-after"), busy.header("connection")), (Some("5"), Some("close")));
-    assert_eq!(raw.get("/api").await.status, 200, "others do not wait");
-    drop(held);
+    // Bodies that never come, all at once: the first holds the turn for as long as one is waited for, a second may get
+    // it after that, and for the others it is too late.
+    let request = head("PUT", "/api/buckets/bucket1/b", &[], 10);
+    let answers = join_all((0..6).map(|_| async { Answer::read(&raw.bytes(request.as_bytes()).await) })).await;
+    let (late, held): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 502);
+    assert!(!late.is_empty() && !held.is_empty(), "{answers:?}");
+    for busy in late {
+        assert_eq!(said(busy.is_error(502)), "Too many blobs are being received; try again later");
+        assert_eq!((busy.header("retry-after"), busy.header("connection")), (Some("5"), Some("close")));
+    }
+    for held in held {
+        assert_eq!(said(held.is_error(400)), "The body did not come within 300 ms");
+    }
+    let held = raw.bytes(request.as_bytes());
+    let others = async { assert_eq!(raw.get("/api").await.status, 200, "others do not wait") };
+    futures_util::future::join(held, others).await;
     world.end().await;
 }
 
@@ -370,5 +376,20 @@ async fn blobs_are_the_callers_own_and_not_every_cloud_has_them() {
     let options = raw.ask("OPTIONS", "/api/buckets", &[]).await;
     assert_eq!((options.status, options.header("allow")), (200, Some("OPTIONS,GET,HEAD,POST,DELETE")));
     assert_eq!(content(raw, BLOB1).await, b"content of blob 1");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nobody_sends_a_blob_before_his_cloud_knows_him() {
+    let world = reference().await;
+    // The bodies never come: who is refused is refused for what stands before them, and holds no turn.
+    for credentials in [None, Some(BAD)] {
+        let head = credentials.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+        for kind in ["PUT /api/buckets/bucket1/b", "POST /api/buckets/bucket1"] {
+            let form = "Content-Type: multipart/form-data; boundary=B";
+            let request = format!("{kind} HTTP/1.1\r\nHost: h\r\n{head}{form}\r\nContent-Length: 100000\r\n\r\nabc");
+            Answer::read(&world.raw().bytes(request.as_bytes()).await).is_error(401);
+        }
+    }
     world.end().await;
 }
