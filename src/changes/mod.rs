@@ -1,7 +1,9 @@
 //! What a change looks like from outside and who is told of it. Pure.
 
 mod body;
+mod disabled;
 mod fan_out;
 
 pub use body::{Told, render, segment};
+pub use disabled::disabling;
 pub use fan_out::fan_out;
