@@ -155,9 +155,14 @@ impl Rules {
     /// Between half of a step and the whole. What the receiver asks for counts, within the bound: others may have hooks there.
     fn pause(&self, times: u32, asked: Option<Duration>, roll: f64) -> Duration {
         let doubled = self.open.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(self.open_max);
-        let drawn = doubled.mul_f64(0.5 + roll.clamp(0.0, 1.0) / 2.0);
-        drawn.max(asked.unwrap_or_default().min(self.open_max)).max(Duration::from_millis(1))
+        let drawn = whole(doubled.mul_f64(0.5 + roll.clamp(0.0, 1.0) / 2.0));
+        drawn.max(asked.unwrap_or_default().min(self.open_max))
     }
+}
+
+/// In milliseconds, which is what clocks and the store count in, and at least one.
+fn whole(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1))
 }
 
 impl Ramp {
@@ -187,7 +192,7 @@ impl Ramp {
         let steps =
             ((f64::from(self.begun) + 1.0) / f64::from(rules.ramp_first)).log2().clamp(0.0, f64::from(RAMP_STEPS));
         // Rounded up, or it would be a moment too early.
-        self.since + rules.ramp_step.mul_f64(steps) + Duration::from_millis(1)
+        self.since + whole(rules.ramp_step.mul_f64(steps)) + Duration::from_millis(1)
     }
 }
 

@@ -83,7 +83,14 @@ struct Tries {
 type Ended = Result<(Id, (Attempt, Reply)), JoinError>;
 
 /// What a round with the store brought: if it failed, what was to be recorded comes back.
-type Round = Result<Vec<Claim>, (Results, store::Error)>;
+type Round = Result<Brought, (Results, store::Error)>;
+
+#[derive(Default)]
+struct Brought {
+    claims: Vec<Claim>,
+    /// Due, and cannot be read.
+    unreadable: usize,
+}
 
 impl Deliver {
     /// `settings` are checked. `woken` is notified when something new may be due; without it, a pass under way finds
@@ -159,9 +166,10 @@ impl Pass for Deliver {
                 came = async { round.as_mut().expect("there is a round").await }, if round.is_some() => {
                     round = None;
                     match came.expect("a round with the store does not panic, and nobody aborts it") {
-                        Ok(claims) => {
-                            look |= !claims.is_empty();
-                            report.due += claims.len();
+                        Ok(Brought { claims, unreadable }) => {
+                            look |= claims.len() + unreadable > 0;
+                            report.due += claims.len() + unreadable;
+                            report.failed += unreadable;
                             for claim in claims {
                                 let receiver = claim.delivery.receiver.clone();
                                 self.lanes.put(&receiver, claim);
@@ -367,7 +375,7 @@ async fn round(
         }
         Err(err) => return Err((results, err)),
     };
-    for err in unreadable {
+    for err in &unreadable {
         error!("a delivery waits until somebody mends its row: {err}");
     }
     // Claims that are lost here lapse.
@@ -377,7 +385,7 @@ async fn round(
         let target = targets.get(&delivery.hook).cloned().unwrap_or(Target::Nobody);
         Claim { delivery, target, until }
     };
-    Ok(deliveries.into_iter().map(claim).collect())
+    Ok(Brought { claims: deliveries.into_iter().map(claim).collect(), unreadable: unreadable.len() })
 }
 
 async fn record_one_by_one(store: &dyn Store, results: Results, now: Timestamp) -> Result<(), (Results, store::Error)> {
