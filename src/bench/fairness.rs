@@ -1,6 +1,6 @@
 //! `tracker bench fairness`: healthy receivers alone, and then the same beside receivers that misbehave.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -120,12 +120,12 @@ async fn once(args: &Args, settings: &Settings, bad: u32) -> anyhow::Result<(Run
 
     let owed: Vec<Owed> = rig.owed().iter().filter(|owed| owed.hook < healthy).copied().collect();
     let Judgement { promises, latencies_us, .. } = judge(&owed, &receipts.accepted);
-    let mut requests: HashMap<&'static str, u64> = HashMap::new();
+    let mut requests = BTreeMap::new();
     for (index, count) in receipts.requests.iter().enumerate().skip(healthy as usize) {
-        *requests.entry(Manner::of(index, healthy as usize).as_str()).or_default() += count;
+        *requests.entry(Manner::of(index, healthy as usize).as_str()).or_insert(0) += count;
     }
     let run = Run { deliveries: latencies_us.len(), latency: Spread::of(latencies_us), promises };
-    Ok((run, requests.into_iter().collect()))
+    Ok((run, requests))
 }
 
 impl fmt::Display for Report {
