@@ -10,7 +10,7 @@ use tokio::time::interval;
 
 use super::Common;
 use super::limits::{self, Limits};
-use super::measure::{Spread, Usage, per_second, ratio, round};
+use super::measure::{Spread, Usage, load, per_second, ratio, round};
 use super::receipts::{Judgement, Promises, judge};
 use super::remote::Sink;
 use super::rig::Rig;
@@ -58,6 +58,8 @@ struct Report {
     batch: u32,
     rate: Option<u32>,
     preload: bool,
+    /// What else the machine did before the run: processes that wanted a processor, over a minute.
+    load_before: f64,
     /// From the first commit (or, of a preloaded run, the engine's start) to the last arrival.
     deliveries_per_s: f64,
     /// While injecting.
@@ -70,6 +72,8 @@ struct Report {
     cpu_s_per_10000_preload: f64,
     sink_cpu_s_per_10000: f64,
     memory_peak_mib: f64,
+    /// The part of it that is the bench's own list of what is owed.
+    memory_of_bench_mib: f64,
     promises: Promises,
     /// Everything was written down as delivered in time.
     settled: bool,
@@ -80,6 +84,7 @@ struct Report {
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let settings = args.common.begin()?;
+    let load_before = load();
     let folder = args.common.folder.as_deref();
     let hooks = args.hooks.unwrap_or(args.receivers);
     let mut sink = Sink::start(args.receivers, 0).await?;
@@ -87,6 +92,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         (0..hooks).map(|hook| sink.url((hook % args.receivers) as usize, &format!("/hook/{hook}"))).collect();
     let mut rig = Rig::new(&settings, folder, &callbacks, args.resources, args.bytes).await?;
 
+    rig.expect(args.deliveries);
     let mut before = (Usage::own(), sink.usage());
     let mut preload_cpu_s = 0.0;
     let mut started_us = SystemClock::micros();
@@ -103,18 +109,20 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         (tasks, SystemClock::micros() - started_us)
     };
     let mut wanted = rig.owed().len();
-    while sink.wait(wanted).await? {
-        // Repeated ones must not stand in for those that are still to come.
-        let so_far = judge(rig.owed(), &sink.collect().await?.accepted).promises;
-        if so_far.lost == 0 {
-            break;
+    let (settled, after, judgement) = loop {
+        let arrived = sink.wait(wanted).await?;
+        let settled = rig.settle().await?;
+        // Before the receipts are fetched and judged, which is the bench's own work.
+        let after = (Usage::own(), sink.usage());
+        let judgement = judge(rig.owed(), &sink.collect().await?.accepted);
+        if judgement.promises.lost == 0 || !arrived {
+            break (settled, after, judgement);
         }
-        wanted += so_far.lost;
-    }
-    let settled = rig.settle().await?;
-    let after = (Usage::own(), sink.usage());
+        // Repeated ones must not stand in for those that are still to come.
+        wanted += judgement.promises.lost;
+    };
     tasks.stop().await;
-    let Judgement { promises, latencies_us, last_us } = judge(rig.owed(), &sink.collect().await?.accepted);
+    let Judgement { promises, latencies_us, last_us } = judgement;
 
     let limits = if args.no_limits {
         None
@@ -131,6 +139,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         batch: args.batch(),
         rate: args.rate,
         preload: args.preload,
+        load_before,
         deliveries_per_s,
         commits_changes_per_s: per_second(args.deliveries as usize, injected_us),
         latency: Spread::of(latencies_us),
@@ -138,6 +147,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         cpu_s_per_10000_preload: per_10000(preload_cpu_s),
         sink_cpu_s_per_10000: per_10000(after.1.cpu_since(before.1)),
         memory_peak_mib: round(after.0.memory_peak_mib, 10),
+        memory_of_bench_mib: round(size_of_val(rig.owed()) as f64 / f64::from(1 << 20), 10),
         promises,
         settled,
         of_request_limit: limits.as_ref().map(|limits| ratio(deliveries_per_s, limits.requests_per_s)),
@@ -178,7 +188,7 @@ impl fmt::Display for Report {
         let rate = self.rate.map_or("as fast as the store takes them".to_owned(), |rate| format!("{rate} a second"));
         let order = if self.preload { ", all before the engine starts" } else { "" };
         writeln!(f, "{deliveries} deliveries of {body_bytes} bytes to {hooks} hooks at {receivers} receivers,")?;
-        writeln!(f, "{batch} to a commit, {rate}{order}\n")?;
+        writeln!(f, "{batch} to a commit, {rate}{order}; load before {:.1}\n", self.load_before)?;
         writeln!(f, "deliveries/s          {:>10.0}", self.deliveries_per_s)?;
         writeln!(f, "injected changes/s    {:>10.0}", self.commits_changes_per_s)?;
         writeln!(f, "commit to arrival     {latency}")?;
@@ -190,7 +200,8 @@ impl fmt::Display for Report {
         if self.preload {
             writeln!(f, "  injection apart     {:>10.2}", self.cpu_s_per_10000_preload)?;
         }
-        writeln!(f, "peak memory           {:>10.1}  MiB", self.memory_peak_mib)?;
+        let own = self.memory_of_bench_mib;
+        writeln!(f, "peak memory           {:>10.1}  MiB (the bench's own list {own:.1})", self.memory_peak_mib)?;
         write!(f, "promises              {promises}")?;
         if let (Some(limits), Some(part)) = (&self.limits, self.of_request_limit) {
             writeln!(f, "\n\nwhat the machine allows:")?;

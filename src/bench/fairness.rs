@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::interval;
 
 use super::Common;
-use super::measure::{Spread, ratio};
+use super::measure::{Spread, load, ratio};
 use super::receipts::{Judgement, Owed, Promises, judge};
 use super::remote::Sink;
 use super::rig::Rig;
@@ -56,6 +56,8 @@ struct Report {
     backlog: u32,
     rate: u32,
     seconds: u32,
+    /// What else the machine did before the run: processes that wanted a processor, over a minute.
+    load_before: f64,
     alone: Run,
     beside: Run,
     /// How many times as long it takes beside the bad ones.
@@ -72,6 +74,7 @@ const BATCH: u32 = 100;
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let settings = args.common.begin()?;
+    let load_before = load();
     let (alone, _) = once(args, &settings, 0).await?;
     let (beside, bad_requests) = once(args, &settings, args.bad).await?;
     let report = Report {
@@ -80,6 +83,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         backlog: args.backlog,
         rate: args.rate,
         seconds: args.seconds,
+        load_before,
         p50_ratio: ratio(beside.latency.p50_ms, alone.latency.p50_ms),
         p99_ratio: ratio(beside.latency.p99_ms, alone.latency.p99_ms),
         alone,
@@ -131,7 +135,8 @@ async fn once(args: &Args, settings: &Settings, bad: u32) -> anyhow::Result<(Run
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { healthy, bad, backlog, rate, seconds, alone, beside, .. } = self;
-        writeln!(f, "{rate} changes a second to {healthy} healthy receivers for {seconds} s, commit to arrival\n")?;
+        writeln!(f, "{rate} changes a second to {healthy} healthy receivers for {seconds} s, commit to arrival;")?;
+        writeln!(f, "load before {:.1}\n", self.load_before)?;
         writeln!(f, "alone                 {}", alone.latency)?;
         writeln!(f, "beside {bad:>4} bad ones   {}", beside.latency)?;
         writeln!(f, "that is               p50 {:.2} times, p99 {:.2} times\n", self.p50_ratio, self.p99_ratio)?;

@@ -50,6 +50,16 @@ fn peak_kib(status: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// How many processes wanted a processor over the last minute: above a fraction of 1, somebody else is measured as well.
+pub(super) fn load() -> f64 {
+    load_of(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default()).unwrap_or_default()
+}
+
+/// The first number of `loadavg`.
+fn load_of(loadavg: &str) -> Option<f64> {
+    loadavg.split_whitespace().next()?.parse().ok()
+}
+
 /// How long things took. Milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Spread {
@@ -123,6 +133,11 @@ mod tests {
     fn peak_memory_is_read() {
         assert_eq!(peak_kib("Name:\ttracker\nVmPeak:\t  9 kB\nVmHWM:\t   20480 kB\nVmRSS:\t 1 kB\n"), Some(20_480));
         assert_eq!(peak_kib("Name:\ttracker\n"), None);
+    }
+
+    #[test]
+    fn the_load_of_the_last_minute_is_read() {
+        assert_eq!((load_of("2.57 1.58 0.98 3/200 4711\n"), load_of("")), (Some(2.57), None));
     }
 
     #[test]

@@ -166,6 +166,11 @@ impl Rig {
         Ok(())
     }
 
+    /// Makes room, so that growing the list of what is owed is not measured.
+    pub(super) fn expect(&mut self, deliveries: u32) {
+        self.owed.reserve_exact(deliveries as usize);
+    }
+
     /// All that was committed so far.
     pub(super) fn owed(&self) -> &[Owed] {
         &self.owed

@@ -61,7 +61,7 @@ async fn a_run_delivers_everything_once_and_in_order_and_says_what_it_took() {
             "/limits/changes_per_s",
         ],
     );
-    for field in ["cpu_s_per_10000", "sink_cpu_s_per_10000", "of_request_limit"] {
+    for field in ["load_before", "cpu_s_per_10000", "sink_cpu_s_per_10000", "of_request_limit"] {
         assert!(report[field].is_number(), "{field}: {report}");
     }
 }
