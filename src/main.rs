@@ -41,6 +41,9 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Measure on this machine how fast and how fairly changes are delivered. Nothing is kept
+    #[command(subcommand)]
+    Bench(tracker::bench::Bench),
     /// Say whether the settings are right, and start nothing
     CheckConfig {
         #[arg(long, short, env = "TRACKER_CONFIG")]
@@ -56,6 +59,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config } => serve(config).await,
         Command::Demo { port, seed } => tracker::demo::run(port, seed, asked_to_stop()).await,
+        Command::Bench(bench) => bench.run().await,
         Command::CheckConfig { print: true, .. } => {
             print!("{}", settings::COMMENTED);
             Ok(())
