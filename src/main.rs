@@ -97,7 +97,9 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(log: &settings::Log) {
-    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    // The client tells where the proxy is, which is a secret, and hosts of hooks, which deliveries tell better.
+    let client = "reqwest::connect=warn".parse().expect("this is a filter");
+    let filter = tracing_subscriber::EnvFilter::new(&log.filter).add_directive(client);
     // A line that cannot be written (the disk is full) is lost. Complaining of it on the same stderr would panic.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

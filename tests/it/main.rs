@@ -14,6 +14,7 @@ mod ec2_end_to_end;
 mod feed;
 mod looking;
 mod outbound;
+mod proxies;
 mod reads;
 mod reads_away;
 mod restart;

@@ -4,6 +4,7 @@ pub mod child;
 pub mod faulty;
 pub mod moto;
 pub mod owed;
+pub mod proxy;
 pub mod raw;
 pub mod receiver;
 pub mod world;
