@@ -11,7 +11,7 @@ use super::error::{Fault, Problem};
 use super::params::Params;
 use super::{receipt, tracking};
 use crate::changes::{Told, fan_out, render};
-use crate::model::{AccountId, Entry, Hook, HookId, Seq, Subscriber};
+use crate::model::{AccountId, Entry, Format, Hook, HookId, Seq, Subscriber};
 use crate::track::Caller;
 
 /// A reader's question; every part of it is within bounds.
@@ -118,7 +118,7 @@ async fn log(call: &Call, caller: &Caller, account: AccountId, ask: &Ask, after:
     let mut hooks = if entries.is_empty() { Vec::new() } else { store.hooks(account).await? };
     hooks.retain(|hook| hook.subscriber == ask.subscriber);
     let told = entries.iter().map(|entry| {
-        let own = fan_out(&entry.change.subject, &hooks).into_iter().next();
+        let own = fan_out(&entry.change.subject, entry.change.news.kind(), &hooks).into_iter().next();
         (entry, own.and_then(|id| hooks.iter().find(|hook| hook.id == id)))
     });
     let body = array(call, caller, told);
@@ -140,6 +140,8 @@ fn array<'a>(call: &Call, caller: &Caller, told: impl Iterator<Item = (&'a Entry
         let told = Told {
             token: hook.and_then(|hook| hook.token.as_ref()),
             base: hook.map_or(base.as_str(), |hook| hook.base.as_str()),
+            merged: None,
+            format: Format::Changes,
         };
         array.extend(render(entry, &caller.key, told));
     }

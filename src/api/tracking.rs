@@ -1,6 +1,8 @@
 //! Hooks over HTTP: `PUT` on a member or a collection, and `track_hook` on create. Parameters are judged here; keeping
 //! hooks is the work of [`track`].
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
@@ -11,7 +13,8 @@ use super::params::Params;
 use super::read::{Shown, view};
 use super::render::TrackingView;
 use crate::model::{
-    Callback, Collection, ExposeSecret as _, Instance, Resource, ResourceKind, Scope, Secret, Subscriber,
+    Callback, Collection, Events, ExposeSecret as _, Format, Instance, Mode, News, Resource, ResourceKind, Scope,
+    Secret, Subscriber, Terms,
 };
 use crate::track::{self, Caller, SetHook, Tracked, Wish};
 use crate::{deliver, drivers};
@@ -116,6 +119,7 @@ pub(super) struct Asked {
     pub(super) subscriber: Subscriber,
     token: Option<Secret>,
     secret: Wish,
+    terms: Terms,
 }
 
 impl Asked {
@@ -126,19 +130,13 @@ impl Asked {
             callback: callback.clone(),
             token: self.token.clone(),
             secret: self.secret.clone(),
+            terms: self.terms.clone(),
             base: call.callback_base(&caller.key.provider),
         }
     }
 
     pub(super) fn parse(params: &Params) -> Result<Self, Fault> {
-        for (name, known) in [("track_format", "changes"), ("track_mode", "each")] {
-            if params.given(name).is_some_and(|value| value != known) {
-                return Err(Fault::invalid(format!("`{name}` can only be `{known}` so far")));
-            }
-        }
-        if params.given("track_events").is_some() {
-            return Err(Fault::invalid("`track_events` cannot be given yet: every change is told"));
-        }
+        let terms = terms(params)?;
         let callback = match params.given("track_hook") {
             None | Some("none") => None,
             Some("feed") => Some(Callback::Feed),
@@ -154,8 +152,41 @@ impl Asked {
             Some(secret) => Wish::Given(signing_secret(secret)?),
         };
         let subscriber = subscriber(params)?;
-        Ok(Self { callback, subscriber, token: token.map(Secret::from), secret })
+        Ok(Self { callback, subscriber, token: token.map(Secret::from), secret, terms })
     }
+}
+
+fn terms(params: &Params) -> Result<Terms, Fault> {
+    let wrong = |name: &str, right: &str| Fault::invalid(format!("`{name}` must be {right}"));
+    let mode = params
+        .given("track_mode")
+        .map(|word| Mode::parse(word).ok_or_else(|| wrong("track_mode", "`each` or `latest`")));
+    let format = params
+        .given("track_format")
+        .map(|word| Format::parse(word).ok_or_else(|| wrong("track_format", "`changes` or `cloudevents`")));
+    Ok(Terms {
+        mode: mode.transpose()?.unwrap_or_default(),
+        format: format.transpose()?.unwrap_or_default(),
+        events: params.given("track_events").map(events).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// `state,addresses` or `instance.state,realm.state`; `all` is what one gets without asking.
+fn events(list: &str) -> Result<Events, Fault> {
+    if list == "all" {
+        return Ok(Events::default());
+    }
+    let verb = |kind: &'static str| kind.split_once('.').map_or(kind, |(_, verb)| verb);
+    let known = |word: &str| News::KINDS.into_iter().any(|kind| kind == word || verb(kind) == word);
+    let words: BTreeSet<String> = list.split(',').map(|word| word.trim().to_owned()).collect();
+    if words.iter().all(|word| known(word)) {
+        return Ok(Events(Some(words)));
+    }
+    let verbs: BTreeSet<&str> = News::KINDS.into_iter().map(verb).collect();
+    Err(Fault::invalid(format!(
+        "`track_events` must be `all`, or with commas between them some of {}, or whole types as `instance.state`",
+        Vec::from_iter(verbs).join(", "),
+    )))
 }
 
 pub(super) fn subscriber(params: &Params) -> Result<Subscriber, Fault> {
@@ -264,8 +295,16 @@ mod tests {
         check("subscriber", "a b", false);
         check("subscriber", &"s".repeat(65), false);
         check("track_mode", "each", true);
-        check("track_mode", "latest", false);
-        check("track_format", "cloudevents", false);
-        check("track_events", "state", false);
+        check("track_mode", "latest", true);
+        check("track_mode", "newest", false);
+        check("track_format", "changes", true);
+        check("track_format", "cloudevents", true);
+        check("track_format", "xml", false);
+        check("track_events", "state", true);
+        check("track_events", "all", true);
+        check("track_events", "state, addresses,instance.gone", true);
+        check("track_events", "state,weather", false);
+        check("track_events", "state,", false);
+        check("track_events", "hook.disabled", false);
     }
 }

@@ -1,10 +1,10 @@
-//! The one JSON form of a change: the same bytes in a callback and in the feed.
+//! The one JSON form of a change: the same bytes in a callback and in the feed, and in the envelope of CloudEvents.
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{AccountKey, Condition, Entry, ExposeSecret, Facts, News, Reason, Secret};
+use crate::model::{AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret};
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
@@ -16,14 +16,26 @@ pub struct Told<'a> {
     pub token: Option<&'a Secret>,
     /// What the href begins with, up to and without the slash before the collection.
     pub base: &'a str,
+    /// What it stands for besides itself.
+    pub merged: Option<Merged>,
+    pub format: Format,
 }
 
 /// Writes the change as JSON, in a fixed order of fields.
 pub fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
+    let body = body(entry, account, told);
+    match told.format {
+        Format::Changes => serde_json::to_vec(&body),
+        Format::CloudEvents => serde_json::to_vec(&envelope(body)),
+    }
+    .expect("text, numbers and lists always have a JSON form")
+}
+
+fn body<'a>(entry: &'a Entry, account: &'a AccountKey, told: Told<'a>) -> Body<'a> {
     let change = &entry.change;
     let subject = &change.subject;
     let (from, to, why) = sides(&change.news);
-    let body = Body {
+    Body {
         id: &change.id.0,
         kind: change.news.kind(),
         timestamp: wire(change.at),
@@ -41,9 +53,27 @@ pub fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
         to,
         observed: ObservedBody { before: change.observed.before.map(wire), at: wire(change.observed.at) },
         why,
+        merged: told.merged.map(|Merged { from_seq, count }| MergedBody { from_seq: from_seq.0, count }),
+        snapshot: change.news.is_snapshot(),
         token: told.token.map(ExposeSecret::expose_secret),
-    };
-    serde_json::to_vec(&body).expect("text, numbers and lists always have a JSON form")
+    }
+}
+
+/// CloudEvents 1.0. Its `sequence` is to be contiguous for each source, so the source is the resource and the number its
+/// revision, with leading zeros as it is compared as text.
+fn envelope(body: Body<'_>) -> Envelope<'_> {
+    Envelope {
+        specversion: "1.0",
+        id: body.id,
+        source: body.resource.href.clone(),
+        kind: body.kind,
+        subject: body.resource.id,
+        time: body.timestamp.clone(),
+        datacontenttype: "application/json",
+        sequence: format!("{:020}", body.resource.revision),
+        partitionkey: format!("{}/{}", body.resource.collection, body.resource.id),
+        data: body,
+    }
 }
 
 /// A part of a path, escaped: for hrefs in changes and in representations alike.
@@ -72,7 +102,32 @@ struct Body<'a> {
     observed: ObservedBody,
     why: &'a [Reason],
     #[serde(skip_serializing_if = "Option::is_none")]
+    merged: Option<MergedBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    snapshot: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    subject: &'a str,
+    time: String,
+    datacontenttype: &'static str,
+    sequence: String,
+    partitionkey: String,
+    data: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct MergedBody {
+    from_seq: u64,
+    count: u32,
 }
 
 #[derive(Serialize)]
@@ -115,22 +170,28 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
     match news {
         News::InstanceState { from, to } => (Some(state(from)), Some(facts(to)), &[]),
         News::InstanceAddresses { from, to } => (Some(facts(from)), Some(facts(to)), &[]),
-        News::InstanceAppeared { to } => (None, Some(facts(to)), &[]),
+        News::InstanceAppeared { to } | News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
         News::InstanceGone { from } => (Some(facts(from)), None, &[]),
         News::RealmState { from, from_native, to, to_native, why } => {
             (Some(plain(from.as_str(), from_native)), Some(plain(to.as_str(), to_native)), why)
         }
-        News::RealmAppeared { to, to_native } => (None, Some(plain(to.as_str(), to_native)), &[]),
+        News::RealmAppeared { to, to_native } | News::RealmSnapshot { to, to_native } => {
+            (None, Some(plain(to.as_str(), to_native)), &[])
+        }
         News::RealmWithdrawn { from, from_native } => (Some(plain(from.as_str(), from_native)), None, &[]),
         News::ImageState { from, to } | News::SnapshotState { from, to } => {
             (Some(condition(from)), Some(condition(to)), &[])
         }
-        News::ImageAppeared { to } | News::SnapshotAppeared { to } => (None, Some(condition(to)), &[]),
+        News::ImageAppeared { to }
+        | News::SnapshotAppeared { to }
+        | News::ImageSnapshot { to }
+        | News::SnapshotSnapshot { to } => (None, Some(condition(to)), &[]),
         News::ImageGone { from } | News::SnapshotGone { from } => (Some(condition(from)), None, &[]),
         News::VolumeState { from, to } | News::VolumeAttachment { from, to } => {
             (Some(attached(from)), Some(attached(to)), &[])
         }
-        News::VolumeAppeared { to } => (None, Some(attached(to)), &[]),
+        News::VolumeAppeared { to } | News::VolumeSnapshot { to } => (None, Some(attached(to)), &[]),
+        News::HookDisabled { why } => (Some(plain("ENABLED", "enabled")), Some(plain("DISABLED", "disabled")), why),
         News::VolumeGone { from } => (Some(attached(from)), None, &[]),
     }
 }
@@ -174,7 +235,7 @@ mod tests {
                 id: ChangeId("chg_01980f3b6e5b7c1f".to_owned()),
                 at: at("2026-11-21T10:15:02.120Z"),
                 subject: Subject {
-                    collection,
+                    collection: collection.into(),
                     id: id.to_owned(),
                     revision: 9,
                     name: Some("web".to_owned()),
@@ -194,7 +255,8 @@ mod tests {
         };
         let token = token.map(Secret::from);
         let base = "https://tracker.example/api;driver=ec2;provider=us-east-1";
-        String::from_utf8(render(entry, &account, Told { token: token.as_ref(), base })).unwrap()
+        let told = Told { token: token.as_ref(), base, merged: None, format: Format::Changes };
+        String::from_utf8(render(entry, &account, told)).unwrap()
     }
 
     fn facts(state: InstanceState, native: &str) -> Facts {
@@ -221,6 +283,23 @@ mod tests {
         assert!(rendered(&entry(Collection::Instances, "i-7", gone), None).contains(r#""to":null"#));
         let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
         assert!(rendered(&entry(Collection::Instances, "i-7", appeared), None).contains(r#""from":null"#));
+    }
+
+    #[test]
+    fn in_the_envelope_of_cloudevents() {
+        let news = News::InstanceState {
+            from: facts(InstanceState::Running, "running"),
+            to: facts(InstanceState::Stopping, "stopping"),
+        };
+        let account = AccountKey {
+            driver: DriverId::new("ec2"),
+            provider: "us-east-1".to_owned(),
+            identity: "123456789012".to_owned(),
+        };
+        let merged = Some(Merged { from_seq: Seq(4700), count: 3 });
+        let told = Told { token: None, base: "https://t.example/api", merged, format: Format::CloudEvents };
+        let text = render(&entry(Collection::Instances, "i-7", news), &account, told);
+        insta::assert_snapshot!(String::from_utf8(text).unwrap());
     }
 
     #[test]

@@ -196,7 +196,8 @@ impl Deliver {
         tries: &mut Tries,
         report: &mut Report,
     ) -> Result<(), store::Error> {
-        let Delivery { account, hook: hook_id, entry, attempts, created_at } = delivery;
+        let Delivery { account, hook: hook_id, hook_version: _, receiver: _, merged, entry, attempts, created_at } =
+            delivery;
         let owed = (account, hook_id.clone(), entry.seq);
         if tries.owed.contains(&owed) {
             // The clock leapt over the lease. The try is still under way and its result counts.
@@ -227,10 +228,10 @@ impl Deliver {
         let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %entry.seq, attempt = number);
         let (sender, render, at) = (self.sender.clone(), self.render, self.clock.now());
         let attempt = async move {
-            let told = Told { token: hook.token.as_ref(), base: &hook.base };
+            let told = Told { token: hook.token.as_ref(), base: &hook.base, merged, format: hook.terms.format };
             let body = render(&entry, &key, told).into();
-            let (keys, token) = (hook.keys.clone(), hook.token.clone());
-            sender.send(Message { url, id: entry.change.id, keys, token, body }, number, at).await
+            let (keys, token, format) = (hook.keys.clone(), hook.token.clone(), hook.terms.format);
+            sender.send(Message { url, id: entry.change.id, keys, token, format, body }, number, at).await
         };
         tries.start(UnderWay { owed, created_at, receiver }, attempt.instrument(span));
         Ok(())
@@ -329,7 +330,7 @@ fn tell(outcome: &Outcome, receiver: &str) {
     }
     match verdict {
         Verdict::Delivered => say!(info, "Change {seq} delivered to hook {hook}"),
-        Verdict::Retry { due_at } => say!(warn, "Hook {hook}: {what}; next try of change {seq} at {due_at}"),
+        Verdict::Retry { due_at, .. } => say!(warn, "Hook {hook}: {what}; next try of change {seq} at {due_at}"),
         Verdict::Postpone { due_at } => say!(warn, "Hook {hook} could not be tried: {what}; again at {due_at}"),
         Verdict::Exhausted => say!(warn, "Hook {hook}: {what}; change {seq} is not tried again, and stays in the feed"),
         Verdict::Disable { reason } => say!(warn, "Hook {hook} is disabled: {reason}"),

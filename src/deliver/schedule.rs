@@ -78,8 +78,8 @@ impl Schedule {
         let drawn = ended_at + self.drawn(step, roll);
         // Whoever comes back on the last day still gets what is owed then.
         let planned = if may_end { drawn.min(end) } else { drawn };
-        let asked_for = ended_at + retry_after.unwrap_or_default().min(self.retry_after_max);
-        Verdict::Retry { due_at: planned.max(asked_for) }
+        let not_before = retry_after.map(|asked| ended_at + asked.min(self.retry_after_max));
+        Verdict::Retry { due_at: not_before.map_or(planned, |not_before| planned.max(not_before)), not_before }
     }
 
     /// A fault of ours counts no tries, so there is no step to take; the wait grows with the age instead. A short fault is
@@ -165,7 +165,11 @@ mod tests {
         let check = |attempt: u32, ended_at: i64, roll: f64, want: i64| {
             let standing = Standing { attempt, created_at: at(0), ended_at: at(ended_at) };
             let got = schedule().verdict(standing, Reply::NoAnswer, roll);
-            assert_eq!(got, Verdict::Retry { due_at: at(want) }, "attempt {attempt} at {ended_at}, roll {roll}");
+            assert_eq!(
+                got,
+                Verdict::Retry { due_at: at(want), not_before: None },
+                "attempt {attempt} at {ended_at}, roll {roll}"
+            );
         };
         check(1, 2, 0.0, 3);
         check(1, 2, 1.0, 12);
@@ -201,7 +205,8 @@ mod tests {
             let standing = Standing { attempt: 2, created_at: at(0), ended_at: at(ended_at) };
             let reply = Reply::Status { status: 503, retry_after: Some(secs(asked)) };
             let got = schedule().verdict(standing, reply, 1.0);
-            assert_eq!(got, Verdict::Retry { due_at: at(want) }, "{asked}");
+            let not_before = Some(at(ended_at + i64::try_from(asked.min(600)).unwrap()));
+            assert_eq!(got, Verdict::Retry { due_at: at(want), not_before }, "{asked}");
         };
         check(0, 0, 100);
         check(99, 0, 100);
@@ -211,7 +216,7 @@ mod tests {
         let standing = Standing { attempt: 3, created_at: at(0), ended_at: at(4990) };
         let reply = Reply::Status { status: 429, retry_after: Some(secs(60)) };
         let got = schedule().verdict(standing, reply, 1.0);
-        assert_eq!(got, Verdict::Retry { due_at: at(5050) }, "also past the end");
+        assert_eq!(got, Verdict::Retry { due_at: at(5050), not_before: Some(at(5050)) }, "also past the end");
     }
 
     #[test]
@@ -277,7 +282,7 @@ mod tests {
                 let reply = Reply::Status { status: 503, retry_after: asked[pick % asked.len()].map(ms) };
                 let standing = Standing { attempt, created_at, ended_at };
                 match schedule.verdict(standing, reply, rolls[pick % rolls.len()]) {
-                    Verdict::Retry { due_at } => {
+                    Verdict::Retry { due_at, .. } => {
                         prop_assert!(due_at > ended_at);
                         prop_assert!(due_at <= ended_at + ms(100_000));
                         ended_at = due_at;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::schedule::{Reply, retry_after};
 use super::sign;
-use crate::model::{Attempt, ChangeId, ExposeSecret as _, Secret, SigningKey};
+use crate::model::{Attempt, ChangeId, ExposeSecret as _, Format, Secret, SigningKey};
 use crate::outbound::{Answer, Bounds, Outbound, Request, split_user};
 
 /// Makes single tries. Cheap to clone.
@@ -28,6 +28,8 @@ pub struct Message {
     pub keys: Vec<SigningKey>,
     /// Not kept, should a receiver send it back to us.
     pub token: Option<Secret>,
+    /// Of the body.
+    pub format: Format,
     pub body: Bytes,
 }
 
@@ -46,10 +48,10 @@ impl Sender {
             error: None,
             answer: String::new(),
         };
-        let Message { url, id, keys, token, body } = message;
+        let Message { url, id, keys, token, format, body } = message;
         let (url, authorization) = split_user(url);
         let secrets = secrets(&url, authorization.as_ref(), token.as_ref());
-        let headers = match headers(&id, &keys, authorization, at, &body) {
+        let headers = match headers(&id, &keys, authorization, at, format, &body) {
             Ok(headers) => headers,
             Err(err) => {
                 attempt.error = Some(err.to_string());
@@ -103,6 +105,7 @@ fn headers(
     keys: &[SigningKey],
     authorization: Option<HeaderValue>,
     at: Timestamp,
+    format: Format,
     body: &[u8],
 ) -> Result<HeaderMap, Unsendable> {
     let keys = sign::live_keys(keys, at)?;
@@ -110,9 +113,13 @@ fn headers(
         return Err(Unsendable::NoKey);
     }
     let signature = sign::sign(&keys, &id.0, at, body);
+    let content_type = match format {
+        Format::Changes => "application/json",
+        Format::CloudEvents => "application/cloudevents+json; charset=utf-8",
+    };
     let ours = "digits and Base64 have only characters that a header may have";
     let mut headers = HeaderMap::from_iter([
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (HeaderName::from_static(sign::ID), HeaderValue::try_from(&id.0).map_err(|_| Unsendable::Id)?),
         (HeaderName::from_static(sign::TIMESTAMP), HeaderValue::from(at.as_second())),
         (HeaderName::from_static(sign::SIGNATURE), HeaderValue::try_from(signature).expect(ours)),
@@ -198,13 +205,14 @@ mod tests {
     #[test]
     fn what_cannot_be_signed_is_not_sent() {
         let keys = [SigningKey { secret: Secret::from("whsec_c2hvcnQ="), until: None }];
-        let err = headers(&ChangeId("chg_1".to_owned()), &keys, None, Timestamp::UNIX_EPOCH, b"{}").unwrap_err();
+        let err = headers(&ChangeId("chg_1".to_owned()), &keys, None, Timestamp::UNIX_EPOCH, Format::Changes, b"{}")
+            .unwrap_err();
         assert_eq!(err.to_string(), "a key of the hook cannot be used: a signing key holds 24 to 64 bytes, not 5");
 
         let keys = [SigningKey { secret: sign::new_key(&[1; 32]), until: Some(Timestamp::UNIX_EPOCH) }];
         let check = |id: &str, at: i64, want: &str| {
             let at = Timestamp::from_second(at).unwrap();
-            let err = headers(&ChangeId(id.to_owned()), &keys, None, at, b"{}").unwrap_err();
+            let err = headers(&ChangeId(id.to_owned()), &keys, None, at, Format::Changes, b"{}").unwrap_err();
             assert_eq!(err.to_string(), want);
         };
         check("chg_1", 1, "the hook has no key that is still in use");

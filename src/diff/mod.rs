@@ -183,7 +183,7 @@ fn subject(resource: &Resource, revision: u64) -> Subject {
         Resource::Volume(volume) => (volume.name.clone(), volume.realm.clone()),
         Resource::Snapshot(snapshot) => (snapshot.name.clone(), None),
     };
-    Subject { collection: resource.collection(), id: resource.id().to_owned(), revision, name, realm }
+    Subject { collection: resource.collection().into(), id: resource.id().to_owned(), revision, name, realm }
 }
 
 /// The wall clock may have jumped back between two looks; the bounds stay in order all the same.

@@ -44,10 +44,48 @@ pub struct Entry {
     pub change: Change,
 }
 
+/// What kind of thing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// A resource of the backend.
+    Of(Collection),
+    /// A hook of the account itself.
+    Hooks,
+}
+
+impl Topic {
+    /// As in paths and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Of(collection) => collection.as_str(),
+            Self::Hooks => "hooks",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == Self::Hooks.as_str() {
+            return Some(Self::Hooks);
+        }
+        Collection::parse(text).map(Self::Of)
+    }
+}
+
+impl From<Collection> for Topic {
+    fn from(collection: Collection) -> Self {
+        Self::Of(collection)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    pub collection: Collection,
+    pub collection: Topic,
     pub id: String,
     /// This resource's changes counted, this one included: the first is 1.
     pub revision: u64,
@@ -131,6 +169,21 @@ pub enum News {
     SnapshotAppeared { to: Condition },
     #[serde(rename = "snapshot.gone")]
     SnapshotGone { from: Condition },
+    /// Not a change: how things stand, sent because the hook's owner asked for it. Its revision is that of the last change.
+    #[serde(rename = "instance.snapshot")]
+    InstanceSnapshot { to: Facts },
+    #[serde(rename = "realm.snapshot")]
+    RealmSnapshot { to: RealmState, to_native: String },
+    #[serde(rename = "image.snapshot")]
+    ImageSnapshot { to: Condition },
+    #[serde(rename = "volume.snapshot")]
+    VolumeSnapshot { to: Condition },
+    #[serde(rename = "snapshot.snapshot")]
+    SnapshotSnapshot { to: Condition },
+    /// A hook is called no more. Owed to that hook itself: its owner finds it in the feed, and its receiver hears of it when
+    /// the hook is enabled again.
+    #[serde(rename = "hook.disabled")]
+    HookDisabled { why: Vec<Reason> },
 }
 
 impl News {
@@ -154,7 +207,39 @@ impl News {
             Self::SnapshotState { .. } => "snapshot.state",
             Self::SnapshotAppeared { .. } => "snapshot.appeared",
             Self::SnapshotGone { .. } => "snapshot.gone",
+            Self::InstanceSnapshot { .. } => "instance.snapshot",
+            Self::RealmSnapshot { .. } => "realm.snapshot",
+            Self::ImageSnapshot { .. } => "image.snapshot",
+            Self::VolumeSnapshot { .. } => "volume.snapshot",
+            Self::SnapshotSnapshot { .. } => "snapshot.snapshot",
+            Self::HookDisabled { .. } => "hook.disabled",
         }
+    }
+
+    /// Every word that [`News::kind`] may say, hooks' own aside: what a hook may ask for.
+    pub const KINDS: [&str; 17] = [
+        "instance.state",
+        "instance.addresses",
+        "instance.appeared",
+        "instance.gone",
+        "realm.state",
+        "realm.appeared",
+        "realm.withdrawn",
+        "image.state",
+        "image.appeared",
+        "image.gone",
+        "volume.state",
+        "volume.attachment",
+        "volume.appeared",
+        "volume.gone",
+        "snapshot.state",
+        "snapshot.appeared",
+        "snapshot.gone",
+    ];
+
+    /// How things stand, and no change.
+    pub fn is_snapshot(&self) -> bool {
+        self.kind().ends_with(".snapshot")
     }
 }
 
@@ -168,6 +253,14 @@ impl fmt::Display for News {
             Self::InstanceGone { from } => write!(f, "{} -> gone", from.state),
             Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
+            Self::InstanceSnapshot { to } => write!(f, "is {}", to.state),
+            Self::RealmSnapshot { to, .. } => write!(f, "is {to}"),
+            Self::ImageSnapshot { to } | Self::VolumeSnapshot { to } | Self::SnapshotSnapshot { to } => {
+                write!(f, "is {}", to.state)
+            }
+            Self::HookDisabled { why } => {
+                write!(f, "disabled: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
             Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {
                 write!(f, "{} -> {}", from.state, to.state)

@@ -17,10 +17,13 @@ pub enum DeliveryState {
     Exhausted,
     /// Its hook was removed.
     Dropped,
+    /// A later change of the same resource stands for it, as its hook asked ([`Mode::Latest`](super::Mode::Latest)).
+    Merged,
 }
 
 impl DeliveryState {
-    pub const ALL: [Self; 5] = [Self::Waiting, Self::Delivered, Self::Read, Self::Exhausted, Self::Dropped];
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Delivered, Self::Read, Self::Exhausted, Self::Dropped, Self::Merged];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -29,8 +32,22 @@ impl DeliveryState {
             Self::Read => "read",
             Self::Exhausted => "exhausted",
             Self::Dropped => "dropped",
+            Self::Merged => "merged",
         }
     }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// What a delivery stands for besides its own change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The oldest change that is not told by itself.
+    pub from_seq: Seq,
+    /// How many earlier changes are not told by themselves. At least 1.
+    pub count: u32,
 }
 
 /// One change owed to one hook, claimed for an attempt.
@@ -38,6 +55,11 @@ impl DeliveryState {
 pub struct Delivery {
     pub account: AccountId,
     pub hook: HookId,
+    /// [`Hook::version`](super::Hook::version) when it was claimed.
+    pub hook_version: u64,
+    /// Scheme, host and port.
+    pub receiver: String,
+    pub merged: Option<Merged>,
     pub entry: Entry,
     /// Attempts made before this claim.
     pub attempts: u32,
@@ -67,6 +89,8 @@ pub enum Verdict {
     /// The receiver's failure: try again then.
     Retry {
         due_at: Timestamp,
+        /// The receiver asked (`Retry-After`) not to be called earlier, whatever else happens.
+        not_before: Option<Timestamp>,
     },
     /// Our own failure: the attempt is not counted against the receiver.
     Postpone {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -78,6 +79,75 @@ pub struct Disabled {
     pub reason: String,
 }
 
+/// What of a resource's changes is told when several wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each of them, in order.
+    #[default]
+    Each,
+    /// The newest, which says how many others it stands for.
+    Latest,
+}
+
+impl Mode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Latest => "latest",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Each, Self::Latest].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+/// What is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The change as in the feed.
+    #[default]
+    Changes,
+    /// The same in the envelope of CloudEvents 1.0, structured mode.
+    CloudEvents,
+}
+
+impl Format {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::CloudEvents => "cloudevents",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Changes, Self::CloudEvents].into_iter().find(|format| format.as_str() == text)
+    }
+}
+
+/// The types of changes that are told, by the word after the dot (`state`, `addresses`, `gone` …) or whole
+/// (`instance.state`). `None`: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events(pub Option<BTreeSet<String>>);
+
+impl Events {
+    /// Does a change of this type ([`News::kind`](super::News::kind)) concern the hook? What its owner asked for
+    /// (snapshots) and what is said of the hook itself always does.
+    pub fn include(&self, kind: &str) -> bool {
+        let Some(wanted) = &self.0 else { return true };
+        let (noun, verb) = kind.split_once('.').unwrap_or(("", kind));
+        noun == "hook" || verb == "snapshot" || wanted.contains(verb) || wanted.contains(kind)
+    }
+}
+
+/// How a hook wants to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub mode: Mode,
+    pub format: Format,
+    pub events: Events,
+}
+
 /// Where a subscriber wants to hear of changes of a resource. At most one per account, subscriber and scope.
 #[derive(Clone, Debug)]
 pub struct Hook {
@@ -89,11 +159,16 @@ pub struct Hook {
     pub token: Option<Secret>,
     /// Current first.
     pub keys: Vec<SigningKey>,
+    pub terms: Terms,
     /// What hrefs in callbacks begin with, driver and provider included:
     /// `https://tracker.example/api;driver=ec2;provider=us-east-1`. No slash at the end.
     pub base: String,
     pub created_at: Timestamp,
     pub disabled: Option<Disabled>,
+    /// Since when no try has succeeded; `None` when the last one did, and before the first. Kept by the store.
+    pub failing_since: Option<Timestamp>,
+    /// Rises whenever the hook is set, disabled or enabled. Kept by the store.
+    pub version: u64,
     /// The resource is gone for good. The hook stays for a while, so that what is owed gets delivered.
     pub ended_at: Option<Timestamp>,
 }

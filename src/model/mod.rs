@@ -24,10 +24,10 @@ mod storage;
 pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
 pub use address::PublicAddress;
 pub use bucket::{Blob, Bucket, NewBlob};
-pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject};
-pub use delivery::{Attempt, Delivery, DeliveryState, Outcome, Verdict};
+pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject, Topic};
+pub use delivery::{Attempt, Delivery, DeliveryState, Merged, Outcome, Verdict};
 pub use firewall::{Firewall, NewFirewall, NewRule, Rule, Source};
-pub use hook::{Callback, Disabled, Hook, HookId, Scope, SigningKey, Subscriber};
+pub use hook::{Callback, Disabled, Events, Format, Hook, HookId, Mode, Scope, SigningKey, Subscriber, Terms};
 pub use image::{Image, NewImage};
 pub use instance::{
     Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance,

@@ -224,7 +224,7 @@ impl Observer {
         let now = self.clock.now();
         let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account.id).await? };
         let changes = found.news.into_iter().map(|told| NewChange {
-            told: fan_out(&told.subject, &hooks),
+            told: fan_out(&told.subject, told.news.kind(), &hooks),
             change: Change {
                 id: ChangeId(self.chance.id("chg", now)),
                 at: now,

@@ -24,7 +24,7 @@ use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
     Account, AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, KnownResource, Login, Resource,
-    Scope, Secret, Seq, Subscriber,
+    Scope, Secret, Seq, Subscriber, Terms,
 };
 use crate::outbound::{Outbound, Refused};
 use crate::poll::{self, Observer, Seen};
@@ -85,6 +85,7 @@ pub struct SetHook {
     pub callback: Callback,
     pub token: Option<Secret>,
     pub secret: Wish,
+    pub terms: Terms,
     /// See [`Hook::base`].
     pub base: String,
 }
@@ -321,7 +322,7 @@ impl Tracking {
     }
 
     fn hook(&self, wanted: SetHook, before: Option<Hook>, now: Timestamp) -> (Hook, Option<Secret>) {
-        let SetHook { subscriber, scope, callback, token, secret, base } = wanted;
+        let SetHook { subscriber, scope, callback, token, secret, terms, base } = wanted;
         let overlap = Duration::from_millis(self.settings.secret_overlap_ms);
         let (id, created_at, old_keys) = match before {
             Some(before) => (before.id, before.created_at, before.keys),
@@ -334,8 +335,21 @@ impl Tracking {
                 secret::keys(secret, old_keys, now, overlap, self.settings.secrets_max, || self.chance.bytes())
             }
         };
-        let hook =
-            Hook { id, subscriber, scope, callback, token, keys, base, created_at, disabled: None, ended_at: None };
+        let hook = Hook {
+            id,
+            subscriber,
+            scope,
+            callback,
+            token,
+            keys,
+            terms,
+            base,
+            created_at,
+            disabled: None,
+            failing_since: None,
+            version: 0,
+            ended_at: None,
+        };
         (hook, new_secret)
     }
 }

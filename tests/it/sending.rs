@@ -12,8 +12,8 @@ use tracker::changes::Told;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::deliver::{self, Deliver, Key, Message, Reply as Came, Sender, Settings, new_key};
 use tracker::model::{
-    AccountKey, Attempt, ChangeId, DeliveryState, Entry, ExposeSecret as _, InstanceState, News, Secret, SigningKey,
-    Verdict,
+    AccountKey, Attempt, ChangeId, DeliveryState, Entry, ExposeSecret as _, Format, InstanceState, News, Secret,
+    SigningKey, Verdict,
 };
 use tracker::outbound::Outbound;
 use tracker::tasks::{Pass as _, Report};
@@ -57,6 +57,7 @@ mod one_try {
                 SigningKey { secret: new_key(&[8; 32]), until: Some(now() + Duration::from_secs(60)) },
                 SigningKey { secret: new_key(&[9; 32]), until: Some(now()) },
             ],
+            format: Format::Changes,
             token: Some(Secret::from("the \"token\"")),
             body: Bytes::from_static(body.as_bytes()),
         };
@@ -180,7 +181,7 @@ mod one_try {
 
 /// Enough of a body to tell changes apart.
 fn render(entry: &Entry, account: &AccountKey, told: Told<'_>) -> Vec<u8> {
-    let Told { token, base } = told;
+    let Told { token, base, merged: _, format: _ } = told;
     let subject = &entry.change.subject;
     assert_ne!(subject.id, "cursed", "a bug that one change brings out");
     let News::InstanceState { from, to } = &entry.change.news else { unreachable!("only these are owed here") };

@@ -15,7 +15,10 @@ use crate::store::keyring::{KeyRing, Place};
 use crate::store::{Error, Settings};
 
 /// Version, name and text of every migration, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "house", include_str!("../../../migrations/sqlite/0001_house.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "house", include_str!("../../../migrations/sqlite/0001_house.sql")),
+    (2, "delivery", include_str!("../../../migrations/sqlite/0002_delivery.sql")),
+];
 
 /// How a SQLite file begins.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::rows::{Cell, ChangeRow, Doing as _, int, json, row};
 use super::{Sqlite, verdicts};
-use crate::model::{AccountId, Delivery, HookId, Outcome};
+use crate::model::{AccountId, Delivery, HookId, Merged, Outcome, Seq};
 use crate::store::{Claimed, Deliveries, Error};
 
 row! {
@@ -13,8 +13,12 @@ row! {
         delivery: i64,
         account_id: i64,
         hook_id: String,
+        hook_version: Option<i64>,
+        receiver: String,
         attempts: i64,
         created_at: i64,
+        merged_from: Option<i64>,
+        merged_count: Option<i64>,
         ..
         change: ChangeRow,
     }
@@ -25,8 +29,19 @@ impl ClaimRow {
         let account = AccountId(self.account_id);
         let key = format!("{} seq {}", self.hook_id, self.change.seq);
         let cell = Cell { table: "deliveries", column: "attempts", account, key: &key };
+        let merged = match (self.merged_from, self.merged_count) {
+            (Some(from), Some(count)) => {
+                let cell = cell.column("merged_count");
+                Some(Merged { from_seq: Seq(cell.unsigned(from)?), count: cell.unsigned(count)? })
+            }
+            _ => None,
+        };
         Ok(Delivery {
             account,
+            merged,
+            // A hook that is not there any more has none, and is found missing when it is loaded.
+            hook_version: self.hook_version.map_or(Ok(0), |version| cell.column("hook_id").unsigned(version))?,
+            receiver: self.receiver,
             attempts: cell.unsigned(self.attempts)?,
             created_at: cell.column("created_at").instant(self.created_at)?,
             hook: HookId(self.hook_id),
@@ -87,10 +102,12 @@ impl Deliveries for Sqlite {
                      ORDER BY x.next_at, x.account_id, x.seq, x.hook_id LIMIT $4)
                  ORDER BY d.next_at, d.account_id, d.seq, d.hook_id LIMIT $3
              )
-             SELECT d.rowid AS delivery, d.account_id, d.hook_id, d.attempts, d.created_at,
+             SELECT d.rowid AS delivery, d.account_id, d.hook_id, h.version AS hook_version, d.receiver, d.attempts,
+                    d.created_at, d.merged_from, d.merged_count,
                     d.seq, c.change_id, c.at, c.collection, c.resource, c.body
              FROM picked CROSS JOIN deliveries d ON d.rowid = picked.delivery
              LEFT JOIN changes c ON c.account_id = d.account_id AND c.seq = d.seq
+             LEFT JOIN hooks h ON h.account_id = d.account_id AND h.hook_id = d.hook_id
              ORDER BY d.next_at, d.account_id, d.seq, d.hook_id",
         )
         .bind(now.as_millisecond())

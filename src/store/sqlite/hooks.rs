@@ -9,8 +9,8 @@ use super::rows::{Cell, Doing as _, int, json, row};
 use super::samples;
 use super::{Sqlite, accounts, deliveries};
 use crate::model::{
-    AccountId, AccountKey, Callback, Collection, Disabled, ExposeSecret as _, Hook, HookId, Login, Scope, Secret,
-    SigningKey, Subscriber,
+    AccountId, AccountKey, Callback, Collection, Disabled, Events, ExposeSecret as _, Format, Hook, HookId, Login,
+    Mode, Scope, Secret, SigningKey, Subscriber, Terms,
 };
 use crate::store::keyring::{KeyRing, Place};
 use crate::store::{Baseline, Error, Hooks};
@@ -28,6 +28,11 @@ row! {
         disabled_at: Option<i64>,
         disabled_reason: Option<String>,
         ended_at: Option<i64>,
+        version: i64,
+        mode: String,
+        format: String,
+        events: Option<String>,
+        failing_since: Option<i64>,
     }
 }
 
@@ -108,6 +113,15 @@ impl HookRow {
         };
         let created_at = cell.column("created_at").instant(self.created_at)?;
         let ended_at = self.ended_at.map(|ms| cell.column("ended_at").instant(ms)).transpose()?;
+        let failing_since = self.failing_since.map(|ms| cell.column("failing_since").instant(ms)).transpose()?;
+        let terms = Terms {
+            mode: Mode::parse(&self.mode)
+                .ok_or_else(|| cell.column("mode").corrupt(format_args!("there is no mode `{}`", self.mode)))?,
+            format: Format::parse(&self.format)
+                .ok_or_else(|| cell.column("format").corrupt(format_args!("there is no format `{}`", self.format)))?,
+            events: Events(self.events.map(|list| cell.column("events").json(&list)).transpose()?),
+        };
+        let version = cell.column("version").unsigned(self.version)?;
         let token = body.token.map(Secret::from);
         let base = self.base;
         Ok(Hook {
@@ -117,9 +131,12 @@ impl HookRow {
             callback,
             token,
             keys: signing,
+            terms,
             base,
             created_at,
             disabled,
+            failing_since,
+            version,
             ended_at,
         })
     }
@@ -337,12 +354,13 @@ async fn put(
     // An id that belongs to another hook of the account is the caller's bug: the key refuses it.
     sqlx::query(
         "INSERT INTO hooks (account_id, hook_id, subscriber, scope, collection, resource, receiver, sealed, base,
-                            created_at, set_at, disabled_at, disabled_reason, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                            created_at, set_at, disabled_at, disabled_reason, ended_at, mode, format, events)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT (account_id, subscriber, scope, collection, resource) DO UPDATE SET
              hook_id = excluded.hook_id, receiver = excluded.receiver, sealed = excluded.sealed, base = excluded.base,
              created_at = excluded.created_at, set_at = excluded.set_at, disabled_at = excluded.disabled_at,
-             disabled_reason = excluded.disabled_reason, ended_at = excluded.ended_at",
+             disabled_reason = excluded.disabled_reason, ended_at = excluded.ended_at, mode = excluded.mode,
+             format = excluded.format, events = excluded.events, failing_since = NULL, version = hooks.version + 1",
     )
     .bind(account.0)
     .bind(&hook.id.0)
@@ -358,6 +376,9 @@ async fn put(
     .bind(hook.disabled.as_ref().map(|disabled| disabled.at.as_millisecond()))
     .bind(hook.disabled.as_ref().map(|disabled| disabled.reason.as_str()))
     .bind(hook.ended_at.map(Timestamp::as_millisecond))
+    .bind(hook.terms.mode.as_str())
+    .bind(hook.terms.format.as_str())
+    .bind(hook.terms.events.0.as_ref().map(json))
     .execute(&mut *tx)
     .await?;
     Ok(old)

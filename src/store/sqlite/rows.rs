@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AccountId, Change, ChangeId, Collection, Entry, Image, Instance, News, Observed, Realm, Resource, Seq, Snapshot,
-    Subject, Volume,
+    Subject, Topic, Volume,
 };
 use crate::store::Error;
 
@@ -165,7 +165,8 @@ impl ChangeRow {
         };
         let ChangeBody { revision, name, realm, observed, news } =
             cell.column("body").json::<ChangeBody<News>>(&body)?;
-        let collection = cell.column("collection").collection(&collection)?;
+        let collection = Topic::parse(&collection)
+            .ok_or_else(|| cell.column("collection").corrupt(format_args!("there is no collection `{collection}`")))?;
         let subject = Subject { collection, id: resource, revision, name, realm };
         let at = cell.column("at").instant(at)?;
         let change = Change { id: ChangeId(id), at, subject, observed, news };

@@ -68,7 +68,7 @@ fn judge(row: &mut Row, outcome: &Outcome, now_ms: i64) -> Effect {
         Verdict::Exhausted if !replaced => settle(row, DeliveryState::Exhausted),
         Verdict::Exhausted | Verdict::Disable { .. } => again(row, now_ms),
         Verdict::Retry { .. } | Verdict::Postpone { .. } if restarted => again(row, now_ms),
-        Verdict::Retry { due_at } | Verdict::Postpone { due_at } => again(row, due_at.as_millisecond()),
+        Verdict::Retry { due_at, .. } | Verdict::Postpone { due_at } => again(row, due_at.as_millisecond()),
     }
 }
 
@@ -257,7 +257,7 @@ async fn disable(
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE hooks SET disabled_at = $3, disabled_reason = $4
+        "UPDATE hooks SET disabled_at = $3, disabled_reason = $4, version = version + 1
          WHERE account_id = $1 AND hook_id = $2 AND disabled_at IS NULL",
     )
     .bind(account.0)
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn an_outcome_decides_as_far_as_it_still_may() {
         let due_at = Timestamp::from_millisecond(300).unwrap();
-        let retry = || Verdict::Retry { due_at };
+        let retry = || Verdict::Retry { due_at, not_before: None };
         let postpone = || Verdict::Postpone { due_at };
         let gone = || Verdict::Disable { reason: "410".to_owned() };
         let settled = |state| (Effect::Settled(state), None, None);

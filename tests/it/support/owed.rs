@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracker::model::{
     Account, AccountId, AccountKey, Callback, Change, ChangeId, Collection, Credentials, Delivery, DeliveryState,
     DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed, Outcome, Scope, Secret, Seq,
-    SigningKey, Subject, Subscriber, Verdict,
+    SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
     Accounts, Baseline, Claimed, Commit, Deliveries, DueUnits, Error, Feed, Hooks, Polls, Samples, UnitPlan, Upkeep,
@@ -53,7 +53,10 @@ impl Owed {
             keys: vec![SigningKey { secret: key.clone(), until: None }],
             base: "http://tracker.example/api".to_owned(),
             created_at: Timestamp::UNIX_EPOCH,
+            terms: Terms::default(),
             disabled: None,
+            failing_since: None,
+            version: 1,
             ended_at: None,
         };
         self.inner().hooks.insert(id.clone(), hook);
@@ -75,7 +78,7 @@ impl Owed {
             id: ChangeId(format!("chg_{seq}")),
             at: now,
             subject: Subject {
-                collection: Collection::Instances,
+                collection: Collection::Instances.into(),
                 id: instance.to_owned(),
                 revision: revision as u64,
                 name: None,
@@ -85,7 +88,17 @@ impl Owed {
             news: News::InstanceState { from: facts(from), to: facts(to) },
         };
         let entry = Entry { seq, change };
-        let delivery = Delivery { account: ACCOUNT, hook: hook.clone(), entry, attempts: 0, created_at: now };
+        let receiver = inner.hooks[hook].receiver().unwrap();
+        let delivery = Delivery {
+            account: ACCOUNT,
+            hook: hook.clone(),
+            hook_version: 1,
+            receiver,
+            merged: None,
+            entry,
+            attempts: 0,
+            created_at: now,
+        };
         inner.rows.push(Row { delivery, state: DeliveryState::Waiting, due_at: now, claimed_until: None });
         seq
     }
@@ -193,7 +206,7 @@ impl Deliveries for Owed {
             match &outcome.verdict {
                 Verdict::Delivered => row.state = DeliveryState::Delivered,
                 Verdict::Exhausted => row.state = DeliveryState::Exhausted,
-                Verdict::Retry { due_at } => row.due_at = *due_at,
+                Verdict::Retry { due_at, .. } => row.due_at = *due_at,
                 Verdict::Postpone { due_at } => {
                     row.delivery.attempts -= 1;
                     row.due_at = *due_at;

@@ -50,7 +50,7 @@ impl Ending {
     fn verdict(self, now: i64) -> Verdict {
         match self {
             Self::Delivered => Verdict::Delivered,
-            Self::Retry(after) => Verdict::Retry { due_at: at(now + after) },
+            Self::Retry(after) => Verdict::Retry { due_at: at(now + after), not_before: None },
             Self::Postpone(after) => Verdict::Postpone { due_at: at(now + after) },
             Self::Exhausted => Verdict::Exhausted,
             Self::Disable => super::world::gone(),

@@ -10,7 +10,7 @@ use tracker::chance::Chance;
 use tracker::model::{
     AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, DriverId, Entry,
     ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed, Outcome,
-    Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Verdict,
+    Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{self, Commit, KeyRing, NewChange, Settings, Store, UnitPlan};
 
@@ -142,7 +142,10 @@ pub(super) fn hook(id: &str, instance: &str, host: &str) -> Hook {
         ],
         base: "https://tracker.example/api;driver=ec2;provider=us-east-1".to_owned(),
         created_at: at(0),
+        terms: Terms::default(),
         disabled: None,
+        failing_since: None,
+        version: 1,
         ended_at: None,
     }
 }
@@ -166,14 +169,16 @@ pub(super) fn subscriber(name: &str) -> Subscriber {
 
 /// Everything of a hook, secrets too, in a form that can be compared.
 pub(super) fn bare(hook: &Hook) -> String {
-    let Hook { id, subscriber, scope, callback, token, keys, base, created_at, disabled, ended_at } = hook;
+    let Hook { id, subscriber, scope, callback, token, keys, terms, base, created_at, disabled, ended_at, .. } = hook;
     let callback = match callback {
         Callback::Post(url) => url.as_str(),
         Callback::Feed => "feed",
     };
     let token = token.as_ref().map(|token| token.expose_secret());
     let keys: Vec<_> = keys.iter().map(|key| (key.secret.expose_secret(), key.until)).collect();
-    format!("{id} {subscriber} {scope:?} {callback} {token:?} {keys:?} {base} {created_at} {disabled:?} {ended_at:?}")
+    format!(
+        "{id} {subscriber} {scope:?} {callback} {token:?} {keys:?} {terms:?} {base} {created_at} {disabled:?} {ended_at:?}"
+    )
 }
 
 pub(super) fn instance(id: &str, state: InstanceState) -> Instance {
@@ -224,7 +229,7 @@ pub(super) fn change(id: &str, second: i64) -> Change {
         id: ChangeId(format!("chg_{id}_{second}")),
         at: at(second),
         subject: Subject {
-            collection: Collection::Instances,
+            collection: Collection::Instances.into(),
             id: id.to_owned(),
             revision: 3,
             name: Some("web".to_owned()),
@@ -263,7 +268,7 @@ pub(super) fn outcome(account: AccountId, hook: &Hook, seq: u64, verdict: Verdic
 }
 
 pub(super) fn retry(second: i64) -> Verdict {
-    Verdict::Retry { due_at: at(second) }
+    Verdict::Retry { due_at: at(second), not_before: None }
 }
 
 pub(super) fn gone() -> Verdict {
