@@ -12,6 +12,7 @@ mod delivery;
 mod ec2;
 mod ec2_end_to_end;
 mod feed;
+mod foreign;
 mod guard;
 mod looking;
 mod outbound;

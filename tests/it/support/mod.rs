@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod faulty;
+pub mod foreign;
 pub mod moto;
 pub mod owed;
 pub mod proxy;
