@@ -4,7 +4,7 @@
 //! one that the operator set; no compression asked for; and the address is checked when connecting, after DNS, in every spelling.
 //!
 //! Accepted: a connection that is kept idle was checked when it was made, and is used again without looking the name up
-//! anew. It leads where it led.
+//! anew. It leads where it led. Behind a forward proxy we judge what we can look up, and the proxy dials what it looks up.
 //!
 //! Absent on purpose: trying again. Only the caller knows whether a request may be sent twice.
 

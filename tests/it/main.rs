@@ -11,6 +11,7 @@ mod damage;
 mod delivery;
 mod ec2;
 mod ec2_end_to_end;
+mod encrypted;
 mod feed;
 mod foreign;
 mod guard;

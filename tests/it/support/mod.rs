@@ -8,4 +8,5 @@ pub mod owed;
 pub mod proxy;
 pub mod raw;
 pub mod receiver;
+pub mod tls;
 pub mod world;
