@@ -255,6 +255,8 @@ async fn a_proxy_that_is_away_for_a_week_costs_no_try() {
     // A name that only the proxy can know: `.invalid` is nobody's.
     let answer = world.put_hook("instances/inst0", "http://hooks.invalid/cb", &[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let answer = world.put_hook("instances/inst0", "http://0xa9fea9fe/", &[("subscriber", "other")]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
     world.provider.set_state("inst0", "STOPPED");
     world.tick().await;
 
