@@ -101,7 +101,11 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(log: &settings::Log) {
-    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    let mut filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    // Clients tell where the proxy is, which is a secret, and what else they tell of connections, attempts tell better.
+    for client in ["reqwest::connect=warn", "hyper_util::client::legacy::connect=warn"] {
+        filter = filter.add_directive(client.parse().expect("this is a filter"));
+    }
     // A line that cannot be written (the disk is full) is lost. Complaining of it on the same stderr would panic.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -14,6 +14,9 @@ pub struct Settings {
     /// Networks whose addresses may be called although they are private, loopback or otherwise special, as `10.1.0.0/16`.
     /// None by default: anyone with an account may set a hook, and must not reach what only this machine can.
     pub allow_networks: Vec<IpNet>,
+    /// The forward proxy that callbacks go through, as `http://user:password@proxy.example:3128`; empty, the default: none.
+    /// Providers are called without it. It may lie in any network; what it may reach is for its own rules to say too.
+    pub proxy: outbound::ProxyUrl,
 
     /// For one try, from the name to the last byte of the answer. Milliseconds; 15 s, the least that webhook receivers are
     /// told to expect.
@@ -90,6 +93,7 @@ impl Default for Settings {
         const DAY: u64 = 24 * HOUR;
         Self {
             allow_networks: vec![],
+            proxy: outbound::ProxyUrl::default(),
             deadline_ms: 15 * SECOND,
             connect_timeout_ms: 5 * SECOND,
             answer_bytes_read: 16 * 1024,
@@ -144,6 +148,7 @@ impl Settings {
     /// A sentence that names the key and says what it should be.
     pub fn check(&self) -> Result<(), String> {
         outbound::Guard::new(&self.allow_networks).map_err(|err| format!("deliver.{err}"))?;
+        self.proxy.read().map_err(|err| format!("deliver.proxy: {err}"))?;
         let times = [
             ("deadline_ms", self.deadline_ms),
             ("connect_timeout_ms", self.connect_timeout_ms),
@@ -296,6 +301,9 @@ mod tests {
         };
         check("", "");
         check("allow_networks = ['127.0.0.0/8', '::1/128']", "");
+        check("proxy = ''", "");
+        check("proxy = 'http://user:pass@10.0.0.1:3128'", "");
+        check("proxy = 'https://proxy'", "deliver.proxy: it is no URL like http://");
         check("steps_ms = []", "");
         check("deadline_ms = 30\nconnect_timeout_ms = 30\nclaim_lease_ms = 60", "");
         check("allow_networks = ['10.0.0.0/8', '0.0.0.0/0']", "deliver.allow_networks: 0.0.0.0/0");
