@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::changes::{Told, render};
 use crate::model::{
-    AccountKey, Address, AddressKind, Change, ChangeId, Collection, Entry, Facts, HookId, Instance, InstanceState,
-    KnownResource, News, Observed, Resource, Seq, Subject,
+    AccountKey, Address, AddressKind, Change, ChangeId, Collection, Entry, Facts, Format, HookId, Instance,
+    InstanceState, KnownResource, News, Observed, Resource, Seq, Subject,
 };
 use crate::store::NewChange;
 
@@ -40,7 +40,11 @@ impl Cloud {
     pub(super) fn body(&mut self, key: &AccountKey, base: &str) -> Vec<u8> {
         let id = ChangeId(format!("chg_{:032x}", 0));
         let change = self.step(0, id, &[], Timestamp::UNIX_EPOCH).new.change;
-        render(&Entry { seq: Seq(10_000), change }, key, Told { token: None, base })
+        render(
+            &Entry { seq: Seq(10_000), change },
+            key,
+            Told { token: None, base, merged: None, format: Format::Changes },
+        )
     }
 
     /// Lets an instance stop, or start again.
@@ -58,7 +62,7 @@ impl Cloud {
         };
         let name = format!("inst{instance:06}");
         let subject = Subject {
-            collection: Collection::Instances,
+            collection: Collection::Instances.into(),
             id: name.clone(),
             revision: *revision,
             name: Some(self.name.clone()),

@@ -1,5 +1,6 @@
 //! A store in a temporary folder with hooks on a restless cloud, and the engine that delivers from it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::deliver::{self, Deliver};
 use crate::drivers::Drivers;
 use crate::model::{
     AccountId, AccountKey, Callback, ChangeId, Collection, Credentials, DriverId, Hook, HookId, Login, Scope, Secret,
-    SigningKey, Subscriber,
+    SigningKey, Subscriber, Terms,
 };
 use crate::service::{Parts, drivers_outbound};
 use crate::settings::Settings;
@@ -120,6 +121,9 @@ impl Rig {
             base: BASE.to_owned(),
             created_at: now,
             disabled: None,
+            failing_since: None,
+            version: 0,
+            terms: Terms::default(),
             ended_at: None,
         };
         let credentials = Credentials { user: "bench".to_owned(), password: Secret::from("bench") };
@@ -181,7 +185,7 @@ impl Rig {
         let end = Instant::now() + SETTLE;
         let mut looks = tokio::time::interval(LOOK_EVERY);
         while timeout_at(end, looks.tick()).await.is_ok() {
-            if self.store.next_delivery_due_at().await?.is_none() {
+            if self.store.next_delivery_due_at(&BTreeSet::new()).await?.is_none() {
                 return Ok(true);
             }
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use tracker::model::{HookId, Seq, Verdict};
+use tracker::model::{Entry, HookId, Seq, Verdict};
 
 use super::world::{World, ask, at, collection_hook, gone, hook, outcome, owed, results, retry, subscriber};
 
@@ -76,11 +76,18 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
     world.record(account, &dead, 3, retry(7), 6).await;
     assert_eq!(world.claimed(1_000).await, owed(&[("hook_2", 1)]));
     let waiting: Vec<u64> = world.undelivered(account).await.into_iter().map(|(seq, _)| seq).collect();
-    assert_eq!(waiting, [1, 3, 4]);
+    assert_eq!(waiting, [1, 3, 4, 5]);
+    let log = world.store.log_after(account, Seq(4), 9).await.unwrap();
+    let [Entry { seq: Seq(5), change }] = &log[..] else { panic!("{log:?}") };
+    assert_eq!(
+        (change.news.kind(), change.subject.id.as_str(), change.subject.revision),
+        ("hook.disabled", "hook_1", 1)
+    );
     // The reason of the first is kept.
     world.record(account, &dead, 3, gone(), 8).await;
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     assert_eq!(stored.disabled.unwrap().reason, "the receiver said 410");
+    assert!(world.store.log_after(account, Seq(5), 9).await.unwrap().is_empty(), "it is said once");
 }
 
 async fn many_outcomes_are_recorded_at_once(world: World) {
