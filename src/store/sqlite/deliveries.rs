@@ -233,7 +233,7 @@ async fn pick(tx: &mut SqliteConnection, ask: &Ask) -> Result<Vec<Pick>, sqlx::E
                  SELECT d.rowid FROM deliveries d INDEXED BY deliveries_ready
                  WHERE d.receiver = r.receiver AND d.next_at IS NOT NULL AND d.next_at <= $1
                  ORDER BY d.next_at, d.account_id, d.seq, d.hook_id LIMIT 1)
-             ORDER BY head.next_at, head.account_id, head.seq, head.hook_id LIMIT $2
+             ORDER BY head.next_at, head.account_id, head.seq, head.hook_id LIMIT (SELECT $2)
          ),
          few (delivery, next_at, account_id, seq, hook_id, room, place) AS (
              SELECT d.rowid, d.next_at, d.account_id, d.seq, d.hook_id, due.room,
@@ -241,10 +241,10 @@ async fn pick(tx: &mut SqliteConnection, ask: &Ask) -> Result<Vec<Pick>, sqlx::E
              FROM due CROSS JOIN deliveries d ON d.rowid IN (
                  SELECT x.rowid FROM deliveries x INDEXED BY deliveries_ready
                  WHERE x.receiver = due.receiver AND x.next_at IS NOT NULL AND x.next_at <= $1
-                 ORDER BY x.next_at, x.account_id, x.seq, x.hook_id LIMIT $3)
+                 ORDER BY x.next_at, x.account_id, x.seq, x.hook_id LIMIT (SELECT $3))
          )
          SELECT f.delivery, coalesce(h.mode = 'latest', false) AS latest
-         FROM (SELECT * FROM few WHERE place <= room ORDER BY next_at, account_id, seq, hook_id LIMIT $2) f
+         FROM (SELECT * FROM few WHERE place <= room ORDER BY next_at, account_id, seq, hook_id LIMIT (SELECT $2)) f
          LEFT JOIN hooks h ON h.account_id = f.account_id AND h.hook_id = f.hook_id
          ORDER BY f.next_at, f.account_id, f.seq, f.hook_id",
     )
@@ -373,7 +373,7 @@ async fn release(tx: &mut SqliteConnection, receiver: &str, now_ms: i64) -> Resu
              SELECT d.rowid FROM deliveries d INDEXED BY deliveries_ready
              WHERE d.receiver = $1 AND d.next_at > $2 AND d.claimed_at IS NULL
                    AND d.next_at > max($2, coalesce(d.not_before, $2))
-             ORDER BY d.next_at LIMIT $3)",
+             ORDER BY d.next_at LIMIT (SELECT $3))",
     )
     .bind(receiver)
     .bind(now_ms)
