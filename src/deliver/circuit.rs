@@ -26,6 +26,8 @@ pub(super) struct Rules {
     pub(super) ramp_step: Duration,
     /// A receiver that answers within this gets its next tries claimed ahead.
     pub(super) fast: Duration,
+    /// So many times its window.
+    pub(super) ahead: usize,
 }
 
 /// How a try went, for the circuit.
@@ -80,8 +82,9 @@ impl Circuit {
     }
 
     /// How many more than there is room for may be claimed ahead.
-    pub(super) fn ahead(&self) -> usize {
-        if self.fast && self.open.is_none() && self.ramp.is_none() { self.window } else { 0 }
+    pub(super) fn ahead(&self, rules: &Rules) -> usize {
+        let keeps_up = self.fast && self.open.is_none() && self.ramp.is_none();
+        if keeps_up { self.window.saturating_mul(rules.ahead) } else { 0 }
     }
 
     /// When there will be room that there is not now, if time alone makes it.
@@ -212,6 +215,7 @@ mod tests {
             ramp_first: 10,
             ramp_step: Duration::from_secs(1),
             fast: Duration::from_millis(100),
+            ahead: 2,
         }
     }
 

@@ -97,7 +97,7 @@ impl<T> Lanes<T> {
         let suspects = self.bounds.suspects.saturating_sub(self.suspects_under_way);
         let per_receiver = self.rules.window_first.min(suspects);
         let rooms = self.lanes.iter().map(|(receiver, lane)| {
-            let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead();
+            let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
             }

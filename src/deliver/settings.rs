@@ -61,6 +61,8 @@ pub struct Settings {
     /// A receiver that answers within this gets its next deliveries claimed ahead, so that it need not wait for the store.
     /// Milliseconds; 100.
     pub fast_ms: u64,
+    /// How many windows' worth of them. 4: the store's commits are shared by more, and the next is at hand when one ends.
+    pub claim_ahead: usize,
     /// Failures in a row after which a receiver is left alone and then probed. 5.
     pub circuit_failures: u32,
     /// How long it is left alone at first, and at the longest; each time twice as long. Milliseconds; 5 s and 5 min.
@@ -70,7 +72,7 @@ pub struct Settings {
     /// thousand take ten seconds.
     pub ramp_first: u32,
     pub ramp_step_ms: u64,
-    /// Deliveries claimed from the store at once. 256.
+    /// Deliveries claimed from the store at once. 512.
     pub claim_max: usize,
     /// Deliveries claimed and not yet begun. 512.
     pub queued_max: usize,
@@ -122,12 +124,13 @@ impl Default for Settings {
             in_flight_per_receiver: 64,
             window_first: 4,
             fast_ms: 100,
+            claim_ahead: 4,
             circuit_failures: 5,
             circuit_open_ms: 5 * SECOND,
             circuit_open_max_ms: 5 * MINUTE,
             ramp_first: 10,
             ramp_step_ms: SECOND,
-            claim_max: 256,
+            claim_max: 512,
             queued_max: 512,
             receivers_max: 20_000,
             claim_lease_ms: 60 * SECOND,
@@ -216,6 +219,10 @@ impl Settings {
                 "deliver.window_first is more than deliver.in_flight_per_receiver, to which it grows".to_owned(),
             ),
             (
+                self.claim_ahead <= 100,
+                format!("deliver.claim_ahead is {}: write at most 100", self.claim_ahead),
+            ),
+            (
                 self.circuit_open_ms <= self.circuit_open_max_ms,
                 "deliver.circuit_open_ms is more than deliver.circuit_open_max_ms".to_owned(),
             ),
@@ -265,6 +272,7 @@ impl Settings {
             ramp_first: self.ramp_first,
             ramp_step: ms(self.ramp_step_ms),
             fast: ms(self.fast_ms),
+            ahead: self.claim_ahead,
         }
     }
 
