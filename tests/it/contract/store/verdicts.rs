@@ -64,7 +64,7 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
     let both = [&dead, &alive];
     world.news(account, 1, &[("i-1", &both), ("i-2", &[&dead]), ("i-3", &[&dead]), ("i-3", &[&dead])]).await;
     assert_eq!(world.claim(1).await.len(), 4);
-    world.record(account, &dead, 1, gone(), 5).await;
+    world.record(account, &dead, 1, gone(&dead), 5).await;
 
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     let disabled = stored.disabled.unwrap();
@@ -84,7 +84,7 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
         ("hook.disabled", "hook_1", 1)
     );
     // The reason of the first is kept.
-    world.record(account, &dead, 3, gone(), 8).await;
+    world.record(account, &dead, 3, gone(&dead), 8).await;
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     assert_eq!(stored.disabled.unwrap().reason, "the receiver said 410");
     assert!(world.store.log_after(account, Seq(5), 9).await.unwrap().is_empty(), "it is said once");
@@ -138,7 +138,7 @@ async fn a_late_outcome_changes_nothing_that_was_settled(world: World) {
         Verdict::Exhausted { disable: None },
         Verdict::Postpone { due_at: at(3) },
         Verdict::Delivered,
-        gone(),
+        gone(&hook),
     ] {
         world.record(account, &hook, 1, verdict, 3).await;
         assert!(world.claimed(3).await.is_empty(), "the second stays claimed");
@@ -182,7 +182,7 @@ async fn a_claim_that_ran_out_but_was_not_overtaken_still_decides(world: World) 
 
 async fn what_is_said_of_an_old_callback_does_not_hit_the_new_one(world: World) {
     let (old, new) = (hook("hook_1", "i-1", "one"), hook("hook_1", "i-1", "two"));
-    for verdict in [gone(), Verdict::Exhausted { disable: None }] {
+    for verdict in [gone(&old), Verdict::Exhausted { disable: None }] {
         let account = world.set_at(&old, 0).await;
         let seq = world.news(account, 1, &[("i-1", &[&old])]).await[0].seq.0;
         world.claim(1).await;
