@@ -207,13 +207,13 @@ impl Deliver {
         let now = self.clock.now();
         let unwanted = if self.stop.is_cancelled() { self.lanes.take_all() } else { self.lanes.take_shut(now) };
         for claim in unwanted {
-            self.give_back(&claim.delivery, None);
+            self.give_back(&claim);
         }
         let deadline = Duration::from_millis(self.settings.deadline_ms);
         while let Some((slot, claim)) = self.lanes.begin(now) {
             // One that waited so long that another may have it before it is sent.
             if claim.until < now + deadline {
-                self.give_back(&claim.delivery, None);
+                self.give_back(&claim);
                 self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
                 continue;
             }
@@ -222,14 +222,15 @@ impl Deliver {
         if tries.is_empty() && self.lanes.queued() > 0 {
             // Nothing will end that could make room for these.
             for claim in self.lanes.take_all() {
-                self.give_back(&claim.delivery, None);
+                self.give_back(&claim);
             }
         }
     }
 
-    fn give_back(&mut self, delivery: &Delivery, due_at: Option<Timestamp>) {
-        let Delivery { account, hook, entry, .. } = delivery;
-        self.results.returned.push(Returned { account: *account, hook: hook.clone(), seq: entry.seq, due_at });
+    fn give_back(&mut self, claim: &Claim) {
+        let Claim { delivery: Delivery { account, hook, entry, .. }, until, .. } = claim;
+        let returned = Returned { account: *account, hook: hook.clone(), seq: entry.seq, until: *until, due_at: None };
+        self.results.returned.push(returned);
     }
 
     /// One round with the store, if there is something to say or to ask. What is to be recorded goes along.

@@ -90,7 +90,11 @@ fn off(hook: usize, now: i64) -> Disabling {
 
 fn room() -> impl Strategy<Value = Room> {
     let own = prop::option::weighted(0.3, 0..6_usize);
-    (0..8_usize, 0..5_usize, [own.clone(), own]).prop_map(|(limit, per_receiver, own)| Room { limit, per_receiver, own })
+    (0..8_usize, 0..5_usize, [own.clone(), own]).prop_map(|(limit, per_receiver, own)| Room {
+        limit,
+        per_receiver,
+        own,
+    })
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -113,8 +117,7 @@ fn said() -> impl Strategy<Value = Said> {
         4 => Just(BTreeSet::new()),
         1 => prop::collection::btree_set(0..RECEIVERS.len(), 1..=RECEIVERS.len()),
     ];
-    (endings, returned, recovered)
-        .prop_map(|(endings, returned, recovered)| Said { endings, returned, recovered })
+    (endings, returned, recovered).prop_map(|(endings, returned, recovered)| Said { endings, returned, recovered })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -284,7 +287,8 @@ impl Model {
             takes
         });
         picked.truncate(room.limit);
-        let wanted: Vec<(u64, usize)> = picked.iter().map(|(_, seq, hook, _)| (self.fold(*hook, *seq), *hook)).collect();
+        let wanted: Vec<(u64, usize)> =
+            picked.iter().map(|(_, seq, hook, _)| (self.fold(*hook, *seq), *hook)).collect();
         let got: Vec<(u64, usize)> =
             claimed.iter().map(|delivery| (delivery.entry.seq.0, number(&delivery.hook.0))).collect();
         assert_eq!(got, wanted, "claimed at {}", self.now);
@@ -309,7 +313,9 @@ impl Model {
             .iter_mut()
             .filter(|((owner, _), owed)| *owner == hook && owed.waiting && owed.resource == resource)
             .collect();
-        let Some((((_, newest), into), elders)) = line.split_last_mut() else { unreachable!("the one that was picked") };
+        let Some((((_, newest), into), elders)) = line.split_last_mut() else {
+            unreachable!("the one that was picked")
+        };
         let mut from_seq = None;
         let mut count = into.merged.map_or(0, |merged| merged.count);
         for ((_, seq), elder) in elders {
@@ -333,9 +339,9 @@ impl Model {
             self.disable(hook);
         }
         self.promote(&before);
-        for ((hook, seq, _), after) in returned {
+        for ((hook, seq, claimed_at), after) in returned {
             let owed = self.owed.get_mut(&(*hook, *seq)).unwrap();
-            if owed.claimed_at.take().is_some() {
+            if owed.claimed_at.take_if(|newest| newest == claimed_at).is_some() {
                 owed.due_at = after.map_or(owed.due_at, |after| self.now + after);
             }
         }
@@ -516,10 +522,11 @@ async fn record(world: &World, account: AccountId, model: &mut Model, said: &Sai
         outcomes: outcomes.collect(),
         returned: returned
             .iter()
-            .map(|((hook, seq, _), after)| Returned {
+            .map(|((hook, seq, claimed_at), after)| Returned {
                 account,
                 hook: any_hook(*hook).id,
                 seq: Seq(*seq),
+                until: at(claimed_at + LEASE),
                 due_at: after.map(|after| at(now + after)),
             })
             .collect(),
