@@ -129,7 +129,9 @@ async fn the_same_callback_set_again_leaves_the_schedule_alone(world: World) {
 
 async fn a_try_at_the_old_callback_decides_nothing_for_the_new_one(world: World) {
     for (number, verdict) in
-        [retry(900), Verdict::Exhausted { disable: None }, super::world::gone(&hook("hook_2", "i-2", "one"))].into_iter().enumerate()
+        [retry(900), Verdict::Exhausted { disable: None }, super::world::gone(&hook("hook_2", "i-2", "one"))]
+            .into_iter()
+            .enumerate()
     {
         let (id, instance) = (format!("hook_{number}"), format!("i-{number}"));
         let old = hook(&id, &instance, "one");

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use tracker::chance::Chance;
 use tracker::changes::disabling;
 use tracker::model::{
-    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, Disabling, DriverId, Entry,
-    ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed, Outcome,
-    Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, Disabling, DriverId,
+    Entry, ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed,
+    Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{self, Ask, Commit, KeyRing, NewChange, Results, Settings, Store, UnitPlan};
 
