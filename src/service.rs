@@ -151,7 +151,7 @@ impl Service {
         let cron = Cron::start(cadences(settings, &parts)).await.map_err(anyhow::Error::msg)?;
         let tasks = Tasks::new(settings.tasks.clone(), parts.clock.clone());
         tasks.run(parts.poll, parts.poll_wake);
-        tasks.run(parts.deliver, parts.deliver_wake);
+        tasks.run(parts.deliver.until(tasks.stopping()), parts.deliver_wake);
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(parts.api), settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });

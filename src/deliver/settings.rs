@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::circuit::Rules;
-use super::{Schedule, lanes};
-use crate::outbound;
+use super::{Schedule, Sender, lanes};
+use crate::outbound::{self, Outbound};
 
 /// `[deliver]` of the settings file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -78,6 +78,14 @@ pub struct Settings {
     pub queued_max: usize,
     /// Receivers whose circuits are remembered. 20,000.
     pub receivers_max: usize,
+    /// Ask receivers before they are called: the handshake of CloudEvents' webhooks. Off: most receivers do not know it.
+    pub handshake: bool,
+    /// Who asks: a host's name, put into `WebHook-Request-Origin`.
+    pub handshake_origin: String,
+    /// How many calls a minute we would like; 0 does not say. What the receiver allows is obeyed.
+    pub handshake_rate: u32,
+    /// How long a consent is good. Milliseconds; a day.
+    pub handshake_valid_ms: u64,
     /// How long a claim holds, should we die over it. Milliseconds; 60 s. At least twice the deadline, or what is still under
     /// way would be claimed and sent again.
     pub claim_lease_ms: u64,
@@ -133,6 +141,10 @@ impl Default for Settings {
             claim_max: 512,
             queued_max: 512,
             receivers_max: 20_000,
+            handshake: false,
+            handshake_origin: "tracker".to_owned(),
+            handshake_rate: 0,
+            handshake_valid_ms: DAY,
             claim_lease_ms: 60 * SECOND,
             recheck_ms: 500,
             idle_per_receiver: 64,
@@ -163,6 +175,7 @@ impl Settings {
             ("claim_lease_ms", self.claim_lease_ms),
             ("recheck_ms", self.recheck_ms),
             ("disable_after_ms", self.disable_after_ms),
+            ("handshake_valid_ms", self.handshake_valid_ms),
             ("fast_ms", self.fast_ms),
             ("circuit_open_ms", self.circuit_open_ms),
             ("circuit_open_max_ms", self.circuit_open_max_ms),
@@ -196,6 +209,14 @@ impl Settings {
             (
                 self.connect_timeout_ms <= self.deadline_ms,
                 "deliver.connect_timeout_ms is longer than deliver.deadline_ms, of which it is a part".to_owned(),
+            ),
+            (
+                is_host(&self.handshake_origin),
+                format!("deliver.handshake_origin `{}` is no host's name, as `tracker.example`", self.handshake_origin),
+            ),
+            (
+                !self.handshake || self.claim_lease_ms / 3 >= self.deadline_ms,
+                "deliver.claim_lease_ms is less than three times deliver.deadline_ms, which deliver.handshake needs".to_owned(),
             ),
             (
                 self.claim_lease_ms / 2 >= self.deadline_ms,
@@ -261,6 +282,12 @@ impl Settings {
         }
     }
 
+    /// What makes single tries.
+    pub fn sender(&self, outbound: Outbound) -> Sender {
+        let sender = Sender::new(outbound, self.bounds(), self.answer_bytes_kept);
+        if self.handshake { sender.announcing(&self.handshake_origin) } else { sender }
+    }
+
     pub(super) fn rules(&self) -> Rules {
         let ms = Duration::from_millis;
         Rules {
@@ -294,6 +321,10 @@ impl Settings {
             cut: true,
         }
     }
+}
+
+fn is_host(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -330,6 +361,9 @@ mod tests {
         check("connect_timeout_ms = 20000", "deliver.connect_timeout_ms is longer");
         check("claim_lease_ms = 29999", "deliver.claim_lease_ms is less");
         check("own_fault_wait_min_ms = 600001", "deliver.own_fault_wait_min_ms is more");
+        check("handshake = true", "");
+        check("handshake_origin = 'a b'", "deliver.handshake_origin `a b`");
+        check("handshake = true\nclaim_lease_ms = 40000", "deliver.claim_lease_ms is less than three");
         check("answer_bytes_kept = 20000", "deliver.answer_bytes_kept is more");
     }
 

@@ -88,6 +88,11 @@ impl Tasks {
         self.running.spawn(runner.run().instrument(info_span!("task", task = name)));
     }
 
+    /// Cancelled when the tasks are to stop: a pass that goes on for long ends by itself then.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// By the names of the passes.
     pub fn status(&self) -> BTreeMap<&'static str, Status> {
         self.status.lock().expect("only whole values are written here").clone()
