@@ -2,6 +2,8 @@
 
 mod body;
 mod fan_out;
+mod trial;
 
 pub use body::{Told, render, segment};
 pub use fan_out::fan_out;
+pub use trial::{KIND as TRIAL, trial};

@@ -6,6 +6,7 @@
 //!
 //! Accepted: two clients that set the same hook at the same moment; the later one wins whole.
 
+mod care;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::info;
 
+pub use care::{Care, Recover, Recovered, Refusal, Resynced};
 pub use secret::Wish;
 
 use crate::chance::Chance;

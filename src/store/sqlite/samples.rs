@@ -309,7 +309,7 @@ fn resource_json(known: &KnownResource) -> ResourceJson<'_> {
 
 /// Numbers the changes and writes them. The account's row is locked until the commit, so no other can take a number
 /// that comes before, and a number taken is a change written.
-async fn put_changes(tx: &mut SqliteConnection, commit: &Commit) -> Result<Vec<Entry>, sqlx::Error> {
+pub(super) async fn put_changes(tx: &mut SqliteConnection, commit: &Commit) -> Result<Vec<Entry>, sqlx::Error> {
     let count = commit.changes.len() as u64;
     let last: i64 =
         sqlx::query_scalar("UPDATE accounts SET last_seq = last_seq + $2 WHERE account_id = $1 RETURNING last_seq")
@@ -348,7 +348,11 @@ fn change_json(entry: &Entry) -> ChangeJson<'_> {
 }
 
 /// Writes what is owed. A hook that was removed since the caller looked is owed nothing.
-async fn put_deliveries(tx: &mut SqliteConnection, commit: &Commit, entries: &[Entry]) -> Result<(), sqlx::Error> {
+pub(super) async fn put_deliveries(
+    tx: &mut SqliteConnection,
+    commit: &Commit,
+    entries: &[Entry],
+) -> Result<(), sqlx::Error> {
     let owed = owed(&commit.changes, entries);
     if owed.is_empty() {
         return Ok(());
