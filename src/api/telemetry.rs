@@ -82,7 +82,7 @@ fn deliveries(registry: &mut Registry, pulse: &Pulse, now: Timestamp) {
     }
     registry.register_with_unit(
         "tracker_hook_lag",
-        "Age of the oldest waiting change of a hook; those that lag most come first, and beyond a bound are left out",
+        "Age of the oldest waiting change of a hook; beyond a bound those that lag least are left out",
         Unit::Seconds,
         lag,
     );
@@ -168,7 +168,43 @@ mod tests {
         let process = Process { cpu_seconds: Some(1.5), resident_bytes: Some(4_096) };
         let shown = text(&counted, Some(&pulse), process, Timestamp::UNIX_EPOCH, now).unwrap();
         let shown = shown.replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @r#"
+        # HELP tracker_tries Tries of deliveries.
+        # TYPE tracker_tries counter
+        tracker_tries_total 3
+        # HELP tracker_build_info The version of Tracker that is running.
+        # TYPE tracker_build_info gauge
+        tracker_build_info{version="VERSION"} 1
+        # HELP tracker_store_up Whether the store could be asked; without it what follows from it is missing.
+        # TYPE tracker_store_up gauge
+        tracker_store_up 1
+        # HELP tracker_hook_lag_seconds Age of the oldest waiting change of a hook; beyond a bound those that lag least are left out.
+        # TYPE tracker_hook_lag_seconds gauge
+        # UNIT tracker_hook_lag_seconds seconds
+        tracker_hook_lag_seconds{account="7",hook="hook_1"} 12.5
+        # HELP tracker_hooks Hooks there are.
+        # TYPE tracker_hooks gauge
+        tracker_hooks 2
+        # HELP tracker_hooks_disabled Hooks that are not called until somebody enables them.
+        # TYPE tracker_hooks_disabled gauge
+        tracker_hooks_disabled 1
+        # HELP tracker_deliveries_waiting Deliveries that wait, counted up to a bound.
+        # TYPE tracker_deliveries_waiting gauge
+        tracker_deliveries_waiting 4
+        # HELP process_start_time_seconds When the process began, since 1970.
+        # TYPE process_start_time_seconds gauge
+        # UNIT process_start_time_seconds seconds
+        process_start_time_seconds 0.0
+        # HELP process_cpu_seconds Time on processors.
+        # TYPE process_cpu_seconds counter
+        # UNIT process_cpu_seconds seconds
+        process_cpu_seconds_total 1.5
+        # HELP process_resident_memory_bytes Memory in use.
+        # TYPE process_resident_memory_bytes gauge
+        # UNIT process_resident_memory_bytes bytes
+        process_resident_memory_bytes 4096
+        # EOF
+        "#);
 
         // One of the future does not lag, and without the store there is less to say.
         let pulse = Pulse { hooks: vec![hook("hook_1", Some(2_000_000)), hook("hook_2", None)], ..Pulse::default() };

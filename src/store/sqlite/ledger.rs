@@ -86,20 +86,23 @@ row! {
 impl Ledger for Sqlite {
     async fn hook_standings(&self, account: AccountId, which: &WhichHooks) -> Result<Vec<HookStanding>, Error> {
         let WhichHooks { id, subscriber, collection, resource, after, limit, waiting_max } = which;
-        // One step in an index for each number, however much waits.
+        // One step in an index for each number, however much waits. That a state is one of two has to be said, or the index is
+        // not found fit.
         let rows: Vec<HookStandingRow> = sqlx::query_as(
             "SELECT h.*, w.seq AS waiting_seq, w.created_at AS waiting_since,
                     e.seq AS exhausted_seq, e.created_at AS exhausted_since,
                     (SELECT count(*) FROM (SELECT 1 FROM deliveries d INDEXED BY deliveries_behind
                                            WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id
-                                                 AND d.state = 'waiting' LIMIT $8)) AS waiting
+                                                 AND d.state = 'waiting' AND d.state IN ('waiting', 'exhausted') LIMIT $8)) AS waiting
              FROM hooks h
              LEFT JOIN deliveries w ON w.account_id = h.account_id AND w.hook_id = h.hook_id AND w.seq = (
                  SELECT min(d.seq) FROM deliveries d INDEXED BY deliveries_behind
-                 WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id AND d.state = 'waiting')
+                 WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id
+                       AND d.state = 'waiting' AND d.state IN ('waiting', 'exhausted'))
              LEFT JOIN deliveries e ON e.account_id = h.account_id AND e.hook_id = h.hook_id AND e.seq = (
                  SELECT min(d.seq) FROM deliveries d INDEXED BY deliveries_behind
-                 WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id AND d.state = 'exhausted')
+                 WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id
+                       AND d.state = 'exhausted' AND d.state IN ('waiting', 'exhausted'))
              WHERE h.account_id = $1 AND ($2 IS NULL OR h.hook_id = $2) AND ($3 IS NULL OR h.subscriber = $3)
                    AND ($4 IS NULL OR h.collection = $4)
                    AND ($5 IS NULL OR (h.scope = 'member' AND h.resource = $5)) AND h.hook_id > $6
@@ -236,7 +239,7 @@ impl Ledger for Sqlite {
             [DeliveryState::Exhausted] => sqlx::query_scalar(
                 "SELECT seq FROM deliveries INDEXED BY deliveries_behind
                  WHERE account_id = $1 AND hook_id = $2 AND state = 'exhausted' AND seq >= $3 AND created_at >= $4
-                       AND state IN (SELECT value FROM json_each($5))
+                       AND state IN ('waiting', 'exhausted') AND state IN (SELECT value FROM json_each($5))
                  ORDER BY seq LIMIT $6",
             ),
             _ => sqlx::query_scalar(
@@ -295,6 +298,7 @@ impl Ledger for Sqlite {
             "SELECT h.account_id, h.hook_id,
                     (SELECT d.created_at FROM deliveries d INDEXED BY deliveries_behind
                      WHERE d.account_id = h.account_id AND d.hook_id = h.hook_id AND d.state = 'waiting'
+                           AND d.state IN ('waiting', 'exhausted')
                      ORDER BY d.seq LIMIT 1) AS since
              FROM hooks h ORDER BY since IS NULL, since, h.account_id, h.hook_id LIMIT $1",
         )
