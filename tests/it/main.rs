@@ -12,6 +12,7 @@ mod delivery;
 mod ec2;
 mod ec2_end_to_end;
 mod feed;
+mod ledger;
 mod looking;
 mod outbound;
 mod reads;

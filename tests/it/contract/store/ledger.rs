@@ -390,10 +390,7 @@ async fn a_hook_that_is_not_called_sends_nothing_again(world: World) {
     assert_eq!(redeliver(&world, account, &feed, &[3], 3).await, None);
     world.store.remove_hook(account, &dead.subscriber, &dead.scope, at(4)).await.unwrap();
     assert_eq!(redeliver(&world, account, &dead, &[1], 5).await, None);
-    assert_eq!(
-        listed(&world, account, &all(9)).await,
-        ["hook_2 3 waiting", "hook_1 2 dropped", "hook_1 1 delivered"]
-    );
+    assert_eq!(listed(&world, account, &all(9)).await, ["hook_2 3 waiting", "hook_1 2 dropped", "hook_1 1 delivered"]);
 }
 
 async fn the_pulse_names_the_laggards_first(world: World) {
