@@ -11,11 +11,13 @@ use crate::store::{DeliveryPage, DeliveryStanding, Error, LastTry, Place, WhichD
 
 const ACTION: &str = "reading deliveries";
 
-/// Numbers are given in the order of time, unless the clock was set back. By this much it may have been.
-const CLOCK_SLACK: Duration = Duration::from_secs(3_600);
+/// Numbers are given in the order of time, unless the clock was set back. By this much it may have been; more would be read
+/// for nothing on every page that has a time to go by.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-/// With more subscribers than that, one of whom owes something, a page is read without their index.
-const SUBSCRIBERS_MAX: usize = 64;
+/// An index is looked into once for each hook, or else for each subscriber, that is behind. With more than that of either it
+/// is left alone.
+const PARTS_MAX: usize = 64;
 
 row! {
     struct StandingRow {
@@ -148,56 +150,82 @@ pub(super) async fn load(
 ) -> Result<DeliveryPage, Error> {
     let bounds = Bounds::load(readers, account, which).await?;
     let mut parts = Vec::new();
-    for (source, subscriber) in sources(readers, account, which).await? {
-        parts.push(part(readers, account, which, source, subscriber.as_deref(), &bounds).await?);
+    for place in places(readers, account, which).await? {
+        parts.push(part(readers, account, which, &place, &bounds).await?);
     }
     Ok(joined(parts, which.limit))
 }
 
-/// Where to look, each with the subscriber to look for.
-async fn sources(
-    readers: &SqlitePool,
-    account: AccountId,
-    which: &WhichDeliveries,
-) -> Result<Vec<(&'static Source, Option<String>)>, Error> {
-    let behind = matches!(which.state, Some(DeliveryState::Waiting | DeliveryState::Exhausted));
-    let subscriber = which.subscriber.as_ref().map(ToString::to_string);
-    Ok(match (&which.hook, subscriber, behind) {
-        (Some(_), subscriber, true) => vec![(&OF_HOOK_BEHIND, subscriber)],
-        (Some(_), subscriber, false) => vec![(&OF_HOOK, subscriber)],
-        (None, subscriber, false) => vec![(&NEWEST, subscriber)],
-        (None, Some(subscriber), true) => vec![(&UNREAD, Some(subscriber))],
-        (None, None, true) => {
-            let owed = subscribers_owed(readers, account).await?;
-            if owed.len() > SUBSCRIBERS_MAX {
-                vec![(&NEWEST, None)]
-            } else {
-                owed.into_iter().map(|subscriber| (&UNREAD, Some(subscriber))).collect()
-            }
-        }
-    })
+/// Where to look.
+struct Where {
+    source: &'static Source,
+    hook: Option<String>,
+    subscriber: Option<String>,
 }
 
-/// Who has not got everything: found by leaping through an index from one to the next. One more than the bound at most.
-async fn subscribers_owed(readers: &SqlitePool, account: AccountId) -> Result<Vec<String>, Error> {
-    sqlx::query_scalar(
-        "WITH RECURSIVE owed (subscriber) AS (
-             SELECT (SELECT d.subscriber FROM deliveries d INDEXED BY deliveries_unread
-                     WHERE d.account_id = $1 AND d.state IN ('waiting', 'exhausted')
-                     ORDER BY d.subscriber LIMIT 1)
-             UNION ALL
-             SELECT (SELECT d.subscriber FROM deliveries d INDEXED BY deliveries_unread
-                     WHERE d.account_id = $1 AND d.subscriber > o.subscriber AND d.state IN ('waiting', 'exhausted')
-                     ORDER BY d.subscriber LIMIT 1)
-             FROM owed o WHERE o.subscriber IS NOT NULL
-         )
-         SELECT subscriber FROM owed WHERE subscriber IS NOT NULL LIMIT $2",
-    )
-    .bind(account.0)
-    .bind(int(SUBSCRIBERS_MAX + 1))
-    .fetch_all(readers)
-    .await
-    .doing(ACTION)
+async fn places(readers: &SqlitePool, account: AccountId, which: &WhichDeliveries) -> Result<Vec<Where>, Error> {
+    let subscriber = which.subscriber.as_ref().map(ToString::to_string);
+    let one = |source| {
+        let hook = which.hook.as_ref().map(|hook| hook.0.clone());
+        vec![Where { source, hook, subscriber: subscriber.clone() }]
+    };
+    match (&which.hook, which.state) {
+        (Some(_), Some(DeliveryState::Waiting | DeliveryState::Exhausted)) => return Ok(one(&OF_HOOK_BEHIND)),
+        (Some(_), _) => return Ok(one(&OF_HOOK)),
+        (None, Some(DeliveryState::Waiting | DeliveryState::Exhausted)) => {}
+        (None, _) => return Ok(one(&NEWEST)),
+    }
+    let hooks = leap(readers, account, HOOKS_BEHIND).await?;
+    if hooks.len() <= PARTS_MAX {
+        let part = |hook| Where { source: &OF_HOOK_BEHIND, hook: Some(hook), subscriber: subscriber.clone() };
+        return Ok(hooks.into_iter().map(part).collect());
+    }
+    if subscriber.is_some() {
+        return Ok(one(&UNREAD));
+    }
+    let subscribers = leap(readers, account, SUBSCRIBERS_BEHIND).await?;
+    if subscribers.len() <= PARTS_MAX {
+        let part = |subscriber| Where { source: &UNREAD, hook: None, subscriber: Some(subscriber) };
+        return Ok(subscribers.into_iter().map(part).collect());
+    }
+    Ok(one(&NEWEST))
+}
+
+/// Who is behind: found by leaping through an index from one to the next, whatever each has in it.
+macro_rules! leap {
+    ($column:literal, $index:literal) => {
+        concat!(
+            "WITH RECURSIVE behind (name) AS (
+                 SELECT (SELECT d.",
+            $column,
+            " FROM deliveries d INDEXED BY ",
+            $index,
+            " WHERE d.account_id = $1 AND d.state IN ('waiting', 'exhausted') ORDER BY d.",
+            $column,
+            " LIMIT 1)
+                 UNION ALL
+                 SELECT (SELECT d.",
+            $column,
+            " FROM deliveries d INDEXED BY ",
+            $index,
+            " WHERE d.account_id = $1 AND d.",
+            $column,
+            " > b.name AND d.state IN ('waiting', 'exhausted') ORDER BY d.",
+            $column,
+            " LIMIT 1)
+                 FROM behind b WHERE b.name IS NOT NULL
+             )
+             SELECT name FROM behind WHERE name IS NOT NULL LIMIT $2"
+        )
+    };
+}
+
+const HOOKS_BEHIND: &str = leap!("hook_id", "deliveries_behind");
+const SUBSCRIBERS_BEHIND: &str = leap!("subscriber", "deliveries_unread");
+
+/// One more than the bound at most.
+async fn leap(readers: &SqlitePool, account: AccountId, query: &'static str) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar(query).bind(account.0).bind(int(PARTS_MAX + 1)).fetch_all(readers).await.doing(ACTION)
 }
 
 /// Between which numbers the page lies, both included.
@@ -259,13 +287,12 @@ async fn part(
     readers: &SqlitePool,
     account: AccountId,
     which: &WhichDeliveries,
-    source: &Source,
-    subscriber: Option<&str>,
+    place: &Where,
     bounds: &Bounds,
 ) -> Result<DeliveryPage, Error> {
-    let WhichDeliveries { hook, subscriber: _, state, collection, resource, since, until, before, limit, scan_max } =
+    let WhichDeliveries { hook: _, subscriber: _, state, collection, resource, since, until, before, limit, scan_max } =
         which;
-    let hook = hook.as_ref().map(|hook| hook.0.as_str());
+    let Where { source, hook, subscriber } = place;
     let state = state.map(DeliveryState::as_str);
     let floor: Option<i64> = sqlx::query_scalar(source.floor)
         .bind(account.0)
