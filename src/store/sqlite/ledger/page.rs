@@ -366,3 +366,72 @@ pub(super) async fn one(
     .doing(ACTION)?;
     row.map(|row| row.standing(account)).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(hook: u8, seq: u64) -> DeliveryStanding {
+        DeliveryStanding {
+            hook: HookId(format!("hook_{hook}")),
+            seq: Seq(seq),
+            subscriber: Subscriber::default(),
+            change: None,
+            collection: Topic::Hooks,
+            resource: String::new(),
+            state: DeliveryState::Waiting,
+            attempts: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            due_at: None,
+            under_way: false,
+            settled_at: None,
+            receiver: None,
+            merged: None,
+            last_try: None,
+        }
+    }
+
+    /// What a source with these rows, newest first, answers: it looks at changes down to a floor, and stops at the limit.
+    fn part(rows: &[DeliveryStanding], before: Option<&Place>, limit: usize, scan_max: usize) -> DeliveryPage {
+        let left: Vec<_> = rows.iter().filter(|row| before.is_none_or(|before| row.place() < *before)).collect();
+        let floor = left.get(scan_max - 1).map(|row| row.seq);
+        let seen: Vec<_> = left.into_iter().filter(|row| floor.is_none_or(|floor| row.seq >= floor)).cloned().collect();
+        if seen.len() > limit {
+            let deliveries = seen[..limit].to_vec();
+            return DeliveryPage { next: deliveries.last().map(DeliveryStanding::place), deliveries };
+        }
+        DeliveryPage { deliveries: seen, next: floor.map(|seq| Place { seq, hook: None }) }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_of_any_size_of_any_sources_join_to_the_whole(
+            owed in prop::collection::btree_set((0_u64..12, 0_u8..5), 0..40),
+            sources in 1_usize..4,
+            limit in 1_usize..6,
+            scan_max in 1_usize..6,
+        ) {
+            let whole: Vec<_> = owed.iter().rev().map(|(seq, hook)| row(*hook, *seq)).collect();
+            let of = |source: usize| -> Vec<_> {
+                let its = |row: &&DeliveryStanding| usize::from(row.hook.0.as_bytes()[5] - b'0') % sources == source;
+                whole.iter().filter(its).cloned().collect()
+            };
+            let mut listed = vec![];
+            let mut before = None;
+            for _ in 0..=whole.len() * 2 {
+                let parts = (0..sources).map(|source| part(&of(source), before.as_ref(), limit, scan_max)).collect();
+                let page = joined(parts, limit);
+                prop_assert!(page.deliveries.len() <= limit);
+                listed.extend(page.deliveries);
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(before, None);
+            prop_assert_eq!(listed, whole);
+        }
+    }
+}

@@ -11,6 +11,7 @@ contract! {
     hooks_are_listed_by_filter_and_page
     deliveries_are_listed_newest_first_and_pages_join_to_the_whole
     a_page_costs_no_more_than_its_bound_and_goes_on_where_it_stopped
+    what_many_hooks_and_subscribers_are_owed_is_listed_all_the_same
     deliveries_are_found_by_each_filter
     a_delivery_comes_with_its_newest_attempts
     an_account_sees_its_own_only
@@ -33,12 +34,12 @@ const SETTLED: [DeliveryState; 4] =
     [DeliveryState::Delivered, DeliveryState::Read, DeliveryState::Exhausted, DeliveryState::Merged];
 
 /// `hook_1 3 waiting`
-fn told(standing: &DeliveryStanding) -> String {
+fn told_of(standing: &DeliveryStanding) -> String {
     format!("{} {} {}", standing.hook, standing.seq, standing.state.as_str())
 }
 
 async fn listed(world: &World, account: AccountId, which: &WhichDeliveries) -> Vec<String> {
-    world.store.deliveries(account, which).await.unwrap().deliveries.iter().map(told).collect()
+    world.store.deliveries(account, which).await.unwrap().deliveries.iter().map(told_of).collect()
 }
 
 async fn redeliver(world: &World, account: AccountId, hook: &Hook, seqs: &[u64], second: i64) -> Option<u64> {
@@ -151,7 +152,7 @@ async fn deliveries_are_listed_newest_first_and_pages_join_to_the_whole(world: W
                     let which = WhichDeliveries { limit, scan_max, before, ..question.clone() };
                     let page = world.store.deliveries(account, &which).await.unwrap();
                     assert!(page.deliveries.len() <= limit);
-                    joined.extend(page.deliveries.iter().map(told));
+                    joined.extend(page.deliveries.iter().map(told_of));
                     before = page.next;
                     if before.is_none() {
                         break;
@@ -170,6 +171,48 @@ async fn a_page_costs_no_more_than_its_bound_and_goes_on_where_it_stopped(world:
     let page = world.store.deliveries(account, &which).await.unwrap();
     assert!(page.deliveries.is_empty());
     assert_eq!(page.next, Some(Place { seq: Seq(4), hook: None }));
+}
+
+async fn what_many_hooks_and_subscribers_are_owed_is_listed_all_the_same(world: World) {
+    // More hooks than are looked at one by one; then more subscribers, too.
+    for subscribers in [2, 70] {
+        let hooks: Vec<_> = (0..70)
+            .map(|n| Hook {
+                subscriber: subscriber(&format!("s{}", n % subscribers)),
+                ..hook(&format!("hook_{subscribers:02}_{n:02}"), &format!("i-{subscribers}"), "one")
+            })
+            .map(|hook| Hook { scope: member(&format!("{}-{}", hook.id, hook.subscriber)), ..hook })
+            .collect();
+        let mut account = None;
+        for hook in &hooks {
+            account = Some(world.set(hook).await);
+        }
+        let account = account.unwrap();
+        let told: Vec<_> = hooks.iter().collect();
+        world.news(account, 1, &[("i-1", &told)]).await;
+        let seq = world.news(account, 2, &[("i-1", &told)]).await[0].seq.0;
+        world.claim(3).await;
+        world.record(account, &hooks[7], seq - 1, Verdict::Exhausted, 3).await;
+
+        let exhausted = WhichDeliveries { state: Some(DeliveryState::Exhausted), ..all(9) };
+        let found = listed(&world, account, &exhausted).await;
+        assert_eq!(found[0], format!("hook_{subscribers:02}_07 {} exhausted", seq - 1));
+        let whole = listed(&world, account, &all(1_000)).await;
+        let waiting: Vec<_> = whole.into_iter().filter(|row| row.ends_with("waiting")).collect();
+        let mut joined = vec![];
+        let mut before = None;
+        for _ in 0..100 {
+            let which =
+                WhichDeliveries { state: Some(DeliveryState::Waiting), limit: 13, scan_max: 20, before, ..all(0) };
+            let page = world.store.deliveries(account, &which).await.unwrap();
+            joined.extend(page.deliveries.iter().map(told_of));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!((before, joined), (None, waiting));
+    }
 }
 
 async fn deliveries_are_found_by_each_filter(world: World) {
