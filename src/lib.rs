@@ -44,3 +44,5 @@ pub mod settings;
 pub mod service;
 /// Everything in one process, to be looked at.
 pub mod demo;
+/// How fast it delivers here, and what the machine allows.
+pub mod bench;

@@ -41,6 +41,9 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Measure on this machine how fast and how fairly changes are delivered. Nothing is kept
+    #[command(subcommand)]
+    Bench(tracker::bench::Bench),
     /// Say whether the settings are right, and start nothing
     CheckConfig {
         #[arg(long, short, env = "TRACKER_CONFIG")]
@@ -56,6 +59,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config } => serve(config).await,
         Command::Demo { port, seed } => tracker::demo::run(port, seed, asked_to_stop()).await,
+        Command::Bench(bench) => bench.run().await,
         Command::CheckConfig { print: true, .. } => {
             print!("{}", settings::COMMENTED);
             Ok(())
@@ -97,7 +101,11 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(log: &settings::Log) {
-    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    let mut filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    // Clients tell where the proxy is, which is a secret, and what else they tell of connections, attempts tell better.
+    for client in ["reqwest::connect=warn", "hyper_util::client::legacy::connect=warn"] {
+        filter = filter.add_directive(client.parse().expect("this is a filter"));
+    }
     // A line that cannot be written (the disk is full) is lost. Complaining of it on the same stderr would panic.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::deliver::{Deliver, Sender};
 use crate::drivers::Drivers;
 use crate::model::Collection;
-use crate::outbound::{self, Outbound};
+use crate::outbound::{self, Outbound, SystemLookup};
 use crate::poll::{Observer, Poll};
 use crate::reads::Reads;
 use crate::settings::Settings;
@@ -131,7 +131,11 @@ pub fn drivers_outbound(settings: &Settings) -> Result<Outbound, outbound::Setup
 }
 
 fn deliver_outbound(settings: &Settings) -> Result<Outbound, outbound::SetupError> {
-    Outbound::new(&settings.deliver.outbound())
+    let outbound = settings.deliver.outbound();
+    match settings.deliver.proxy.read()? {
+        Some(proxy) => Outbound::through(&outbound, Arc::new(SystemLookup), proxy),
+        None => Outbound::new(&outbound),
+    }
 }
 
 /// A running Tracker.

@@ -107,7 +107,7 @@ fn read(path: &Path) -> Result<toml::Table, Error> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|err| Error(format!("{name}: {err}")))?;
     // Parsed into the struct first, only because errors then name line and column.
-    toml::from_str::<Settings>(&text).map_err(|err| Error(format!("{name}: {}", err.to_string().trim_end())))?;
+    toml::from_str::<Settings>(&text).map_err(|err| Error(format!("{name}: {}", placed(&text, &err))))?;
     text.parse().map_err(|err: toml::de::Error| Error(format!("{name}: {}", one_line(&err))))
 }
 
@@ -159,6 +159,18 @@ fn put(table: &mut toml::Table, path: &[String], value: toml::Value) -> Option<(
     }
     let inner = table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
     put(inner.as_table_mut()?, rest, value)
+}
+
+/// Where it is and what is wrong. Of the line itself the key only, as there may be a password behind it.
+fn placed(text: &str, err: &toml::de::Error) -> String {
+    let Some(start) = err.span().map(|span| span.start).filter(|at| text.is_char_boundary(*at)) else {
+        return one_line(err);
+    };
+    let line = text[..start].matches('\n').count();
+    let column = text[..start].chars().rev().take_while(|c| *c != '\n').count();
+    let key = text.lines().nth(line).and_then(|line| line.split_once('=')).map_or("", |(key, _)| key.trim());
+    let of = if key.is_empty() { "" } else { ", " };
+    format!("line {}, column {}{of}{key}: {}", line + 1, column + 1, one_line(err))
 }
 
 fn one_line(err: &toml::de::Error) -> String {
@@ -226,6 +238,23 @@ mod tests {
         check("[poll]\ninstances_cron = 'often'", &["poll.instances_cron", "six fields"]);
         check("[log]\nfilter = 'a=b=c'", &["log.filter"]);
         check("no toml", &["line 1"]);
+    }
+
+    #[test]
+    fn an_error_does_not_show_what_was_written() {
+        let check = |text: &str, expected: &str| {
+            let err = load(text, &[]).unwrap_err();
+            assert!(err.contains(expected) && !err.contains("s3cret"), "{err}");
+        };
+        check("[deliver]\nproxi = 'http://user:s3cret@proxy'", "line 2, column 1, proxi: unknown field `proxi`");
+        check("[deliver]\n  proxy = http://user:s3cret@proxy", "line 2, column ");
+        check("[deliver]\nproxy = 'proxy/s3cret'", "deliver.proxy: ");
+        check("[deliver]\nproxy = ['http://user:s3cret@proxy']", "line 2, column 9, proxy: ");
+        let err = load("", &[("TRACKER_DELIVER__PROXY", "http//user:s3cret@proxy")]).unwrap_err();
+        assert!(err.contains("deliver.proxy: ") && !err.contains("s3cret"), "{err}");
+        let settings = load("", &[("TRACKER_DELIVER__PROXY", "http://user:s3cret@proxy")]).unwrap();
+        assert!(settings.deliver.proxy.read().unwrap().is_some());
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -8,6 +8,8 @@ ALTER TABLE hooks ADD COLUMN format TEXT NOT NULL DEFAULT 'changes' CHECK (forma
 ALTER TABLE hooks ADD COLUMN events TEXT;
 -- When the first try failed of those that failed since one succeeded.
 ALTER TABLE hooks ADD COLUMN failing_since INTEGER;
+-- How often it was disabled: the revision of the change that says so.
+ALTER TABLE hooks ADD COLUMN disabled_count INTEGER NOT NULL DEFAULT 0;
 
 -- A CHECK cannot be changed in place, so the table is made anew: there is one more state, and three more columns.
 CREATE TABLE new_deliveries (

@@ -9,15 +9,17 @@
 //!
 //! Absent on purpose: knowing what a change looks like. The body is rendered by `changes`, and comes in as a function.
 
+mod circuit;
+mod known;
+mod lanes;
 mod pass;
 mod schedule;
 mod send;
 mod settings;
 mod sign;
-mod slots;
 
 pub use pass::{Deliver, Render};
-pub use schedule::{Reply, Schedule, Standing, retry_after};
+pub use schedule::{Next, Reply, Schedule, Standing, retry_after};
 pub use send::{Message, Sender};
 pub use settings::Settings;
 pub use sign::{BadKey, ID, Key, Mismatch, SIGNATURE, TIMESTAMP, live_keys, new_key, sign, verify};

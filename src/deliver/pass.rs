@@ -6,19 +6,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, debug_span, error, info, warn};
 
-use super::schedule::{Reply, Schedule, Standing};
+use super::circuit::Sign;
+use super::known::{KnownHooks, Target};
+use super::lanes::{Lanes, Slot};
+use super::schedule::{Next, Reply, Schedule, Standing};
 use super::send::{Message, Sender};
 use super::settings::Settings;
-use super::slots::Slots;
 use crate::chance::Chance;
-use crate::changes::Told;
+use crate::changes::{Told, disabling};
 use crate::clock::Clock;
-use crate::model::{AccountId, AccountKey, Attempt, Callback, Delivery, Entry, Hook, HookId, Outcome, Seq, Verdict};
+use crate::model::{
+    AccountId, AccountKey, Attempt, Callback, ChangeId, Delivery, Disabling, Entry, HookId, Outcome, Seq, Verdict,
+};
 use crate::outbound::Outbound;
-use crate::store::{self, Claimed, Store};
+use crate::store::{self, Ask, Claimed, Results, Returned, Store};
 use crate::tasks::{Pass, Report};
 
 /// Writes the body that is posted: the change, its account, and what of it is this hook's own.
@@ -26,9 +31,10 @@ pub type Render = fn(&Entry, &AccountKey, Told<'_>) -> Vec<u8>;
 
 /// `deliver.pass`: sends what is due until nothing is due and nothing under way.
 ///
-/// It goes on claiming while tries are under way, so that a receiver that hangs holds up nobody else; a pass can therefore
-/// last as long as there is something to send. Cut short, it loses nothing: claims lapse, and what was sent but not
-/// recorded is recorded by the next pass or, after a crash, sent again.
+/// Tries run beside each other, and beside them one round with the store at a time: results in, work out, one transaction.
+/// What ends while a round is under way goes into the next, so the busier it is, the more share a commit. A pass can last as
+/// long as there is something to send. Cut short, it loses nothing: claims lapse, and what was sent but not recorded is
+/// recorded by the next pass or, after a crash, sent again.
 pub struct Deliver {
     store: Arc<dyn Store>,
     sender: Sender,
@@ -37,35 +43,54 @@ pub struct Deliver {
     clock: Arc<dyn Clock>,
     chance: Arc<Chance>,
     woken: Arc<Notify>,
+    stop: CancellationToken,
     render: Render,
-    /// Accounts' keys, which never change.
-    accounts: HashMap<AccountId, AccountKey>,
-    /// Hooks that cannot be read and were complained of.
-    unreadable: HashSet<HookId>,
-    /// Outcomes the store has not taken yet.
-    unrecorded: Vec<Outcome>,
+    hooks: Arc<KnownHooks>,
+    lanes: Lanes<Claim>,
+    /// What the store has not taken yet.
+    results: Results,
 }
 
 /// Names one delivery.
 type Owed = (AccountId, HookId, Seq);
 
+/// A delivery in hand.
+struct Claim {
+    delivery: Delivery,
+    target: Target,
+    /// When others may claim it.
+    until: Timestamp,
+}
+
+/// A try under way.
+struct UnderWay {
+    owed: Owed,
+    created_at: Timestamp,
+    failing_since: Option<Timestamp>,
+    slot: Slot,
+}
+
 /// The tries of one pass.
+#[derive(Default)]
 struct Tries {
-    slots: Slots,
     tasks: JoinSet<(Attempt, Reply)>,
     under_way: HashMap<Id, UnderWay>,
     /// The same, to be asked by name.
     owed: HashSet<Owed>,
 }
 
-struct UnderWay {
-    owed: Owed,
-    created_at: Timestamp,
-    receiver: String,
-}
+/// A task that ended.
+type Ended = Result<(Id, (Attempt, Reply)), JoinError>;
 
-/// Entries kept in `accounts` and `unreadable`; beyond that they are forgotten and learnt again.
-const REMEMBERED_MAX: usize = 10_000;
+/// What a round with the store brought: if it failed, what was to be recorded comes back.
+type Round = Result<Brought, (Results, store::Error)>;
+
+#[derive(Default)]
+struct Brought {
+    claims: Vec<Claim>,
+    /// Due, and cannot be read.
+    unreadable: usize,
+}
 
 impl Deliver {
     /// `settings` are checked. `woken` is notified when something new may be due; without it, a pass under way finds
@@ -80,18 +105,25 @@ impl Deliver {
         render: Render,
     ) -> Self {
         Self {
+            hooks: Arc::new(KnownHooks::new(store.clone())),
             store,
             sender: Sender::new(outbound, settings.bounds(), settings.answer_bytes_kept),
             schedule: settings.schedule(),
+            lanes: Lanes::new(settings.lanes(), settings.rules()),
             settings,
             clock,
             chance,
             woken,
+            stop: CancellationToken::new(),
             render,
-            accounts: HashMap::new(),
-            unreadable: HashSet::new(),
-            unrecorded: vec![],
+            results: Results::default(),
         }
+    }
+
+    /// Once `stop` is cancelled nothing more is begun, so that a pass ends with what is under way.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 }
 
@@ -103,219 +135,277 @@ impl Pass for Deliver {
 
     async fn pass(&mut self, _now: Timestamp) -> Result<Report, Box<dyn StdError + Send + Sync>> {
         let mut report = Report::default();
-        let mut tries = Tries::new(&self.settings);
-        let mut complained = false;
+        let mut tries = Tries::default();
+        let mut round: Option<JoinHandle<Round>> = None;
+        // Something may be due that was not asked for yet.
+        let mut look = true;
+        // The store failed: it is left alone until the next recheck.
+        let mut failure: Option<store::Error> = None;
+        self.lanes.clear();
+        self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
         loop {
-            let claimed = match self.record_and_claim(&mut tries, &mut report).await {
-                Ok(claimed) => claimed,
-                Err(err) if tries.tasks.is_empty() => return Err(err.into()),
-                Err(err) => {
-                    // What is under way is let finish, and then or at the next recheck the store is asked again.
-                    if !complained {
-                        warn!("The store failed while deliveries are under way: {err}");
-                    }
-                    complained = true;
-                    0
+            self.begin(&mut tries, &mut report);
+            if round.is_none() {
+                match failure.take() {
+                    Some(err) if tries.is_empty() => return Err(err.into()),
+                    held @ Some(_) => failure = held,
+                    None => round = self.start_round(&mut look),
                 }
-            };
-            if claimed > 0 {
-                continue;
+                if round.is_none() && failure.is_none() && tries.is_empty() {
+                    break;
+                }
             }
-            if tries.tasks.is_empty() {
-                report.next_due_at = self.store.next_delivery_due_at().await?;
-                return Ok(report);
+            let recheck = self.until_recheck();
+            tokio::select! {
+                Some(ended) = tries.next(), if !tries.is_empty() => {
+                    self.end(&mut tries, ended, &mut report);
+                    while let Some(ended) = tries.try_next() {
+                        self.end(&mut tries, ended, &mut report);
+                    }
+                }
+                came = async { round.as_mut().expect("there is a round").await }, if round.is_some() => {
+                    round = None;
+                    match came.expect("a round with the store does not panic, and nobody aborts it") {
+                        Ok(Brought { claims, unreadable }) => {
+                            look |= claims.len() + unreadable > 0;
+                            report.due += claims.len() + unreadable;
+                            report.failed += unreadable;
+                            for claim in claims {
+                                let receiver = claim.delivery.receiver.clone();
+                                self.lanes.put(&receiver, claim);
+                            }
+                        }
+                        Err((results, err)) => {
+                            self.results.put_back(results);
+                            if !tries.is_empty() {
+                                warn!("The store failed while deliveries are under way: {err}");
+                            }
+                            failure = Some(err);
+                            look = true;
+                        }
+                    }
+                }
+                () = self.woken.notified() => look = true,
+                () = self.stop.cancelled(), if !self.stop.is_cancelled() => {}
+                _ = tokio::time::timeout(recheck, std::future::pending::<()>()) => {
+                    look = true;
+                    failure = None;
+                    self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
+                }
             }
-            self.wait(&mut tries, &mut report).await;
         }
+        let (shut, opens_at) = self.lanes.shut(self.clock.now());
+        let due_at = self.store.next_delivery_due_at(&shut).await?;
+        report.next_due_at = due_at.into_iter().chain(opens_at).min();
+        Ok(report)
     }
 }
 
 impl Deliver {
-    /// One round with the store: results in, work out. How much was claimed.
-    async fn record_and_claim(&mut self, tries: &mut Tries, report: &mut Report) -> Result<usize, store::Error> {
-        self.record().await?;
-        let ask = tries.slots.ask();
-        if ask.limit == 0 {
-            return Ok(0);
-        }
+    /// Begins what may begin, and gives back what may not for long.
+    fn begin(&mut self, tries: &mut Tries, report: &mut Report) {
         let now = self.clock.now();
-        let until = now + Duration::from_millis(self.settings.claim_lease_ms);
-        let Claimed { deliveries, unreadable } =
-            self.store.claim(now, until, ask.limit, ask.per_receiver, &ask.full).await?;
-        report.due += deliveries.len() + unreadable.len();
-        report.failed += unreadable.len();
-        for err in unreadable {
-            error!("a delivery waits until somebody mends its row: {err}");
+        let unwanted = if self.stop.is_cancelled() { self.lanes.take_all() } else { self.lanes.take_shut(now) };
+        for claim in unwanted {
+            self.give_back(&claim.delivery, None);
         }
-        let count = deliveries.len();
-        // Kept for this claim only: the next one sees new keys and callbacks.
-        let mut hooks = HashMap::new();
-        let mut failed = None;
-        for delivery in deliveries {
-            // One that cannot be started waits out its claim; the others need not.
-            if let Err(err) = self.start(delivery, &mut hooks, tries, report).await {
-                failed.get_or_insert(err);
+        let deadline = Duration::from_millis(self.settings.deadline_ms);
+        while let Some((slot, claim)) = self.lanes.begin(now) {
+            // One that waited so long that another may have it before it is sent.
+            if claim.until < now + deadline {
+                self.give_back(&claim.delivery, None);
+                self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
+                continue;
+            }
+            self.start(slot, claim, tries, report);
+        }
+        if tries.is_empty() && self.lanes.queued() > 0 {
+            // Nothing will end that could make room for these.
+            for claim in self.lanes.take_all() {
+                self.give_back(&claim.delivery, None);
             }
         }
-        failed.map_or(Ok(count), Err)
     }
 
-    /// Hands the store what it has not taken yet, all at once. If one outcome meets a row that makes no sense, the others are
-    /// recorded without it: one broken row must not hold up everyone.
-    async fn record(&mut self) -> Result<(), store::Error> {
-        if self.unrecorded.is_empty() {
-            return Ok(());
-        }
+    fn give_back(&mut self, delivery: &Delivery, due_at: Option<Timestamp>) {
+        let Delivery { account, hook, entry, .. } = delivery;
+        self.results.returned.push(Returned { account: *account, hook: hook.clone(), seq: entry.seq, due_at });
+    }
+
+    /// One round with the store, if there is something to say or to ask. What is to be recorded goes along.
+    fn start_round(&mut self, look: &mut bool) -> Option<JoinHandle<Round>> {
         let now = self.clock.now();
-        match self.store.record(&self.unrecorded, now).await {
-            Err(store::Error::Corrupt { .. }) => {}
-            recorded => {
-                recorded?;
-                self.unrecorded.clear();
-                return Ok(());
-            }
+        let wanted = self.lanes.wanted(now);
+        let ask = (*look && wanted.limit > 0 && !self.stop.is_cancelled()).then(|| Ask {
+            now,
+            until: now + Duration::from_millis(self.settings.claim_lease_ms),
+            limit: wanted.limit,
+            per_receiver: wanted.per_receiver,
+            rooms: wanted.rooms,
+        });
+        if ask.is_none() && self.results.is_empty() {
+            return None;
         }
-        while let Some(outcome) = self.unrecorded.last() {
-            match self.store.record(std::slice::from_ref(outcome), now).await {
-                Err(err @ store::Error::Corrupt { .. }) => {
-                    let Outcome { hook, seq, .. } = outcome;
-                    error!(hook.id = %hook, change.seq = %seq, "What became of change {seq} cannot be recorded: {err}");
-                }
-                recorded => recorded?,
-            }
-            self.unrecorded.pop();
-        }
-        Ok(())
+        let results = std::mem::take(&mut self.results);
+        // What is recorded makes way for the next of its resource.
+        *look = !results.is_empty();
+        let (store, hooks) = (self.store.clone(), self.hooks.clone());
+        Some(tokio::spawn(round(store, hooks, results, ask, now)))
+    }
+
+    fn until_recheck(&self) -> Duration {
+        let recheck = Duration::from_millis(self.settings.recheck_ms);
+        let now = self.clock.now();
+        let (_, opens_at) = self.lanes.shut(now);
+        let opens_in = opens_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        opens_in.map_or(recheck, |opens_in| recheck.min(opens_in)).max(Duration::from_millis(1))
     }
 
     /// Begins the try of one claimed delivery. What cannot be tried any more is left to its claim's end.
-    async fn start(
-        &mut self,
-        delivery: Delivery,
-        hooks: &mut HashMap<HookId, Option<Arc<Hook>>>,
-        tries: &mut Tries,
-        report: &mut Report,
-    ) -> Result<(), store::Error> {
-        let Delivery { account, hook: hook_id, hook_version: _, receiver: _, merged, entry, attempts, created_at } =
-            delivery;
-        let owed = (account, hook_id.clone(), entry.seq);
-        if tries.owed.contains(&owed) {
+    fn start(&mut self, slot: Slot, claim: Claim, tries: &mut Tries, report: &mut Report) {
+        let Claim { delivery, target, .. } = claim;
+        let Delivery { account, hook: hook_id, merged, entry, attempts, failing_since, created_at, .. } = delivery;
+        let (seq, number) = (entry.seq, attempts.saturating_add(1));
+        let under_way = UnderWay { owed: (account, hook_id.clone(), seq), created_at, failing_since, slot };
+        let now = self.clock.now();
+        if tries.has(&under_way.owed) {
             // The clock leapt over the lease. The try is still under way and its result counts.
-            return Ok(());
+            self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, now, 0.0);
+            return;
         }
-        let number = attempts.saturating_add(1);
-        let loaded = self.load(account, &hook_id, hooks).await;
-        let (hook, key) = match loaded {
-            Ok(Some(found)) => found,
-            Ok(None) => {
-                debug!(hook.id = %hook_id, change.seq = %entry.seq, "Hook {hook_id} was removed or is not called any more");
-                return Ok(());
+        let (hook, key) = match target {
+            Target::Hook(hook, key) => (hook, key),
+            Target::Nobody => {
+                debug!(hook.id = %hook_id, change.seq = %seq, "Hook {hook_id} was removed or is not called any more");
+                self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, now, 0.0);
+                return;
             }
-            Err(err @ (store::Error::Corrupt { .. } | store::Error::KeyRing(_))) => {
-                self.complain(&hook_id, &err);
-                let at = self.clock.now();
+            Target::Unreadable(err) => {
                 let error = Some(format!("the hook cannot be read: {err}"));
                 let attempt =
-                    Attempt { number, at, elapsed: Duration::ZERO, status: None, error, answer: String::new() };
-                let under_way = UnderWay { owed, created_at, receiver: String::new() };
+                    Attempt { number, at: now, elapsed: Duration::ZERO, status: None, error, answer: String::new() };
                 self.conclude(under_way, attempt, Reply::OwnFault, report);
-                return Ok(());
+                return;
             }
-            Err(err) => return Err(err),
         };
-        let Callback::Post(url) = hook.callback.clone() else { return Ok(()) };
-        let receiver = hook.receiver().unwrap_or_default();
-        let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %entry.seq, attempt = number);
-        let (sender, render, at) = (self.sender.clone(), self.render, self.clock.now());
+        let Callback::Post(url) = hook.callback.clone() else {
+            self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, now, 0.0);
+            return;
+        };
+        let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %seq, attempt = number);
+        let (sender, render) = (self.sender.clone(), self.render);
         let attempt = async move {
             let told = Told { token: hook.token.as_ref(), base: &hook.base, merged, format: hook.terms.format };
             let body = render(&entry, &key, told).into();
             let (keys, token, format) = (hook.keys.clone(), hook.token.clone(), hook.terms.format);
-            sender.send(Message { url, id: entry.change.id, keys, token, format, body }, number, at).await
+            sender.send(Message { url, id: entry.change.id, keys, token, format, body }, number, now).await
         };
-        tries.start(UnderWay { owed, created_at, receiver }, attempt.instrument(span));
-        Ok(())
+        tries.start(under_way, attempt.instrument(span));
     }
 
-    /// The hook as it is now and its account's key; `None` when there is nothing to call any more.
-    async fn load(
-        &mut self,
-        account: AccountId,
-        id: &HookId,
-        hooks: &mut HashMap<HookId, Option<Arc<Hook>>>,
-    ) -> Result<Option<(Arc<Hook>, AccountKey)>, store::Error> {
-        let hook = match hooks.get(id) {
-            Some(hook) => hook.clone(),
-            None => {
-                let hook = self.store.hook_by_id(account, id).await?;
-                self.unreadable.remove(id);
-                let hook = hook.filter(|hook| hook.disabled.is_none()).map(Arc::new);
-                hooks.insert(id.clone(), hook.clone());
-                hook
+    /// A try ended, with a reply or by a panic.
+    fn end(&mut self, tries: &mut Tries, ended: Ended, report: &mut Report) {
+        match tries.end(ended) {
+            (under_way, Ok((attempt, reply))) => self.conclude(under_way, attempt, reply, report),
+            (under_way, Err(panic)) => {
+                // The claim holds until its end, so that a change that cannot be sent does not spin.
+                let (_, hook, seq) = &under_way.owed;
+                error!(hook.id = %hook, change.seq = %seq, "The try of change {seq} for hook {hook} broke: {panic}");
+                report.failed += 1;
+                self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, self.clock.now(), 0.0);
             }
-        };
-        let Some(hook) = hook else { return Ok(None) };
-        let key = match self.accounts.get(&account) {
-            Some(key) => key.clone(),
-            None => {
-                let Some(found) = self.store.account(account).await? else { return Ok(None) };
-                if self.accounts.len() >= REMEMBERED_MAX {
-                    self.accounts.clear();
-                }
-                self.accounts.insert(account, found.key.clone());
-                found.key
-            }
-        };
-        Ok(Some((hook, key)))
-    }
-
-    fn complain(&mut self, hook: &HookId, err: &store::Error) {
-        if self.unreadable.len() >= REMEMBERED_MAX {
-            self.unreadable.clear();
-        }
-        if self.unreadable.insert(hook.clone()) {
-            error!(hook.id = %hook, "Hook {hook} cannot be read, so what it is owed waits: {err}");
-        }
-    }
-
-    /// Until a try ends, something new may be due, or it is time to look again. Takes in all that ended.
-    async fn wait(&mut self, tries: &mut Tries, report: &mut Report) {
-        let first = async {
-            tokio::select! {
-                ended = tries.tasks.join_next_with_id() => ended,
-                () = self.woken.notified() => None,
-            }
-        };
-        let recheck = Duration::from_millis(self.settings.recheck_ms);
-        let mut ended = tokio::time::timeout(recheck, first).await.ok().flatten();
-        while let Some(result) = ended {
-            match tries.end(result) {
-                Ok((under_way, (attempt, reply))) => self.conclude(under_way, attempt, reply, report),
-                Err((under_way, panic)) => {
-                    // The claim holds until its end, so that a change that cannot be sent does not spin.
-                    let (_, hook, seq) = &under_way.owed;
-                    error!(hook.id = %hook, change.seq = %seq, "The try of change {seq} for hook {hook} broke: {panic}");
-                    report.failed += 1;
-                }
-            }
-            ended = tries.tasks.try_join_next_with_id();
         }
     }
 
     /// Decides what follows from a reply, tells it, and puts it down to be recorded.
     fn conclude(&mut self, under_way: UnderWay, attempt: Attempt, reply: Reply, report: &mut Report) {
-        let UnderWay { owed: (account, hook, seq), created_at, receiver } = under_way;
-        let standing = Standing { attempt: attempt.number, created_at, ended_at: self.clock.now() };
-        let verdict = self.schedule.verdict(standing, reply, self.chance.roll());
+        let UnderWay { owed: (account, hook, seq), created_at, failing_since, slot } = under_way;
+        let ended_at = self.clock.now();
+        let receiver = slot.receiver().to_owned();
+        let roll = self.chance.roll();
+        if self.lanes.ended(slot, reply.sign(), attempt.elapsed, ended_at, roll) {
+            info!(receiver, "{receiver} works again");
+            self.results.recovered.push(receiver.clone());
+        }
+        let standing = Standing { attempt: attempt.number, created_at, failing_since, ended_at };
+        let disabling = |rule, text| {
+            let id = ChangeId(self.chance.id("chg", ended_at));
+            disabling(&hook, id, ended_at, rule, text)
+        };
+        let verdict = match self.schedule.next(standing, reply, roll) {
+            Next::Delivered => Verdict::Delivered,
+            Next::Retry { due_at, not_before } => Verdict::Retry { due_at, not_before },
+            Next::Postpone { due_at } => Verdict::Postpone { due_at },
+            Next::Exhausted { failing_since: None } => Verdict::Exhausted { disable: None },
+            Next::Exhausted { failing_since: Some(since) } => {
+                let text = format!("no callback has succeeded since {since:.0}");
+                Verdict::Exhausted { disable: Some(disabling("failing", text)) }
+            }
+            Next::Gone => Verdict::Disable(disabling("gone", "the receiver answered 410 Gone".to_owned())),
+        };
         match &verdict {
             Verdict::Delivered => report.done += 1,
-            Verdict::Exhausted => report.exhausted += 1,
-            Verdict::Retry { .. } | Verdict::Postpone { .. } | Verdict::Disable { .. } => report.failed += 1,
+            Verdict::Exhausted { .. } => report.exhausted += 1,
+            Verdict::Retry { .. } | Verdict::Postpone { .. } | Verdict::Disable(_) => report.failed += 1,
         }
         let outcome = Outcome { account, hook, seq, attempt, verdict };
         tell(&outcome, &receiver);
-        self.unrecorded.push(outcome);
+        self.results.outcomes.push(outcome);
     }
+}
+
+/// Hands the store what it has not taken yet and takes what is due, and finds out where that goes.
+async fn round(
+    store: Arc<dyn Store>,
+    hooks: Arc<KnownHooks>,
+    results: Results,
+    ask: Option<Ask>,
+    now: Timestamp,
+) -> Round {
+    let claimed = match &ask {
+        Some(ask) => store.record_and_claim(&results, ask).await,
+        None => store.record(&results, now).await.map(|()| Claimed::default()),
+    };
+    let Claimed { deliveries, unreadable } = match claimed {
+        Ok(claimed) => claimed,
+        Err(store::Error::Corrupt { .. }) => {
+            // One broken row must not hold up everyone.
+            record_one_by_one(store.as_ref(), results, now).await?;
+            Claimed::default()
+        }
+        Err(err) => return Err((results, err)),
+    };
+    for err in &unreadable {
+        error!("a delivery waits until somebody mends its row: {err}");
+    }
+    // Claims that are lost here lapse.
+    let targets = hooks.targets(&deliveries).await.map_err(|err| (Results::default(), err))?;
+    let until = ask.map_or(now, |ask| ask.until);
+    let claim = |delivery: Delivery| {
+        let target = targets.get(&delivery.hook).cloned().unwrap_or(Target::Nobody);
+        Claim { delivery, target, until }
+    };
+    Ok(Brought { claims: deliveries.into_iter().map(claim).collect(), unreadable: unreadable.len() })
+}
+
+async fn record_one_by_one(store: &dyn Store, results: Results, now: Timestamp) -> Result<(), (Results, store::Error)> {
+    let Results { mut outcomes, returned, recovered } = results;
+    while let Some(outcome) = outcomes.pop() {
+        let one = Results { outcomes: vec![outcome], ..Results::default() };
+        match store.record(&one, now).await {
+            Ok(()) => {}
+            Err(err @ store::Error::Corrupt { .. }) => {
+                let Outcome { hook, seq, .. } = &one.outcomes[0];
+                error!(hook.id = %hook, change.seq = %seq, "What became of change {seq} cannot be recorded: {err}");
+            }
+            Err(err) => {
+                outcomes.extend(one.outcomes);
+                return Err((Results { outcomes, returned, recovered }, err));
+            }
+        }
+    }
+    let rest = Results { outcomes, returned, recovered };
+    store.record(&rest, now).await.map_err(|err| (rest, err))
 }
 
 /// The line in the log: who, what, and what next. Of the callback only scheme, host and port.
@@ -332,39 +422,42 @@ fn tell(outcome: &Outcome, receiver: &str) {
         Verdict::Delivered => say!(info, "Change {seq} delivered to hook {hook}"),
         Verdict::Retry { due_at, .. } => say!(warn, "Hook {hook}: {what}; next try of change {seq} at {due_at}"),
         Verdict::Postpone { due_at } => say!(warn, "Hook {hook} could not be tried: {what}; again at {due_at}"),
-        Verdict::Exhausted => say!(warn, "Hook {hook}: {what}; change {seq} is not tried again, and stays in the feed"),
-        Verdict::Disable { reason } => say!(warn, "Hook {hook} is disabled: {reason}"),
+        Verdict::Exhausted { disable: None } => {
+            say!(warn, "Hook {hook}: {what}; change {seq} is not tried again, and stays in the feed");
+        }
+        Verdict::Exhausted { disable: Some(Disabling { reason, .. }) } | Verdict::Disable(Disabling { reason, .. }) => {
+            say!(warn, "Hook {hook} is disabled: {reason}");
+        }
     }
 }
 
 impl Tries {
-    fn new(settings: &Settings) -> Self {
-        Self {
-            slots: Slots::new(settings.in_flight, settings.in_flight_per_receiver, settings.claim_max),
-            tasks: JoinSet::new(),
-            under_way: HashMap::new(),
-            owed: HashSet::new(),
-        }
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    fn has(&self, owed: &Owed) -> bool {
+        self.owed.contains(owed)
     }
 
     fn start(&mut self, try_: UnderWay, attempt: impl Future<Output = (Attempt, Reply)> + Send + 'static) {
-        self.slots.take(&try_.receiver);
         self.owed.insert(try_.owed.clone());
         self.under_way.insert(self.tasks.spawn(attempt).id(), try_);
     }
 
+    async fn next(&mut self) -> Option<Ended> {
+        self.tasks.join_next_with_id().await
+    }
+
+    fn try_next(&mut self) -> Option<Ended> {
+        self.tasks.try_join_next_with_id()
+    }
+
     /// What had ended, and how: with a reply, or by a panic.
-    fn end(
-        &mut self,
-        result: Result<(Id, (Attempt, Reply)), JoinError>,
-    ) -> Result<(UnderWay, (Attempt, Reply)), (UnderWay, JoinError)> {
-        let id = result.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let ended = self.under_way.remove(&id).expect("every task was put down when it was started");
-        self.slots.give_back(&ended.receiver);
-        self.owed.remove(&ended.owed);
-        match result {
-            Ok((_, came)) => Ok((ended, came)),
-            Err(panic) => Err((ended, panic)),
-        }
+    fn end(&mut self, ended: Ended) -> (UnderWay, Result<(Attempt, Reply), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let try_ = self.under_way.remove(&id).expect("every task was put down when it was started");
+        self.owed.remove(&try_.owed);
+        (try_, ended.map(|(_, came)| came))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-use crate::model::Verdict;
+use super::circuit::Sign;
 
 /// When to try again, and when to stop.
 #[derive(Clone, Debug)]
@@ -24,6 +24,29 @@ pub struct Schedule {
     pub retry_after_max: Duration,
     /// Bounds of the wait after a fault of our own.
     pub own_fault_wait: (Duration, Duration),
+    /// A hook whose tries all failed for so long is called no more, once it has exhausted a delivery.
+    pub disable_after: Duration,
+}
+
+/// What follows from a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Delivered,
+    Retry {
+        due_at: Timestamp,
+        /// What the receiver asked for.
+        not_before: Option<Timestamp>,
+    },
+    /// Our own failure: the try is not counted.
+    Postpone {
+        due_at: Timestamp,
+    },
+    Exhausted {
+        /// The hook failed since then, which is long enough to call it no more.
+        failing_since: Option<Timestamp>,
+    },
+    /// The receiver said that it is gone.
+    Gone,
 }
 
 /// What came of one try.
@@ -45,8 +68,24 @@ pub struct Standing {
     /// The try just made; 1 is the first.
     pub attempt: u32,
     pub created_at: Timestamp,
+    /// Since when no try of the hook has succeeded.
+    pub failing_since: Option<Timestamp>,
     /// When the try ended.
     pub ended_at: Timestamp,
+}
+
+impl Reply {
+    /// What it says of the receiver. One answer that is not 2xx may be about the request; 5xx and the words for "too much" are
+    /// about the receiver.
+    pub(super) fn sign(self) -> Sign {
+        match self {
+            Self::Status { status: 200..=299, .. } => Sign::Good,
+            Self::Status { status: 408 | 429 | 500..=599, retry_after } => Sign::Bad(retry_after),
+            Self::Status { .. } => Sign::Alive,
+            Self::NoAnswer => Sign::Bad(None),
+            Self::OwnFault => Sign::Ours,
+        }
+    }
 }
 
 impl Schedule {
@@ -54,24 +93,24 @@ impl Schedule {
     ///
     /// A wait is drawn between `wait_floor` and the whole of its step, so that the changes of an outage do not come back
     /// all at the same moment. A receiver's `Retry-After` lengthens it, never shortens it.
-    pub fn verdict(&self, standing: Standing, reply: Reply, roll: f64) -> Verdict {
+    pub fn next(&self, standing: Standing, reply: Reply, roll: f64) -> Next {
         match reply {
-            Reply::Status { status: 200..=299, .. } => Verdict::Delivered,
-            Reply::Status { status: 410, .. } => {
-                Verdict::Disable { reason: "the receiver answered 410 Gone".to_owned() }
-            }
+            Reply::Status { status: 200..=299, .. } => Next::Delivered,
+            Reply::Status { status: 410, .. } => Next::Gone,
             Reply::Status { retry_after, .. } => self.retry(standing, retry_after, roll),
             Reply::NoAnswer => self.retry(standing, None, roll),
-            Reply::OwnFault => Verdict::Postpone { due_at: self.postponed_until(standing, roll) },
+            Reply::OwnFault => Next::Postpone { due_at: self.postponed_until(standing, roll) },
         }
     }
 
-    fn retry(&self, standing: Standing, retry_after: Option<Duration>, roll: f64) -> Verdict {
-        let Standing { attempt, created_at, ended_at } = standing;
+    fn retry(&self, standing: Standing, retry_after: Option<Duration>, roll: f64) -> Next {
+        let Standing { attempt, created_at, failing_since, ended_at } = standing;
         let end = created_at + self.give_up_after;
         let may_end = attempt >= self.tries_min;
         if may_end && ended_at >= end {
-            return Verdict::Exhausted;
+            return Next::Exhausted {
+                failing_since: failing_since.filter(|since| ended_at >= *since + self.disable_after),
+            };
         }
         let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         let step = self.steps.get(index).copied().unwrap_or(self.last_step);
@@ -79,7 +118,7 @@ impl Schedule {
         // Whoever comes back on the last day still gets what is owed then.
         let planned = if may_end { drawn.min(end) } else { drawn };
         let not_before = retry_after.map(|asked| ended_at + asked.min(self.retry_after_max));
-        Verdict::Retry { due_at: not_before.map_or(planned, |not_before| planned.max(not_before)), not_before }
+        Next::Retry { due_at: not_before.map_or(planned, |not_before| planned.max(not_before)), not_before }
     }
 
     /// A fault of ours counts no tries, so there is no step to take; the wait grows with the age instead. A short fault is
@@ -133,6 +172,7 @@ mod tests {
             wait_floor: 0.1,
             retry_after_max: secs(600),
             own_fault_wait: (secs(30), secs(300)),
+            disable_after: secs(6000),
         }
     }
 
@@ -143,8 +183,8 @@ mod tests {
     #[test]
     fn only_2xx_is_delivered_and_only_410_disables() {
         let check = |reply: Reply, want: &str| {
-            let standing = Standing { attempt: 1, created_at: at(0), ended_at: at(1) };
-            let got = format!("{:?}", schedule().verdict(standing, reply, 0.5));
+            let standing = Standing { attempt: 1, created_at: at(0), failing_since: None, ended_at: at(1) };
+            let got = format!("{:?}", schedule().next(standing, reply, 0.5));
             assert!(got.starts_with(want), "{reply:?}: {got}");
         };
         for status in [200, 201, 202, 204, 299] {
@@ -155,7 +195,7 @@ mod tests {
         {
             check(answered(status), "Retry");
         }
-        check(answered(410), "Disable");
+        check(answered(410), "Gone");
         check(Reply::NoAnswer, "Retry");
         check(Reply::OwnFault, "Postpone");
     }
@@ -163,11 +203,11 @@ mod tests {
     #[test]
     fn waits_follow_the_steps_and_the_roll() {
         let check = |attempt: u32, ended_at: i64, roll: f64, want: i64| {
-            let standing = Standing { attempt, created_at: at(0), ended_at: at(ended_at) };
-            let got = schedule().verdict(standing, Reply::NoAnswer, roll);
+            let standing = Standing { attempt, created_at: at(0), failing_since: None, ended_at: at(ended_at) };
+            let got = schedule().next(standing, Reply::NoAnswer, roll);
             assert_eq!(
                 got,
-                Verdict::Retry { due_at: at(want), not_before: None },
+                Next::Retry { due_at: at(want), not_before: None },
                 "attempt {attempt} at {ended_at}, roll {roll}"
             );
         };
@@ -189,8 +229,8 @@ mod tests {
     #[test]
     fn the_end_is_the_end() {
         let check = |attempt: u32, ended_at: i64, want: bool| {
-            let standing = Standing { attempt, created_at: at(0), ended_at: at(ended_at) };
-            let got = schedule().verdict(standing, answered(500), 0.5) == Verdict::Exhausted;
+            let standing = Standing { attempt, created_at: at(0), failing_since: None, ended_at: at(ended_at) };
+            let got = schedule().next(standing, answered(500), 0.5) == Next::Exhausted { failing_since: None };
             assert_eq!(got, want, "attempt {attempt} at {ended_at}");
         };
         check(3, 4999, false);
@@ -202,29 +242,29 @@ mod tests {
     #[test]
     fn retry_after_lengthens_and_never_shortens() {
         let check = |asked: u64, ended_at: i64, want: i64| {
-            let standing = Standing { attempt: 2, created_at: at(0), ended_at: at(ended_at) };
+            let standing = Standing { attempt: 2, created_at: at(0), failing_since: None, ended_at: at(ended_at) };
             let reply = Reply::Status { status: 503, retry_after: Some(secs(asked)) };
-            let got = schedule().verdict(standing, reply, 1.0);
+            let got = schedule().next(standing, reply, 1.0);
             let not_before = Some(at(ended_at + i64::try_from(asked.min(600)).unwrap()));
-            assert_eq!(got, Verdict::Retry { due_at: at(want), not_before }, "{asked}");
+            assert_eq!(got, Next::Retry { due_at: at(want), not_before }, "{asked}");
         };
         check(0, 0, 100);
         check(99, 0, 100);
         check(101, 0, 101);
         check(600, 0, 600);
         check(86_400, 0, 600);
-        let standing = Standing { attempt: 3, created_at: at(0), ended_at: at(4990) };
+        let standing = Standing { attempt: 3, created_at: at(0), failing_since: None, ended_at: at(4990) };
         let reply = Reply::Status { status: 429, retry_after: Some(secs(60)) };
-        let got = schedule().verdict(standing, reply, 1.0);
-        assert_eq!(got, Verdict::Retry { due_at: at(5050), not_before: Some(at(5050)) }, "also past the end");
+        let got = schedule().next(standing, reply, 1.0);
+        assert_eq!(got, Next::Retry { due_at: at(5050), not_before: Some(at(5050)) }, "also past the end");
     }
 
     #[test]
     fn our_own_faults_wait_longer_the_longer_they_last() {
         let check = |ended_at: i64, roll: f64, want: i64| {
-            let standing = Standing { attempt: 1, created_at: at(0), ended_at: at(ended_at) };
-            let got = schedule().verdict(standing, Reply::OwnFault, roll);
-            assert_eq!(got, Verdict::Postpone { due_at: at(ended_at + want) }, "{ended_at} {roll}");
+            let standing = Standing { attempt: 1, created_at: at(0), failing_since: None, ended_at: at(ended_at) };
+            let got = schedule().next(standing, Reply::OwnFault, roll);
+            assert_eq!(got, Next::Postpone { due_at: at(ended_at + want) }, "{ended_at} {roll}");
         };
         check(-5, 1.0, 30); // a clock that went back
         check(1, 1.0, 30);
@@ -270,6 +310,7 @@ mod tests {
                 tries_min,
                 wait_floor: floor,
                 retry_after_max: ms(50_000),
+                disable_after: ms(1),
                 own_fault_wait: (ms(1), ms(10)),
             };
             let created_at = at(0);
@@ -280,14 +321,14 @@ mod tests {
                 prop_assert!(u64::from(attempt) <= attempts_max, "still going after {attempt}");
                 let pick = attempt as usize - 1;
                 let reply = Reply::Status { status: 503, retry_after: asked[pick % asked.len()].map(ms) };
-                let standing = Standing { attempt, created_at, ended_at };
-                match schedule.verdict(standing, reply, rolls[pick % rolls.len()]) {
-                    Verdict::Retry { due_at, .. } => {
+                let standing = Standing { attempt, created_at, failing_since: None, ended_at };
+                match schedule.next(standing, reply, rolls[pick % rolls.len()]) {
+                    Next::Retry { due_at, .. } => {
                         prop_assert!(due_at > ended_at);
                         prop_assert!(due_at <= ended_at + ms(100_000));
                         ended_at = due_at;
                     }
-                    Verdict::Exhausted => {
+                    Next::Exhausted { failing_since: None } => {
                         prop_assert!(attempt >= tries_min);
                         prop_assert!(ended_at >= created_at + ms(give_up_after));
                         break;

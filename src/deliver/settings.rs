@@ -3,7 +3,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::Schedule;
+use super::circuit::Rules;
+use super::{Schedule, lanes};
 use crate::outbound;
 
 /// `[deliver]` of the settings file.
@@ -13,6 +14,9 @@ pub struct Settings {
     /// Networks whose addresses may be called although they are private, loopback or otherwise special, as `10.1.0.0/16`.
     /// None by default: anyone with an account may set a hook, and must not reach what only this machine can.
     pub allow_networks: Vec<IpNet>,
+    /// The forward proxy that callbacks go through, as `http://user:password@proxy.example:3128`; empty, the default: none.
+    /// Providers are called without it. It may lie in any network; what it may reach is for its own rules to say too.
+    pub proxy: outbound::ProxyUrl,
 
     /// For one try, from the name to the last byte of the answer. Milliseconds; 15 s, the least that webhook receivers are
     /// told to expect.
@@ -42,18 +46,42 @@ pub struct Settings {
     pub own_fault_wait_min_ms: u64,
     pub own_fault_wait_max_ms: u64,
 
-    /// Tries under way at once. 512: enough for 64 receivers that hang, at some ten kilobytes each.
+    /// A hook whose callbacks all failed for so long is disabled when one of them has no tries left. Milliseconds; 5 days.
+    pub disable_after_ms: u64,
+
+    /// Tries under way at once. 512, at some ten kilobytes each.
     pub in_flight: usize,
-    /// Tries under way at once to one receiver (scheme, host and port). 8.
+    /// Of these, to receivers that never answered or do not answer now. 256: whoever works always finds slots.
+    pub in_flight_suspects: usize,
+    /// Tries under way at once to one receiver (scheme, host and port) that keeps up; it begins with `window_first` and gets
+    /// one more with each success. 64.
     pub in_flight_per_receiver: usize,
-    /// Deliveries claimed from the store at once. 128.
+    /// Tries under way at once to a receiver of which nothing is known. 4.
+    pub window_first: usize,
+    /// A receiver that answers within this gets its next deliveries claimed ahead, so that it need not wait for the store.
+    /// Milliseconds; 100.
+    pub fast_ms: u64,
+    /// Failures in a row after which a receiver is left alone and then probed. 5.
+    pub circuit_failures: u32,
+    /// How long it is left alone at first, and at the longest; each time twice as long. Milliseconds; 5 s and 5 min.
+    pub circuit_open_ms: u64,
+    pub circuit_open_max_ms: u64,
+    /// After an outage: deliveries sent at once, and how long until twice as many have been. 10, and 1,000 milliseconds: ten
+    /// thousand take ten seconds.
+    pub ramp_first: u32,
+    pub ramp_step_ms: u64,
+    /// Deliveries claimed from the store at once. 256.
     pub claim_max: usize,
+    /// Deliveries claimed and not yet begun. 512.
+    pub queued_max: usize,
+    /// Receivers whose circuits are remembered. 20,000.
+    pub receivers_max: usize,
     /// How long a claim holds, should we die over it. Milliseconds; 60 s. At least twice the deadline, or what is still under
     /// way would be claimed and sent again.
     pub claim_lease_ms: u64,
     /// While tries are under way, the store is asked at least this often for more. Milliseconds; 500.
     pub recheck_ms: u64,
-    /// Idle connections kept for each receiver. 8.
+    /// Idle connections kept for each receiver. 64.
     pub idle_per_receiver: usize,
 
     /// Test deliveries under way at once, of all hooks. 8.
@@ -73,6 +101,7 @@ impl Default for Settings {
         const DAY: u64 = 24 * HOUR;
         Self {
             allow_networks: vec![],
+            proxy: outbound::ProxyUrl::default(),
             deadline_ms: 15 * SECOND,
             connect_timeout_ms: 5 * SECOND,
             answer_bytes_read: 16 * 1024,
@@ -95,12 +124,23 @@ impl Default for Settings {
             retry_after_max_ms: DAY,
             own_fault_wait_min_ms: 10 * SECOND,
             own_fault_wait_max_ms: 10 * MINUTE,
+            disable_after_ms: 5 * DAY,
             in_flight: 512,
-            in_flight_per_receiver: 8,
-            claim_max: 128,
+            in_flight_suspects: 256,
+            in_flight_per_receiver: 64,
+            window_first: 4,
+            fast_ms: 100,
+            circuit_failures: 5,
+            circuit_open_ms: 5 * SECOND,
+            circuit_open_max_ms: 5 * MINUTE,
+            ramp_first: 10,
+            ramp_step_ms: SECOND,
+            claim_max: 256,
+            queued_max: 512,
+            receivers_max: 20_000,
             claim_lease_ms: 60 * SECOND,
             recheck_ms: 500,
-            idle_per_receiver: 8,
+            idle_per_receiver: 64,
             tests_max: 8,
             resync_max: 10_000,
             recover_max: 100_000,
@@ -120,6 +160,7 @@ impl Settings {
     /// A sentence that names the key and says what it should be.
     pub fn check(&self) -> Result<(), String> {
         outbound::Guard::new(&self.allow_networks).map_err(|err| format!("deliver.{err}"))?;
+        self.proxy.read().map_err(|err| format!("deliver.proxy: {err}"))?;
         let times = [
             ("deadline_ms", self.deadline_ms),
             ("connect_timeout_ms", self.connect_timeout_ms),
@@ -130,6 +171,11 @@ impl Settings {
             ("own_fault_wait_max_ms", self.own_fault_wait_max_ms),
             ("claim_lease_ms", self.claim_lease_ms),
             ("recheck_ms", self.recheck_ms),
+            ("disable_after_ms", self.disable_after_ms),
+            ("fast_ms", self.fast_ms),
+            ("circuit_open_ms", self.circuit_open_ms),
+            ("circuit_open_max_ms", self.circuit_open_max_ms),
+            ("ramp_step_ms", self.ramp_step_ms),
         ];
         let steps = self.steps_ms.iter().map(|step| ("steps_ms", *step));
         if let Some((key, value)) = times.into_iter().chain(steps).find(|(_, ms)| !(1..=YEAR_MS).contains(ms)) {
@@ -144,6 +190,12 @@ impl Settings {
             ("resync_max", self.resync_max),
             ("recover_max", self.recover_max),
             ("recover_batch", self.recover_batch),
+            ("in_flight_suspects", self.in_flight_suspects),
+            ("window_first", self.window_first),
+            ("queued_max", self.queued_max),
+            ("receivers_max", self.receivers_max),
+            ("circuit_failures", self.circuit_failures as usize),
+            ("ramp_first", self.ramp_first as usize),
         ];
         if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(format!("deliver.{key} is 0: write at least 1"));
@@ -170,6 +222,18 @@ impl Settings {
             (
                 self.in_flight_per_receiver <= self.in_flight,
                 "deliver.in_flight_per_receiver is more than deliver.in_flight, of which it is a part".to_owned(),
+            ),
+            (
+                self.in_flight_suspects <= self.in_flight,
+                "deliver.in_flight_suspects is more than deliver.in_flight, of which it is a part".to_owned(),
+            ),
+            (
+                self.window_first <= self.in_flight_per_receiver,
+                "deliver.window_first is more than deliver.in_flight_per_receiver, to which it grows".to_owned(),
+            ),
+            (
+                self.circuit_open_ms <= self.circuit_open_max_ms,
+                "deliver.circuit_open_ms is more than deliver.circuit_open_max_ms".to_owned(),
             ),
             (
                 self.answer_bytes_kept <= self.answer_bytes_read,
@@ -202,6 +266,31 @@ impl Settings {
             wait_floor: f64::from(self.wait_floor_percent) / 100.0,
             retry_after_max: ms(self.retry_after_max_ms),
             own_fault_wait: (ms(self.own_fault_wait_min_ms), ms(self.own_fault_wait_max_ms)),
+            disable_after: ms(self.disable_after_ms),
+        }
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        let ms = Duration::from_millis;
+        Rules {
+            window_first: self.window_first,
+            window_max: self.in_flight_per_receiver,
+            failures: self.circuit_failures,
+            open: ms(self.circuit_open_ms),
+            open_max: ms(self.circuit_open_max_ms),
+            ramp_first: self.ramp_first,
+            ramp_step: ms(self.ramp_step_ms),
+            fast: ms(self.fast_ms),
+        }
+    }
+
+    pub(super) fn lanes(&self) -> lanes::Bounds {
+        lanes::Bounds {
+            overall: self.in_flight,
+            suspects: self.in_flight_suspects,
+            claim_max: self.claim_max,
+            queued_max: self.queued_max,
+            lanes_max: self.receivers_max,
         }
     }
 
@@ -228,6 +317,9 @@ mod tests {
         };
         check("", "");
         check("allow_networks = ['127.0.0.0/8', '::1/128']", "");
+        check("proxy = ''", "");
+        check("proxy = 'http://user:pass@10.0.0.1:3128'", "");
+        check("proxy = 'https://proxy'", "deliver.proxy: it is no URL like http://");
         check("steps_ms = []", "");
         check("deadline_ms = 30\nconnect_timeout_ms = 30\nclaim_lease_ms = 60", "");
         check("allow_networks = ['10.0.0.0/8', '0.0.0.0/0']", "deliver.allow_networks: 0.0.0.0/0");
@@ -239,6 +331,10 @@ mod tests {
         check("tests_max = 0", "deliver.tests_max is 0");
         check("recover_batch = 0", "deliver.recover_batch is 0");
         check("in_flight = 4", "deliver.in_flight_per_receiver is more");
+        check("in_flight_suspects = 513", "deliver.in_flight_suspects is more");
+        check("window_first = 65", "deliver.window_first is more");
+        check("circuit_open_ms = 300001", "deliver.circuit_open_ms is more");
+        check("ramp_first = 0", "deliver.ramp_first is 0");
         check("wait_floor_percent = 0", "deliver.wait_floor_percent is 0");
         check("wait_floor_percent = 101", "deliver.wait_floor_percent is 101");
         check("connect_timeout_ms = 20000", "deliver.connect_timeout_ms is longer");

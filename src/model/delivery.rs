@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{AccountId, Entry, HookId, Seq};
+use super::{AccountId, Change, Entry, HookId, Seq};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,8 @@ pub struct Delivery {
     pub entry: Entry,
     /// Attempts made before this claim.
     pub attempts: u32,
+    /// [`Hook::failing_since`](super::Hook::failing_since) when it was claimed.
+    pub failing_since: Option<Timestamp>,
     /// Since when it is owed; the schedule's last day counts from here.
     pub created_at: Timestamp,
 }
@@ -96,11 +98,19 @@ pub enum Verdict {
     Postpone {
         due_at: Timestamp,
     },
-    Exhausted,
-    /// The receiver said that it is gone (410): the hook is disabled and gets nothing more; the change stays undelivered.
-    Disable {
-        reason: String,
+    /// No tries left. `disable`: nor is there a sign of life of the hook for so long that it is called no more.
+    Exhausted {
+        disable: Option<Disabling>,
     },
+    /// The receiver said that it is gone (410): the hook is disabled and gets nothing more; the change stays undelivered.
+    Disable(Disabling),
+}
+
+/// Why a hook is called no more, and the change that says so. Its subject's revision is given by the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disabling {
+    pub reason: String,
+    pub change: Box<Change>,
 }
 
 /// An attempt and what follows from it, to be recorded in one transaction.

@@ -25,7 +25,7 @@ pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
 pub use address::PublicAddress;
 pub use bucket::{Blob, Bucket, NewBlob};
 pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject, Topic};
-pub use delivery::{Attempt, Delivery, DeliveryState, Merged, Outcome, Verdict};
+pub use delivery::{Attempt, Delivery, DeliveryState, Disabling, Merged, Outcome, Verdict};
 pub use firewall::{Firewall, NewFirewall, NewRule, Rule, Source};
 pub use hook::{Callback, Disabled, Events, Format, Hook, HookId, Mode, Scope, SigningKey, Subscriber, Terms};
 pub use image::{Image, NewImage};

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use super::{NoAddress, Refused, TooWide};
+use super::{BadProxy, NoAddress, Refused, TooWide};
 
 /// Why there is no answer. Texts hold neither the URL's path nor its user part nor its query.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,8 @@ pub enum Error {
     TooLong(usize),
     #[error("the exchange broke off: {0}")]
     Broken(String),
-    /// No sockets, no descriptors, no route, a silent resolver: our own fault, not the other side's.
+    /// No sockets, no descriptors, no route, a silent resolver, a proxy that does not do its work: our own fault, not the
+    /// other side's.
     #[error("this machine cannot make connections now: {0}")]
     Ours(String),
 }
@@ -38,6 +39,8 @@ impl Error {
 pub enum SetupError {
     #[error(transparent)]
     TooWide(#[from] TooWide),
+    #[error("proxy: {0}")]
+    Proxy(#[from] BadProxy),
     /// Mostly: the machine has no certificate authorities installed.
     #[error("no HTTP client: {0}")]
     Client(String),

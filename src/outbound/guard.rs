@@ -133,8 +133,12 @@ const NOT_GLOBAL: &str = "it is not in the global IPv6 range, and allow_networks
 /// The IANA registries of special-purpose addresses, and the metadata addresses of the clouds. Narrow before wide: the
 /// first match counts.
 #[rustfmt::skip]
-const V4: [([u8; 4], u8, &str); 18] = [
+const V4: [([u8; 4], u8, &str); 22] = [
     ([169, 254, 169, 254], 32, METADATA),  // EC2, OpenStack, GCE, Azure
+    ([169, 254, 170, 2],   32, METADATA),  // EC2's containers
+    ([169, 254, 170, 23],  32, METADATA),  // EC2's pods
+    ([169, 254, 0, 23],    32, METADATA),  // Tencent
+    ([169, 254, 42, 42],   32, METADATA),  // Scaleway
     ([100, 100, 100, 200], 32, METADATA),  // Alibaba
     ([168, 63, 129, 16],   32, METADATA),  // Azure's host agent; a public address everywhere else
     ([192, 0, 0, 192],     32, METADATA),  // Oracle's older images
@@ -155,8 +159,11 @@ const V4: [([u8; 4], u8, &str); 18] = [
 ];
 
 #[rustfmt::skip]
-const V6: [([u16; 8], u8, &str); 18] = [
+const V6: [([u16; 8], u8, &str); 21] = [
     ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, METADATA),
+    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23],  128, METADATA),  // EC2's pods
+    ([0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, METADATA), // OpenStack
+    ([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],   128, METADATA),  // Scaleway
     ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],  128, METADATA),  // GCE
     ([0, 0, 0, 0, 0, 0, 0, 0],              128, UNSPECIFIED),
     ([0, 0, 0, 0, 0, 0, 0, 1],              128, LOOPBACK),
@@ -206,6 +213,8 @@ fn embedded(ip: Ipv6Addr) -> Vec<Ipv4Addr> {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => vec![],
         [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![v4(12)],
         [0x2002, ..] => vec![v4(2)],
+        // ISATAP, in any network.
+        [.., 0 | 0x200, 0x5efe, _, _] => vec![v4(12)],
         // Teredo: the server's address, and the client's with its bits turned over.
         [0x2001, 0, ..] => vec![v4(4), Ipv4Addr::from_bits(!v4(12).to_bits())],
         _ => vec![],
@@ -263,6 +272,15 @@ mod tests {
         check("240.0.0.1", Some(MULTICAST));
         check("255.255.255.255", Some(MULTICAST));
 
+        check("169.254.170.2", Some(METADATA));
+        check("169.254.170.3", Some(LINK_LOCAL));
+        check("2a00::5efe:8.8.8.8", None);
+        check("2a00::200:5efe:10.0.0.1", Some(PRIVATE));
+        check("2a00::100:5efe:10.0.0.1", None);
+        check("fe80::5efe:8.8.8.8", Some(LINK_LOCAL));
+        check("fe80::a9fe:a9fe", Some(METADATA));
+        check("fd00:ec2::23", Some(METADATA));
+
         check("::", Some(UNSPECIFIED));
         check("::1", Some(LOOPBACK));
         check("::ffff:127.0.0.1", Some(LOOPBACK));
@@ -308,7 +326,11 @@ mod tests {
         check(&["169.254.0.0/16"], "169.254.0.7", true);
         check(&["169.254.0.0/16"], "169.254.169.254", false);
         check(&["169.254.169.254/32"], "169.254.169.254", true);
+        check(&["169.254.0.0/16"], "169.254.170.2", false);
         check(&["fc00::/7"], "fd00:ec2::254", false);
+        check(&["fe80::/10"], "fe80::a9fe:a9fe", false);
+        check(&["fe80::/10"], "fe80::5efe:10.0.0.1", false);
+        check(&["fe80::/10", "10.0.0.0/8"], "fe80::5efe:10.0.0.1", true);
         // A way from IPv6 to IPv4 that is open does not open what lies behind it.
         check(&["64:ff9b::/96"], "64:ff9b::8.8.8.8", true);
         check(&["64:ff9b::/96"], "64:ff9b::10.0.0.1", false);

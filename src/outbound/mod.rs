@@ -1,16 +1,18 @@
 //! HTTP out: the only place where a client is made, for drivers and for deliveries.
 //!
-//! Guarantees: one deadline around connect, TLS, head *and* body; a bound on what is read; no redirects; no proxy from the
-//! environment; no compression asked for; and the address is checked when connecting, after DNS, in every spelling.
+//! Guarantees: one deadline around connect, TLS, head *and* body; a bound on what is read; no redirects; no proxy but the
+//! one that the operator set; no compression asked for; and the address is checked when connecting, after DNS, in every spelling.
 //!
 //! Accepted: a connection that is kept idle was checked when it was made, and is used again without looking the name up
-//! anew. It leads where it led.
+//! anew. It leads where it led. Behind a forward proxy we judge what we can look up, and the proxy dials what it looks up.
 //!
 //! Absent on purpose: trying again. Only the caller knows whether a request may be sent twice.
 
 mod error;
 mod guard;
+mod proxy;
 mod resolve;
+mod user;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +24,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode, redirect, retry};
 use url::Url;
 
+use proxy::Through;
+
 pub use error::{Error, SetupError};
 pub use guard::{Guard, Refused, TooWide};
+pub use proxy::{BadProxy, Proxy, ProxyUrl};
 pub use resolve::{Lookup, NoAddress, SystemLookup};
+pub use user::split as split_user;
 
 /// Idle connections are let go after this, which is less than most servers wait before they hang up: a request that
 /// meets a connection on its way down fails for no good reason.
@@ -50,6 +56,7 @@ pub struct Outbound {
     guard: Guard,
     settings: Settings,
     lookup: Arc<dyn Lookup>,
+    through: Option<Arc<Through>>,
 }
 
 /// A request. A user part in the URL is sent as Basic credentials, not as part of the URL.
@@ -110,7 +117,30 @@ impl Outbound {
         Self::guarded(settings, lookup, Guard::new(&settings.allow_networks)?)
     }
 
-    /// A client of its own for URLs that the operator wrote into the settings: they may lie in any network, while what
+    /// As [`Outbound::with_lookup`], with every request going through a forward proxy: those to `http` in absolute form, the
+    /// others in a tunnel. The proxy may lie in any network, and what goes wrong with it is [`Error::Ours`]. Targets are
+    /// judged as far as we can see them; see `Through::judge` for what is left to the proxy.
+    ///
+    /// After a failure the proxy is asked about it, for at most half the connect time-out on top of the deadline.
+    ///
+    /// # Errors
+    /// As [`Outbound::new`].
+    pub fn through(settings: &Settings, lookup: Arc<dyn Lookup>, proxy: Proxy) -> Result<Self, SetupError> {
+        let guard = Guard::new(&settings.allow_networks)?;
+        let patience = settings.connect_timeout / 2;
+        // Names that the client looks up are the proxy's only.
+        let resolver = resolve::GuardedResolver {
+            lookup: lookup.clone(),
+            guard: Guard::open(),
+            patience,
+            shown_as: Some("the proxy"),
+        };
+        let client = client(settings, resolver, Some(&proxy))?;
+        let through = Some(Arc::new(Through::new(proxy, lookup.clone(), patience)));
+        Ok(Self { client, guard, settings: settings.clone(), lookup, through })
+    }
+
+    /// A client of its own, without a proxy, for URLs that the operator wrote into the settings: they may lie in any network, while what
     /// others name stays guarded. Everything else is as here.
     ///
     /// # Errors
@@ -120,24 +150,11 @@ impl Outbound {
     }
 
     fn guarded(settings: &Settings, lookup: Arc<dyn Lookup>, guard: Guard) -> Result<Self, SetupError> {
-        // Fails when a provider is set already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let patience = settings.connect_timeout / 2;
-        let resolver = resolve::GuardedResolver { lookup: lookup.clone(), guard: guard.clone(), patience };
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that the lint points to")]
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .dns_resolver(Arc::new(resolver))
-            .connect_timeout(settings.connect_timeout)
-            .pool_max_idle_per_host(settings.idle_per_host)
-            .pool_idle_timeout(IDLE_FOR)
-            .user_agent(&settings.user_agent)
-            .build()
-            .map_err(|err| SetupError::Client(reason(&err)))?;
-        Ok(Self { client, guard, settings: settings.clone(), lookup })
+        let resolver =
+            resolve::GuardedResolver { lookup: lookup.clone(), guard: guard.clone(), patience, shown_as: None };
+        let client = client(settings, resolver, None)?;
+        Ok(Self { client, guard, settings: settings.clone(), lookup, through: None })
     }
 
     /// What can be refused of a URL without asking DNS, so that it can be said when the URL is given. A URL that passes
@@ -156,8 +173,16 @@ impl Outbound {
     pub async fn exchange(&self, request: Request, bounds: Bounds) -> Result<Answer, Error> {
         // The connector asks our resolver for names only; an address in the URL would pass it by.
         self.check(&request.url)?;
-        let late = |_| Error::TimedOut(bounds.deadline);
         let deadline = tokio::time::Instant::now() + bounds.deadline;
+        let Some(through) = &self.through else { return self.meet(request, bounds, deadline).await };
+        let url = request.url.clone();
+        through.judge(&url, &self.guard).await?;
+        let came = self.meet(request, bounds, deadline).await;
+        through.blame(&url, came).await
+    }
+
+    async fn meet(&self, request: Request, bounds: Bounds, deadline: tokio::time::Instant) -> Result<Answer, Error> {
+        let late = |_| Error::TimedOut(bounds.deadline);
         let Request { method, url, headers, body } = request;
         let sending = self.client.request(method, url).headers(headers).body(body).send();
         let response =
@@ -189,6 +214,30 @@ impl Outbound {
     fn sort(&self, err: &reqwest::Error) -> Error {
         error::sort(err, self.settings.connect_timeout)
     }
+}
+
+fn client(
+    settings: &Settings,
+    resolver: resolve::GuardedResolver,
+    proxy: Option<&Proxy>,
+) -> Result<reqwest::Client, SetupError> {
+    // Fails when a provider is set already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that the lint points to")]
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .dns_resolver(Arc::new(resolver))
+        .connect_timeout(settings.connect_timeout)
+        .pool_max_idle_per_host(settings.idle_per_host)
+        .pool_idle_timeout(IDLE_FOR)
+        .user_agent(&settings.user_agent);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy.for_client()?);
+    }
+    builder.build().map_err(|err| SetupError::Client(reason(&err)))
 }
 
 /// The innermost cause, which is the one that tells something.

@@ -45,28 +45,38 @@ fn is_passing(err: &io::Error) -> bool {
     err.raw_os_error().is_some() || text.contains("Temporary failure") || text.contains("Try again")
 }
 
+/// What a name stands for, at least one address, within `patience`. After that the resolver counts as silent, which is our
+/// fault and not the receiver's.
+pub(super) async fn look_up(lookup: &dyn Lookup, name: &str, patience: Duration) -> Result<Vec<IpAddr>, NoAddress> {
+    match tokio::time::timeout(patience, lookup.lookup(name)).await {
+        Ok(Ok(found)) if found.is_empty() => Err(NoAddress::Unknown(name.to_owned())),
+        Ok(found) => found,
+        Err(_) => Err(NoAddress::Unanswered(name.to_owned())),
+    }
+}
+
 /// Looks names up and hands on only what the guard lets pass. The connector dials exactly these addresses, so what was
 /// checked is what is dialled, however the name answers the next time.
 pub(super) struct GuardedResolver {
     pub(super) lookup: Arc<dyn Lookup>,
     pub(super) guard: Guard,
-    /// After this the resolver counts as silent, which is our fault and not the receiver's.
     pub(super) patience: Duration,
+    /// What errors call the name, if it is nobody's business.
+    pub(super) shown_as: Option<&'static str>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let Self { lookup, guard, patience } = self;
-        let (lookup, guard, patience) = (Arc::clone(lookup), guard.clone(), *patience);
+        let Self { lookup, guard, patience, shown_as } = self;
+        let (lookup, guard, patience, shown_as) = (Arc::clone(lookup), guard.clone(), *patience, *shown_as);
         Box::pin(async move {
             let name = name.as_str();
-            let found = match tokio::time::timeout(patience, lookup.lookup(name)).await {
-                Ok(found) => found?,
-                Err(_) => return Err(NoAddress::Unanswered(name.to_owned()).into()),
+            let shown = |err| match (err, shown_as) {
+                (err, None) => err,
+                (NoAddress::Unknown(_), Some(shown)) => NoAddress::Unknown(shown.to_owned()),
+                (NoAddress::Unanswered(_), Some(shown)) => NoAddress::Unanswered(shown.to_owned()),
             };
-            if found.is_empty() {
-                return Err(NoAddress::Unknown(name.to_owned()).into());
-            }
+            let found = look_up(&*lookup, name, patience).await.map_err(shown)?;
             guard.judge_all(name, &found)?;
             let dialled: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
             Ok(dialled)

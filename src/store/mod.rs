@@ -15,7 +15,7 @@ mod keyring;
 mod ledger;
 mod sqlite;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +105,9 @@ pub trait Hooks: Send + Sync {
     async fn hook(&self, account: AccountId, subscriber: &Subscriber, scope: &Scope) -> Result<Option<Hook>, Error>;
 
     async fn hook_by_id(&self, account: AccountId, id: &HookId) -> Result<Option<Hook>, Error>;
+
+    /// Those of these that are there, each by itself: one that cannot be read is an error that stops none of the others.
+    async fn hooks_by_id(&self, wanted: &[(AccountId, HookId)]) -> Result<Vec<(HookId, Result<Hook, Error>)>, Error>;
 
     /// All hooks of the account, by id.
     async fn hooks(&self, account: AccountId) -> Result<Vec<Hook>, Error>;
@@ -250,6 +253,19 @@ pub struct UnitPlan {
     pub error: Option<String>,
 }
 
+/// How much the sender can take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub now: Timestamp,
+    /// When what is claimed may be claimed again, should we die over it.
+    pub until: Timestamp,
+    pub limit: usize,
+    /// Of one receiver, unless it has a room of its own.
+    pub per_receiver: usize,
+    /// Receivers of which more or fewer are wanted; 0 leaves one out.
+    pub rooms: BTreeMap<String, usize>,
+}
+
 /// What was claimed.
 #[derive(Debug, Default)]
 pub struct Claimed {
@@ -258,33 +274,66 @@ pub struct Claimed {
     pub unreadable: Vec<Error>,
 }
 
+/// What the sender has to say to the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    pub outcomes: Vec<Outcome>,
+    pub returned: Vec<Returned>,
+    /// Receivers that work again after an outage: what of theirs waits out a failure is due at once, though never before the
+    /// receiver asked for. At most [`RELEASED_MAX`] of each; who has more is told again.
+    pub recovered: Vec<String>,
+}
+
+impl Results {
+    /// Before what came since.
+    pub fn put_back(&mut self, earlier: Self) {
+        let Self { outcomes, returned, recovered } = earlier;
+        self.outcomes.splice(0..0, outcomes);
+        self.returned.splice(0..0, returned);
+        self.recovered.splice(0..0, recovered);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.outcomes.is_empty() && self.returned.is_empty() && self.recovered.is_empty()
+    }
+}
+
+/// Deliveries of one receiver that one step releases at most after an outage, so that no step takes long.
+pub const RELEASED_MAX: usize = 1_000;
+
+/// A claim given back without a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    pub account: AccountId,
+    pub hook: HookId,
+    pub seq: Seq,
+    /// When to claim it again; `None`: as it was.
+    pub due_at: Option<Timestamp>,
+}
+
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Takes up to `limit` deliveries that are due at `now`, longest overdue first, and holds them until `until`. Of a
-    /// hook and a resource only the oldest waiting one is ever taken. At most `per_receiver` of one receiver, and none
-    /// of those in `full`. Hooks that are disabled or read the feed only are never claimed.
+    /// Takes deliveries that are due, longest overdue first, and holds them until `ask.until`. Of a hook and a resource only
+    /// the oldest waiting one is ever taken; of a hook that wants the latest only, the newest instead, and the others are
+    /// merged into it. Hooks that are disabled or read the feed only are never claimed.
     ///
     /// A row that makes no sense stops none of the others: it is reported, stays claimed, and comes again when that runs
     /// out.
-    async fn claim(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        limit: usize,
-        per_receiver: usize,
-        full: &[String],
-    ) -> Result<Claimed, Error>;
+    async fn claim(&self, ask: &Ask) -> Result<Claimed, Error>;
 
-    /// Records attempts and their verdicts. A delivery that meanwhile stopped waiting (read in the feed, dropped) keeps
-    /// its state; the attempt is kept all the same. After a final verdict the next of the same hook and resource
-    /// becomes due at `now`.
-    async fn record(&self, outcomes: &[Outcome], now: Timestamp) -> Result<(), Error>;
+    /// Records attempts and their verdicts, and takes claims back. A delivery that meanwhile stopped waiting (read in the
+    /// feed, dropped) keeps its state; the attempt is kept all the same. After a final verdict the next of the same hook
+    /// and resource becomes due at `now`. A hook that is disabled is told so, as a change of its account.
+    async fn record(&self, results: &Results, now: Timestamp) -> Result<(), Error>;
+
+    /// Both in one transaction: what was recorded makes room and way for what is claimed.
+    async fn record_and_claim(&self, results: &Results, ask: &Ask) -> Result<Claimed, Error>;
 
     /// Gives back what a dead process had claimed. Called once at the start, by the only process.
     async fn release_claims(&self) -> Result<u64, Error>;
 
-    /// When the next unclaimed delivery falls due, or the next claim runs out.
-    async fn next_delivery_due_at(&self) -> Result<Option<Timestamp>, Error>;
+    /// When the next unclaimed delivery falls due, or the next claim runs out, these receivers aside.
+    async fn next_delivery_due_at(&self, but: &BTreeSet<String>) -> Result<Option<Timestamp>, Error>;
 }
 
 #[async_trait]

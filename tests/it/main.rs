@@ -6,15 +6,20 @@
     reason = "a test binary offers nothing to others, and an unwrap that fails is a test that fails"
 )]
 
+mod bench;
 mod contract;
 mod damage;
 mod delivery;
 mod ec2;
 mod ec2_end_to_end;
+mod encrypted;
 mod feed;
+mod foreign;
+mod guard;
 mod ledger;
 mod looking;
 mod outbound;
+mod proxies;
 mod reads;
 mod reads_away;
 mod restart;

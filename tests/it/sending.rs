@@ -309,7 +309,9 @@ async fn what_nobody_takes_is_exhausted_after_three_days() {
         assert!(receiver.received().len() < 100, "it does not end");
     }
     assert_eq!(world.owed.states(), [DeliveryState::Exhausted]);
-    assert_eq!(world.clock.now(), now() + Duration::from_hours(72), "the last try falls on the end");
+    // On the end, or as soon after it as the receiver is probed.
+    let (end, open) = (now() + Duration::from_hours(72), Duration::from_millis(world.settings.circuit_open_max_ms));
+    assert!((end..=end + open).contains(&world.clock.now()), "{}", world.clock.now());
     assert!(receiver.received().len() > 10, "{}", receiver.received().len());
 }
 
@@ -320,6 +322,7 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() {
         deadline_ms: 600_000,
         claim_lease_ms: 1_200_000,
         in_flight: 20,
+        in_flight_suspects: 10,
         in_flight_per_receiver: 5,
         recheck_ms: 600_000,
         ..settings()
@@ -372,7 +375,8 @@ async fn a_pass_that_nobody_wakes_looks_again_by_itself() {
 
 #[tokio::test]
 async fn many_changes_arrive_in_order_for_each_resource() {
-    let settings = Settings { in_flight: 16, in_flight_per_receiver: 6, claim_max: 7, ..settings() };
+    let settings =
+        Settings { in_flight: 16, in_flight_suspects: 8, in_flight_per_receiver: 6, claim_max: 7, ..settings() };
     let mut world = World::new(settings);
     let receivers = [Receiver::start().await, Receiver::start().await];
     let hooks = [("hook_1", 0), ("hook_2", 0), ("hook_3", 1)]

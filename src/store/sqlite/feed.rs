@@ -29,7 +29,7 @@ impl Feed for Sqlite {
             "SELECT owed.hook_id, owed.seq, c.change_id, c.at, c.collection, c.resource, c.body
              FROM (SELECT d.seq, min(d.hook_id) AS hook_id FROM deliveries d INDEXED BY deliveries_unread
                    WHERE d.account_id = $1 AND d.subscriber = $2 AND d.state IN ('waiting', 'exhausted')
-                   GROUP BY d.seq ORDER BY d.seq LIMIT $3) owed
+                   GROUP BY d.seq ORDER BY d.seq LIMIT (SELECT $3)) owed
              LEFT JOIN changes c ON c.account_id = $1 AND c.seq = owed.seq
              ORDER BY owed.seq",
         )
@@ -140,7 +140,7 @@ impl Feed for Sqlite {
     async fn log_after(&self, account: AccountId, after: Seq, limit: usize) -> Result<Vec<Entry>, Error> {
         let rows: Vec<ChangeRow> = sqlx::query_as(
             "SELECT seq, change_id, at, collection, resource, body FROM changes
-             WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+             WHERE account_id = $1 AND seq > $2 ORDER BY seq LIMIT (SELECT $3)",
         )
         .bind(account.0)
         .bind(int(after.0))

@@ -36,6 +36,20 @@ row! {
     }
 }
 
+row! {
+    struct OwnedRow {
+        account_id: i64,
+        ..
+        hook: HookRow,
+    }
+}
+
+#[derive(Serialize)]
+struct WantedJson<'a> {
+    account: i64,
+    hook: &'a str,
+}
+
 /// The sealed part.
 #[derive(Serialize, Deserialize)]
 struct HookBody<Text> {
@@ -201,6 +215,22 @@ impl Hooks for Sqlite {
             .await
             .doing("reading a hook")?;
         row.map(|row| row.hook(account, &self.keys)).transpose()
+    }
+
+    async fn hooks_by_id(&self, wanted: &[(AccountId, HookId)]) -> Result<Vec<(HookId, Result<Hook, Error>)>, Error> {
+        let wanted: Vec<WantedJson<'_>> =
+            wanted.iter().map(|(account, id)| WantedJson { account: account.0, hook: &id.0 }).collect();
+        let rows: Vec<OwnedRow> = sqlx::query_as(
+            "SELECT h.* FROM json_each($1)
+             CROSS JOIN hooks h ON h.account_id = value ->> 'account' AND h.hook_id = value ->> 'hook'",
+        )
+        .bind(json(&wanted))
+        .fetch_all(&self.readers)
+        .await
+        .doing("reading hooks")?;
+        let hook =
+            |row: OwnedRow| (HookId(row.hook.hook_id.clone()), row.hook.hook(AccountId(row.account_id), &self.keys));
+        Ok(rows.into_iter().map(hook).collect())
     }
 
     async fn hooks(&self, account: AccountId) -> Result<Vec<Hook>, Error> {

@@ -15,7 +15,7 @@ use super::rows::{Cell, Doing as _, int, json, row};
 use super::{Sqlite, samples};
 use crate::model::{AccountId, Attempt, DeliveryState, HookId, Seq};
 use crate::store::{
-    Commit, DeliveryPage, DeliveryStanding, Error, HookStanding, Ledger, NewChange, Pulse, Snapshots, WhichDeliveries,
+    DeliveryPage, DeliveryStanding, Error, HookStanding, Ledger, NewChange, Pulse, Snapshots, WhichDeliveries,
     WhichHooks,
 };
 
@@ -208,18 +208,8 @@ impl Ledger for Sqlite {
             return Err(Error::Conflict);
         }
         let told = |change| NewChange { change, told: vec![hook.clone()] };
-        let commit = Commit {
-            account: *account,
-            collection: *collection,
-            version: *version,
-            observed_at: None,
-            upserts: vec![],
-            removed: vec![],
-            changes: changes.iter().cloned().map(told).collect(),
-            now: *now,
-        };
-        let entries = samples::put_changes(&mut tx, &commit).await.doing(ACTION)?;
-        samples::put_deliveries(&mut tx, &commit, &entries).await.doing(ACTION)?;
+        let changes: Vec<_> = changes.iter().cloned().map(told).collect();
+        let entries = samples::record_changes(&mut tx, *account, &changes, *now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
         Ok(entries.first().zip(entries.last()).map(|(first, last)| (first.seq, last.seq)))
     }

@@ -54,7 +54,7 @@ impl Polls for Sqlite {
                    AND (u.collection IN (SELECT value FROM json_each($4)) OR h.scope = 'account'
                         OR h.collection = u.collection))
              ORDER BY u.due_at, u.account_id, u.collection
-             LIMIT $3",
+             LIMIT (SELECT $3)",
         )
         .bind(now.as_millisecond())
         .bind(ended_after.as_millisecond())

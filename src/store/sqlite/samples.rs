@@ -120,13 +120,7 @@ impl Samples for Sqlite {
             return Err(Error::Conflict);
         }
         put_resources(&mut tx, commit).await.doing(ACTION)?;
-        let entries = if commit.changes.is_empty() {
-            Vec::new()
-        } else {
-            let entries = put_changes(&mut tx, commit).await.doing(ACTION)?;
-            put_deliveries(&mut tx, commit, &entries).await.doing(ACTION)?;
-            entries
-        };
+        let entries = record_changes(&mut tx, commit.account, &commit.changes, commit.now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
         Ok(entries)
     }
@@ -307,19 +301,38 @@ fn resource_json(known: &KnownResource) -> ResourceJson<'_> {
     }
 }
 
+/// Writes changes with their numbers, and what is owed of them.
+pub(super) async fn record_changes(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    changes: &[NewChange],
+    now: Timestamp,
+) -> Result<Vec<Entry>, sqlx::Error> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entries = put_changes(tx, account, changes).await?;
+    put_deliveries(tx, account, changes, &entries, now).await?;
+    Ok(entries)
+}
+
 /// Numbers the changes and writes them. The account's row is locked until the commit, so no other can take a number
 /// that comes before, and a number taken is a change written.
-pub(super) async fn put_changes(tx: &mut SqliteConnection, commit: &Commit) -> Result<Vec<Entry>, sqlx::Error> {
-    let count = commit.changes.len() as u64;
+async fn put_changes(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    changes: &[NewChange],
+) -> Result<Vec<Entry>, sqlx::Error> {
+    let count = changes.len() as u64;
     let last: i64 =
         sqlx::query_scalar("UPDATE accounts SET last_seq = last_seq + $2 WHERE account_id = $1 RETURNING last_seq")
-            .bind(commit.account.0)
+            .bind(account.0)
             .bind(int(count))
             .fetch_one(&mut *tx)
             .await?;
     let first = last.cast_unsigned() + 1 - count;
     let entries: Vec<Entry> =
-        (first..).zip(&commit.changes).map(|(seq, new)| Entry { seq: Seq(seq), change: new.change.clone() }).collect();
+        (first..).zip(changes).map(|(seq, new)| Entry { seq: Seq(seq), change: new.change.clone() }).collect();
     let rows: Vec<ChangeJson<'_>> = entries.iter().map(change_json).collect();
     sqlx::query(
         "INSERT INTO changes (account_id, seq, change_id, at, collection, resource, kind, body)
@@ -327,7 +340,7 @@ pub(super) async fn put_changes(tx: &mut SqliteConnection, commit: &Commit) -> R
                 value ->> 'resource', value ->> 'kind', value ->> 'body'
          FROM json_each($2)",
     )
-    .bind(commit.account.0)
+    .bind(account.0)
     .bind(json(&rows))
     .execute(&mut *tx)
     .await?;
@@ -348,12 +361,14 @@ fn change_json(entry: &Entry) -> ChangeJson<'_> {
 }
 
 /// Writes what is owed. A hook that was removed since the caller looked is owed nothing.
-pub(super) async fn put_deliveries(
+async fn put_deliveries(
     tx: &mut SqliteConnection,
-    commit: &Commit,
+    account: AccountId,
+    changes: &[NewChange],
     entries: &[Entry],
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let owed = owed(&commit.changes, entries);
+    let owed = owed(changes, entries);
     if owed.is_empty() {
         return Ok(());
     }
@@ -372,9 +387,9 @@ pub(super) async fn put_deliveries(
                FROM json_each($2) CROSS JOIN hooks h
                WHERE h.account_id = $1 AND h.hook_id = value ->> 'hook')",
     )
-    .bind(commit.account.0)
+    .bind(account.0)
     .bind(json(&owed))
-    .bind(commit.now.as_millisecond())
+    .bind(now.as_millisecond())
     .execute(&mut *tx)
     .await
     .map(drop)

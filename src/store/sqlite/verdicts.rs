@@ -8,8 +8,9 @@ use sqlx::SqliteConnection;
 
 use super::deliveries::{self, Line};
 use super::rows::{Doing as _, int, json, row};
-use crate::model::{AccountId, DeliveryState, Outcome, Verdict};
-use crate::store::Error;
+use super::samples;
+use crate::model::{AccountId, DeliveryState, Disabling, HookId, Outcome, Verdict};
+use crate::store::{Error, NewChange};
 
 const ACTION: &str = "recording attempts";
 
@@ -22,16 +23,24 @@ row! {
         waiting: bool,
         attempts: i64,
         due_at: i64,
+        not_before: Option<i64>,
         /// `None`: not ready.
         next_at: Option<i64>,
         claimed_at: Option<i64>,
         /// When its hook was last set; `None`: it was removed.
         set_at: Option<i64>,
+        failing_since: Option<i64>,
         /// Attempts on record.
         records: i64,
         ..
         line: Line,
     }
+}
+
+/// Since when a hook fails.
+struct Failing {
+    before: Option<i64>,
+    after: Option<i64>,
 }
 
 /// What follows from an attempt, beyond the delivery's own row.
@@ -41,7 +50,9 @@ enum Effect {
     /// It stopped waiting.
     Settled(DeliveryState),
     /// Its hook is to be disabled.
-    Disable(String),
+    Disable(Disabling),
+    /// Both.
+    Last(Disabling),
 }
 
 /// Counts the attempt and does what its verdict says, as far as it still may.
@@ -63,12 +74,31 @@ fn judge(row: &mut Row, outcome: &Outcome, now_ms: i64) -> Effect {
     let overtaken = row.claimed_at.is_some_and(|claimed_at| attempted_at < claimed_at);
     match verdict {
         Verdict::Delivered => settle(row, DeliveryState::Delivered),
-        Verdict::Disable { reason } if !replaced => Effect::Disable(reason.clone()),
+        Verdict::Disable(disabling) if !replaced => Effect::Disable(disabling.clone()),
         _ if overtaken => Effect::None,
-        Verdict::Exhausted if !replaced => settle(row, DeliveryState::Exhausted),
-        Verdict::Exhausted | Verdict::Disable { .. } => again(row, now_ms),
+        Verdict::Exhausted { disable } if !replaced => {
+            let settled = settle(row, DeliveryState::Exhausted);
+            disable.clone().map_or(settled, Effect::Last)
+        }
+        Verdict::Exhausted { .. } | Verdict::Disable(_) => again(row, now_ms),
         Verdict::Retry { .. } | Verdict::Postpone { .. } if restarted => again(row, now_ms),
-        Verdict::Retry { due_at, .. } | Verdict::Postpone { due_at } => again(row, due_at.as_millisecond()),
+        Verdict::Retry { due_at, not_before } => {
+            row.not_before = not_before.map(Timestamp::as_millisecond);
+            again(row, due_at.as_millisecond())
+        }
+        Verdict::Postpone { due_at } => again(row, due_at.as_millisecond()),
+    }
+}
+
+/// Since when a hook fails, after an outcome of it. What a callback did that is no longer the hook's counts for nothing, and
+/// nor does a fault of our own.
+fn failing_since(before: Option<i64>, set_at: Option<i64>, outcome: &Outcome) -> Option<i64> {
+    let at = outcome.attempt.at.as_millisecond();
+    match outcome.verdict {
+        _ if set_at.is_some_and(|set_at| at < set_at) => before,
+        Verdict::Delivered => None,
+        Verdict::Postpone { .. } => before,
+        Verdict::Retry { .. } | Verdict::Exhausted { .. } | Verdict::Disable(_) => before.or(Some(at)),
     }
 }
 
@@ -101,8 +131,16 @@ struct RowJson {
     state: Option<&'static str>,
     attempts: i64,
     due_at: i64,
+    not_before: Option<i64>,
     next_at: Option<i64>,
     claimed_at: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct FailingJson<'a> {
+    account: i64,
+    hook: &'a str,
+    since: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -126,26 +164,37 @@ pub(super) async fn record(tx: &mut SqliteConnection, outcomes: &[Outcome], now:
     let mut rows = load(tx, outcomes).await.doing(ACTION)?;
 
     let mut settled: BTreeMap<i64, DeliveryState> = BTreeMap::new();
-    let mut disabled: BTreeMap<(i64, String), String> = BTreeMap::new();
+    let mut disabled: BTreeMap<(i64, String), Disabling> = BTreeMap::new();
+    let mut failing: BTreeMap<(i64, &str), Failing> = BTreeMap::new();
     let mut attempts = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         let Some(row) = rows.get_mut(&key(outcome)) else { continue };
+        let hook = (row.line.account_id, row.line.hook_id.clone());
+        let before = row.failing_since;
+        let failing = failing.entry((hook.0, &outcome.hook.0)).or_insert(Failing { before, after: before });
+        failing.after = failing_since(failing.after, row.set_at, outcome);
         match judge(row, outcome, now_ms) {
             Effect::None => {}
             Effect::Settled(state) => drop(settled.insert(row.delivery, state)),
-            Effect::Disable(reason) => {
-                disabled.entry((row.line.account_id, row.line.hook_id.clone())).or_insert(reason);
+            Effect::Disable(disabling) => drop(disabled.entry(hook).or_insert(disabling)),
+            Effect::Last(disabling) => {
+                settled.insert(row.delivery, DeliveryState::Exhausted);
+                disabled.entry(hook).or_insert(disabling);
             }
         }
         attempts.push(attempt_json(row, outcome));
     }
+    let moved = failing.into_iter().filter(|(_, failing)| failing.before != failing.after);
+    let moved: Vec<_> =
+        moved.map(|((account, hook), failing)| FailingJson { account, hook, since: failing.after }).collect();
     let lines: BTreeSet<Line> =
         rows.values().filter(|row| settled.contains_key(&row.delivery)).map(|row| row.line.clone()).collect();
 
     write(tx, rows.values(), &settled, now_ms).await.doing(ACTION)?;
     write_attempts(tx, &attempts).await.doing(ACTION)?;
-    for ((account, hook), reason) in &disabled {
-        disable(tx, AccountId(*account), hook, reason, now_ms).await.doing(ACTION)?;
+    write_failing(tx, &moved).await.doing(ACTION)?;
+    for ((account, hook), disabling) in disabled {
+        disable(tx, AccountId(account), HookId(hook), disabling, now).await.doing(ACTION)?;
     }
     deliveries::promote(tx, &lines.into_iter().collect::<Vec<_>>(), now_ms).await.doing(ACTION)
 }
@@ -162,7 +211,8 @@ async fn load<'a>(
     let list: Vec<KeyJson<'_>> = keys.iter().map(|&(account, hook, seq)| KeyJson { account, hook, seq }).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT d.rowid AS delivery, d.account_id, d.hook_id, d.collection, d.resource, d.seq,
-                d.state = 'waiting' AS waiting, d.attempts, d.due_at, d.next_at, d.claimed_at, h.set_at,
+                d.state = 'waiting' AS waiting, d.attempts, d.due_at, d.not_before, d.next_at, d.claimed_at, h.set_at,
+                h.failing_since,
                 (SELECT coalesce(max(a.record), 0) FROM attempts a
                  WHERE a.account_id = d.account_id AND a.hook_id = d.hook_id AND a.seq = d.seq) AS records
          FROM json_each($1)
@@ -194,6 +244,7 @@ async fn write(
             state: settled.get(&row.delivery).map(|state| state.as_str()),
             attempts: row.attempts,
             due_at: row.due_at,
+            not_before: row.not_before,
             next_at: row.next_at,
             claimed_at: row.claimed_at,
         })
@@ -202,10 +253,12 @@ async fn write(
         "UPDATE deliveries
          SET state = coalesce(j.state, deliveries.state),
              settled_at = iif(j.state IS NULL, deliveries.settled_at, $2),
-             attempts = j.attempts, due_at = j.due_at, next_at = j.next_at, claimed_at = j.claimed_at,
+             attempts = j.attempts, due_at = j.due_at, not_before = j.not_before, next_at = j.next_at,
+             claimed_at = j.claimed_at,
              receiver = iif(j.next_at IS NULL, NULL, deliveries.receiver)
          FROM (SELECT value ->> 'delivery' AS delivery, value ->> 'state' AS state, value ->> 'attempts' AS attempts,
-                      value ->> 'due_at' AS due_at, value ->> 'next_at' AS next_at, value ->> 'claimed_at' AS claimed_at
+                      value ->> 'due_at' AS due_at, value ->> 'not_before' AS not_before, value ->> 'next_at' AS next_at,
+                      value ->> 'claimed_at' AS claimed_at
                FROM json_each($1)) j
          WHERE deliveries.rowid = j.delivery",
     )
@@ -249,24 +302,48 @@ async fn write_attempts(tx: &mut SqliteConnection, attempts: &[AttemptJson<'_>])
     .map(drop)
 }
 
+async fn write_failing(tx: &mut SqliteConnection, moved: &[FailingJson<'_>]) -> Result<(), sqlx::Error> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE hooks SET failing_since = j.since
+         FROM (SELECT value ->> 'account' AS account, value ->> 'hook' AS hook, value ->> 'since' AS since
+               FROM json_each($1)) j
+         WHERE hooks.account_id = j.account AND hooks.hook_id = j.hook",
+    )
+    .bind(json(&moved))
+    .execute(&mut *tx)
+    .await
+    .map(drop)
+}
+
+/// Calls the hook no more, and records the change that says so, owed to the hook itself.
 async fn disable(
     tx: &mut SqliteConnection,
     account: AccountId,
-    hook: &str,
-    reason: &str,
-    now_ms: i64,
+    hook: HookId,
+    disabling: Disabling,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE hooks SET disabled_at = $3, disabled_reason = $4, version = version + 1
-         WHERE account_id = $1 AND hook_id = $2 AND disabled_at IS NULL",
+    let Disabling { reason, change } = disabling;
+    let count: Option<i64> = sqlx::query_scalar(
+        "UPDATE hooks SET disabled_at = $3, disabled_reason = $4, version = version + 1,
+                          disabled_count = disabled_count + 1
+         WHERE account_id = $1 AND hook_id = $2 AND disabled_at IS NULL
+         RETURNING disabled_count",
     )
     .bind(account.0)
-    .bind(hook)
-    .bind(now_ms)
+    .bind(&hook.0)
+    .bind(now.as_millisecond())
     .bind(reason)
-    .execute(&mut *tx)
+    .fetch_optional(&mut *tx)
     .await?;
-    deliveries::park(tx, account, hook).await
+    deliveries::park(tx, account, &hook.0).await?;
+    let Some(count) = count else { return Ok(()) };
+    let mut change = *change;
+    change.subject.revision = count.cast_unsigned();
+    samples::record_changes(tx, account, &[NewChange { change, told: vec![hook] }], now).await.map(drop)
 }
 
 #[cfg(test)]
@@ -274,7 +351,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Attempt, HookId, Seq};
+    use crate::model::{Attempt, ChangeId, Seq};
 
     /// Claimed at 100, ready, of a hook set at 50, tried once before.
     fn row() -> Row {
@@ -285,9 +362,11 @@ mod tests {
             waiting: true,
             attempts: 1,
             due_at: 90,
+            not_before: None,
             next_at: Some(160),
             claimed_at: Some(100),
             set_at: Some(50),
+            failing_since: None,
             records: 1,
             line: Line { account_id: 7, hook_id: text("h"), collection: text("instances"), resource: text("i-1") },
         }
@@ -310,11 +389,21 @@ mod tests {
         let due_at = Timestamp::from_millisecond(300).unwrap();
         let retry = || Verdict::Retry { due_at, not_before: None };
         let postpone = || Verdict::Postpone { due_at };
-        let gone = || Verdict::Disable { reason: "410".to_owned() };
+        let disabling = || {
+            crate::changes::disabling(
+                &HookId("h".to_owned()),
+                ChangeId("chg_1".to_owned()),
+                due_at,
+                "gone",
+                "410".to_owned(),
+            )
+        };
+        let gone = || Verdict::Disable(disabling());
+        let exhausted = || Verdict::Exhausted { disable: None };
         let settled = |state| (Effect::Settled(state), None, None);
         let again = |due_at| (Effect::None, Some(due_at), None);
         let untouched = || (Effect::None, Some(160), Some(100));
-        let disable = || (Effect::Disable("410".to_owned()), Some(160), Some(100));
+        let disable = || (Effect::Disable(disabling()), Some(160), Some(100));
         let check =
             |what: &str, row: Row, attempted_at, verdict: Verdict, wanted: (Effect, Option<i64>, Option<i64>)| {
                 let mut after = row.clone();
@@ -326,20 +415,20 @@ mod tests {
             };
 
         check("delivered", row(), 100, Verdict::Delivered, settled(DeliveryState::Delivered));
-        check("exhausted", row(), 101, Verdict::Exhausted, settled(DeliveryState::Exhausted));
+        check("exhausted", row(), 101, exhausted(), settled(DeliveryState::Exhausted));
         check("retry", row(), 100, retry(), again(300));
         check("postpone", row(), 100, postpone(), again(300));
         check("gone", row(), 100, gone(), disable());
 
         check("overtaken: it arrived", row(), 99, Verdict::Delivered, settled(DeliveryState::Delivered));
-        check("overtaken: exhausted", row(), 99, Verdict::Exhausted, untouched());
+        check("overtaken: exhausted", row(), 99, exhausted(), untouched());
         check("overtaken: retry", row(), 99, retry(), untouched());
         check("overtaken: postpone", row(), 99, postpone(), untouched());
         check("overtaken: gone", row(), 99, gone(), disable());
 
         let replaced = || Row { set_at: Some(150), ..row() };
         check("replaced: it arrived", replaced(), 149, Verdict::Delivered, settled(DeliveryState::Delivered));
-        check("replaced: exhausted", replaced(), 149, Verdict::Exhausted, again(200));
+        check("replaced: exhausted", replaced(), 149, exhausted(), again(200));
         check("replaced: gone", replaced(), 149, gone(), again(200));
         check("replaced: retry", replaced(), 149, retry(), again(300));
         check("replaced and overtaken: gone", replaced(), 99, gone(), untouched());
@@ -348,7 +437,7 @@ mod tests {
         let parked = || Row { next_at: None, claimed_at: None, ..row() };
         check("parked: retry", parked(), 100, retry(), (Effect::None, None, None));
         let read = || Row { waiting: false, next_at: None, claimed_at: None, ..row() };
-        for verdict in [Verdict::Delivered, Verdict::Exhausted, retry(), postpone(), gone()] {
+        for verdict in [Verdict::Delivered, exhausted(), retry(), postpone(), gone()] {
             check("read meanwhile", read(), 100, verdict, (Effect::None, None, None));
         }
     }

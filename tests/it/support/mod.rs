@@ -2,8 +2,11 @@
 
 pub mod child;
 pub mod faulty;
+pub mod foreign;
 pub mod moto;
 pub mod owed;
+pub mod proxy;
 pub mod raw;
 pub mod receiver;
+pub mod tls;
 pub mod world;

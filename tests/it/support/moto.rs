@@ -123,15 +123,20 @@ pub(crate) struct Ran {
 
 /// Runs a script of `tests/moto` to its end.
 pub(crate) async fn run(python: &Path, name: &str, args: &[&str], stdin: &str) -> Ran {
-    let mut child = Command::new(python)
-        .arg(script(name))
+    run_script(python, &script(name), args, stdin).await
+}
+
+/// Runs any script to its end.
+pub(crate) async fn run_script(interpreter: &Path, script: &Path, args: &[&str], stdin: &str) -> Ran {
+    let mut child = Command::new(interpreter)
+        .arg(script)
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap_or_else(|err| panic!("{} could not be started: {err}", python.display()));
+        .unwrap_or_else(|err| panic!("{} could not be started: {err}", interpreter.display()));
     let mut input = child.stdin.take().expect("piped");
     let stdin = stdin.to_owned();
     // Beside the reading: a script that answers before it has read all would otherwise wait for us, and we for it. One

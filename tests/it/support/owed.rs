@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracker::model::{
     Account, AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery,
-    DeliveryState, DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed, Outcome, Scope,
-    Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    DeliveryState, Disabling, DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed,
+    Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
-    Accounts, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Polls, Pulse, Samples, Snapshots, UnitPlan, Upkeep, WhichDeliveries, WhichHooks,
+    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
+    HookStanding, Hooks, Ledger, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep,
+    WhichDeliveries, WhichHooks,
 };
 use url::Url;
 
@@ -99,6 +100,7 @@ impl Owed {
             entry,
             attempts: 0,
             created_at: now,
+            failing_since: None,
         };
         inner.rows.push(Row { delivery, state: DeliveryState::Waiting, due_at: now, claimed_until: None });
         seq
@@ -111,7 +113,10 @@ impl Owed {
 
     pub fn replace_key(&self, hook: &HookId, key: &Secret) {
         let keys = vec![SigningKey { secret: key.clone(), until: None }];
-        self.inner().hooks.get_mut(hook).expect("the hook was added").keys = keys;
+        let mut inner = self.inner();
+        let hook = inner.hooks.get_mut(hook).expect("the hook was added");
+        hook.keys = keys;
+        hook.version += 1;
     }
 
     pub fn fail_records(&self, count: usize) {
@@ -153,14 +158,8 @@ fn corrupt(key: &str) -> Error {
 
 #[async_trait]
 impl Deliveries for Owed {
-    async fn claim(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        limit: usize,
-        per_receiver: usize,
-        full: &[String],
-    ) -> Result<Claimed, Error> {
+    async fn claim(&self, ask: &Ask) -> Result<Claimed, Error> {
+        let Ask { now, until, limit, per_receiver, rooms } = ask.clone();
         let mut inner = self.inner();
         let Inner { hooks, rows, .. } = &mut *inner;
         let mut waiting = BTreeSet::new();
@@ -176,19 +175,27 @@ impl Deliveries for Owed {
         for at in order {
             let row = &mut rows[at];
             let hook = &hooks[&row.delivery.hook];
-            let Some(receiver) = hook.receiver().filter(|receiver| !full.contains(receiver)) else { continue };
+            let Some(receiver) = hook.receiver() else { continue };
+            let per_receiver = rooms.get(&receiver).copied().unwrap_or(per_receiver);
             let free = row.claimed_until.is_none_or(|until| until <= now);
             let count = taken.entry(receiver).or_default();
             if claimed.len() < limit && *count < per_receiver && free && row.due_at <= now && hook.disabled.is_none() {
                 *count += 1;
                 row.claimed_until = Some(until);
+                row.delivery.hook_version = hook.version;
                 claimed.push(row.delivery.clone());
             }
         }
         Ok(Claimed { deliveries: claimed, unreadable: vec![] })
     }
 
-    async fn record(&self, outcomes: &[Outcome], now: Timestamp) -> Result<(), Error> {
+    async fn record_and_claim(&self, results: &Results, ask: &Ask) -> Result<Claimed, Error> {
+        self.record(results, ask.now).await?;
+        self.claim(ask).await
+    }
+
+    async fn record(&self, results: &Results, now: Timestamp) -> Result<(), Error> {
+        let Results { outcomes, returned, recovered } = results;
         let mut inner = self.inner();
         if inner.failing_records > 0 {
             inner.failing_records -= 1;
@@ -196,6 +203,17 @@ impl Deliveries for Owed {
         }
         if let Some(outcome) = outcomes.iter().find(|outcome| inner.unrecordable.contains(&outcome.seq)) {
             return Err(corrupt(&outcome.seq.to_string()));
+        }
+        for Returned { seq, due_at, .. } in returned {
+            let row =
+                inner.rows.iter_mut().find(|row| row.delivery.entry.seq == *seq).expect("only claims are given back");
+            row.claimed_until = None;
+            row.due_at = due_at.unwrap_or(row.due_at);
+        }
+        for row in &mut inner.rows {
+            if recovered.contains(&row.delivery.receiver) && row.claimed_until.is_none() {
+                row.due_at = row.due_at.min(now);
+            }
         }
         for outcome in outcomes {
             inner.outcomes.send_modify(|recorded| recorded.push(outcome.clone()));
@@ -206,14 +224,15 @@ impl Deliveries for Owed {
             row.delivery.attempts = outcome.attempt.number;
             match &outcome.verdict {
                 Verdict::Delivered => row.state = DeliveryState::Delivered,
-                Verdict::Exhausted => row.state = DeliveryState::Exhausted,
+                Verdict::Exhausted { .. } => row.state = DeliveryState::Exhausted,
                 Verdict::Retry { due_at, .. } => row.due_at = *due_at,
                 Verdict::Postpone { due_at } => {
                     row.delivery.attempts -= 1;
                     row.due_at = *due_at;
                 }
-                Verdict::Disable { reason } => {
+                Verdict::Disable(Disabling { reason, .. }) => {
                     let hook = hooks.get_mut(&outcome.hook).expect("only hooks that are there are disabled");
+                    hook.version += 1;
                     hook.disabled = Some(tracker::model::Disabled { at: now, reason: reason.clone() });
                 }
             }
@@ -225,9 +244,12 @@ impl Deliveries for Owed {
         unreachable!("only the start of a process calls this")
     }
 
-    async fn next_delivery_due_at(&self) -> Result<Option<Timestamp>, Error> {
+    async fn next_delivery_due_at(&self, but: &BTreeSet<String>) -> Result<Option<Timestamp>, Error> {
         let inner = self.inner();
-        let waiting = inner.rows.iter().filter(|row| row.state == DeliveryState::Waiting);
+        let waiting = inner
+            .rows
+            .iter()
+            .filter(|row| row.state == DeliveryState::Waiting && !but.contains(&row.delivery.receiver));
         Ok(waiting.map(|row| row.claimed_until.unwrap_or(row.due_at)).min())
     }
 }
@@ -240,6 +262,16 @@ impl Hooks for Owed {
             return Err(corrupt(&id.0));
         }
         Ok(inner.hooks.get(id).cloned())
+    }
+
+    async fn hooks_by_id(&self, wanted: &[(AccountId, HookId)]) -> Result<Vec<(HookId, Result<Hook, Error>)>, Error> {
+        let mut found = vec![];
+        for (account, id) in wanted {
+            if let Some(hook) = self.hook_by_id(*account, id).await.transpose() {
+                found.push((id.clone(), hook));
+            }
+        }
+        Ok(found)
     }
 
     async fn hook(&self, _: AccountId, _: &Subscriber, _: &Scope) -> Result<Option<Hook>, Error> {

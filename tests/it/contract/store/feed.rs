@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tracker::model::{AccountId, Hook, Seq, Verdict};
 
 use super::world::{World, at, collection_hook, feed_hook, hook, key, login, owed, subscriber};
@@ -55,12 +57,12 @@ async fn what_is_read_is_sent_no_more(world: World) {
     assert_eq!(world.store.acknowledge(account, &default, &[], at(2)).await.unwrap(), 0);
     assert_eq!(world.store.acknowledge(account, &default, &[Seq(2), Seq(3), Seq(77)], at(2)).await.unwrap(), 2);
     assert_eq!(world.claimed(2).await, owed(&[("hook_1", 1)]));
-    world.record(account, &hook, 1, Verdict::Exhausted, 3).await;
+    world.record(account, &hook, 1, Verdict::Exhausted { disable: None }, 3).await;
     assert_eq!(world.undelivered(account).await, [(1, "hook_1".to_owned())]);
     assert_eq!(world.store.acknowledge(account, &default, &[Seq(1)], at(4)).await.unwrap(), 1, "exhausted is read too");
     assert!(world.undelivered(account).await.is_empty());
     assert!(world.claimed(1_000_000).await.is_empty());
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), None);
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), None);
 }
 
 async fn what_is_read_lets_the_next_pass(world: World) {
@@ -69,7 +71,7 @@ async fn what_is_read_lets_the_next_pass(world: World) {
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook]), ("i-1", &[&hook])]).await;
     world.claim(1).await;
     world.store.acknowledge(account, &subscriber("default"), &[Seq(1), Seq(2)], at(5)).await.unwrap();
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(5)));
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), Some(at(5)));
     assert_eq!(world.claimed(5).await, owed(&[("hook_1", 3)]));
 }
 

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, RngSeed};
 use tracker::model::{AccountId, Callback, Collection, Delivery, Hook, Scope, Seq, Verdict};
 use tracker::store::{Commit, NewChange};
 
-use super::world::{PASSWORD, World, at, change, commit, hook, key, login, outcome, subscriber};
+use super::world::{PASSWORD, World, ask, at, change, commit, hook, key, login, outcome, results, subscriber};
 
 /// Seconds that a claim holds.
 const LEASE: i64 = 30;
@@ -52,7 +52,7 @@ impl Ending {
             Self::Delivered => Verdict::Delivered,
             Self::Retry(after) => Verdict::Retry { due_at: at(now + after), not_before: None },
             Self::Postpone(after) => Verdict::Postpone { due_at: at(now + after) },
-            Self::Exhausted => Verdict::Exhausted,
+            Self::Exhausted => Verdict::Exhausted { disable: None },
             Self::Disable => super::world::gone(),
         }
     }
@@ -320,7 +320,7 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
         Step::Claim { limit, per_receiver, full } => {
             let names: Vec<String> = full.iter().map(|to| format!("https://{}", RECEIVERS[*to])).collect();
             let until = at(model.now + LEASE);
-            let claimed = store.claim(now, until, *limit, *per_receiver, &names).await.unwrap().deliveries;
+            let claimed = store.claim(&ask(now, until, *limit, *per_receiver, &names)).await.unwrap().deliveries;
             model.claim(&claimed, *limit, *per_receiver, *full);
         }
         Step::Record(endings) if !model.claims.is_empty() => {
@@ -333,7 +333,7 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
                 .collect();
             // One by one, as several in one call are judged on the hook as it was before the call.
             for (outcome, (claim, ending)) in outcomes.into_iter().zip(chosen) {
-                store.record(&[outcome], now).await.unwrap();
+                store.record(&results([outcome]), now).await.unwrap();
                 model.record(claim, ending);
             }
         }
@@ -356,7 +356,7 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
 
 async fn check(world: &World, account: AccountId, model: &Model) {
     assert_eq!(world.undelivered(account).await, model.undelivered());
-    let next = world.store.next_delivery_due_at().await.unwrap();
+    let next = world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap();
     assert_eq!(next, model.ready().first().map(|(next_at, ..)| at(*next_at)));
     let log = world.store.log_after(account, Seq(0), 1_000).await.unwrap();
     let log: Vec<(u64, String)> = log.into_iter().map(|entry| (entry.seq.0, entry.change.subject.id)).collect();
@@ -369,7 +369,8 @@ async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
     model.now += 1_000;
     let mut last: BTreeMap<(usize, String), u64> = BTreeMap::new();
     loop {
-        let claimed = world.store.claim(at(model.now), at(model.now + LEASE), 5, 5, &[]).await.unwrap().deliveries;
+        let claimed =
+            world.store.claim(&ask(at(model.now), at(model.now + LEASE), 5, 5, &[])).await.unwrap().deliveries;
         model.claim(&claimed, 5, 5, None);
         if claimed.is_empty() {
             break;
@@ -379,7 +380,7 @@ async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
             let before = last.insert((hook, delivery.entry.change.subject.id), seq);
             assert!(before < Some(seq), "{before:?} before {seq}");
             let done = outcome(account, &set_hook(hook, None), seq, Verdict::Delivered, model.now);
-            world.store.record(&[done], at(model.now)).await.unwrap();
+            world.store.record(&results([done]), at(model.now)).await.unwrap();
             model.record((hook, seq, model.now), Ending::Delivered);
         }
     }

@@ -1,11 +1,13 @@
+use std::collections::BTreeSet;
+
 use tracker::model::{
     AccountId, Callback, Collection, Disabled, Hook, HookId, InstanceState, KnownResource, Outcome, Scope, Seq, Verdict,
 };
 use tracker::store::Baseline;
 
 use super::world::{
-    PASSWORD, World, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member, members,
-    outcome, owed, retry, subscriber,
+    PASSWORD, World, ask, at, bare, collection_hook, commit, feed_hook, hook, instance, key, known, login, member,
+    members, outcome, owed, results, retry, subscriber,
 };
 
 contract! {
@@ -94,11 +96,14 @@ async fn what_is_owed_goes_to_a_new_callback_at_once(world: World) {
     world.record(account, &old, 1, retry(100), 2).await;
 
     world.set_at(&hook("hook_1", "i-1", "two"), 10).await;
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(10)));
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), Some(at(10)));
     let full = ["https://two".to_owned()];
-    assert!(world.store.claim(at(10), at(70), 9, 9, &full).await.unwrap().deliveries.is_empty(), "it goes to two");
+    assert!(
+        world.store.claim(&ask(at(10), at(70), 9, 9, &full)).await.unwrap().deliveries.is_empty(),
+        "it goes to two"
+    );
     let full = ["https://one".to_owned()];
-    let claimed = world.store.claim(at(10), at(70), 9, 9, &full).await.unwrap().deliveries;
+    let claimed = world.store.claim(&ask(at(10), at(70), 9, 9, &full)).await.unwrap().deliveries;
     let [delivery] = &claimed[..] else { panic!("the oldest alone: {claimed:?}") };
     assert_eq!((delivery.entry.seq.0, delivery.attempts, delivery.created_at), (1, 0, at(1)));
     world.record(account, &old, 1, retry(200), 11).await;
@@ -123,7 +128,9 @@ async fn the_same_callback_set_again_leaves_the_schedule_alone(world: World) {
 }
 
 async fn a_try_at_the_old_callback_decides_nothing_for_the_new_one(world: World) {
-    for (number, verdict) in [retry(900), Verdict::Exhausted, super::world::gone()].into_iter().enumerate() {
+    for (number, verdict) in
+        [retry(900), Verdict::Exhausted { disable: None }, super::world::gone()].into_iter().enumerate()
+    {
         let (id, instance) = (format!("hook_{number}"), format!("i-{number}"));
         let old = hook(&id, &instance, "one");
         let account = world.set(&old).await;
@@ -137,7 +144,7 @@ async fn a_try_at_the_old_callback_decides_nothing_for_the_new_one(world: World)
             attempt: outcome(account, &old, seq, retry(0), 5).attempt,
             ..outcome(account, &old, seq, verdict, 8)
         };
-        world.store.record(&[late], at(8)).await.unwrap();
+        world.store.record(&results([late]), at(8)).await.unwrap();
         let claimed = world.claim(8).await;
         let [delivery] = &claimed[..] else { panic!("{number}: due at once: {claimed:?}") };
         assert_eq!((delivery.entry.seq.0, delivery.attempts), (seq, 0), "{number}");
@@ -173,8 +180,8 @@ async fn a_disabled_hook_set_again_is_due_at_once(world: World) {
     assert!(world.claimed(1_000).await.is_empty(), "a disabled hook gets nothing");
 
     world.set_at(&hook, 2_000).await;
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(2_000)));
-    assert_eq!(world.claimed(2_000).await, owed(&[("hook_1", 1), ("hook_1", 3), ("hook_1", 4)]));
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), Some(at(2_000)));
+    assert_eq!(world.claimed(2_000).await, owed(&[("hook_1", 1), ("hook_1", 3), ("hook_1", 4), ("hook_1", 5)]));
 }
 
 async fn a_feed_hook_that_gets_a_callback_is_due_at_once(world: World) {
@@ -182,7 +189,7 @@ async fn a_feed_hook_that_gets_a_callback_is_due_at_once(world: World) {
     let account = world.set(&feed).await;
     world.news(account, 1, &[("i-1", &[&feed]), ("i-1", &[&feed])]).await;
     assert!(world.claimed(1).await.is_empty());
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), None);
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), None);
 
     world.set_at(&hook("hook_1", "i-1", "one"), 10).await;
     assert_eq!(world.claimed(10).await, owed(&[("hook_1", 1)]));
@@ -192,7 +199,7 @@ async fn a_hook_that_turns_to_the_feed_is_posted_to_no_more(world: World) {
     let posted = hook("hook_1", "i-1", "one");
     let account = world.set(&posted).await;
     world.news(account, 1, &[("i-1", &[&posted]), ("i-2", &[&posted])]).await;
-    assert_eq!(world.store.claim(at(1), at(61), 1, 1, &[]).await.unwrap().deliveries.len(), 1);
+    assert_eq!(world.store.claim(&ask(at(1), at(61), 1, 1, &[])).await.unwrap().deliveries.len(), 1);
     world.set_at(&Hook { callback: Callback::Feed, ..posted.clone() }, 2).await;
 
     // One was under way: whatever becomes of it, nothing more is sent.
@@ -207,7 +214,7 @@ async fn a_removed_hook_is_owed_nothing(world: World) {
     world.set(&other).await;
     world.news(account, 1, &[("i-1", &[&mine, &other]), ("i-1", &[&mine, &other])]).await;
     world.claim(1).await;
-    world.record(account, &mine, 1, Verdict::Exhausted, 2).await;
+    world.record(account, &mine, 1, Verdict::Exhausted { disable: None }, 2).await;
 
     let default = subscriber("default");
     assert!(world.store.remove_hook(account, &default, &member("i-1"), at(3)).await.unwrap());

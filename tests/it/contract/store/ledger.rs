@@ -3,7 +3,8 @@ use tracker::model::{AccountId, Attempt, Change, Collection, DeliveryState, Hook
 use tracker::store::{DeliveryStanding, Error, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks};
 
 use super::world::{
-    World, at, change, collection_hook, feed_hook, gone, hook, key, login, member, outcome, owed, retry, subscriber,
+    World, at, change, collection_hook, feed_hook, gone, hook, key, login, member, outcome, owed, results, retry,
+    subscriber,
 };
 
 contract! {
@@ -63,7 +64,7 @@ async fn hooks_stand_as_far_behind_as_their_oldest(world: World) {
     assert_eq!(standing().await, (Some((Seq(1), at(1))), Some(at(1)), 2), "counted up to the bound");
 
     world.claim(4).await;
-    world.record(account, &hook, 1, Verdict::Exhausted, 4).await;
+    world.record(account, &hook, 1, Verdict::Exhausted { disable: None }, 4).await;
     assert_eq!(standing().await, (Some((Seq(1), at(1))), Some(at(2)), 2), "given up is not delivered");
     world.record(account, &hook, 2, Verdict::Delivered, 5).await;
     world.record(account, &hook, 3, Verdict::Delivered, 5).await;
@@ -108,8 +109,8 @@ async fn mixed(world: &World) -> (AccountId, Hook, Hook) {
     }
     world.claim(60_000).await;
     world.record(account, &one, 1, Verdict::Delivered, 60_000).await;
-    world.record(account, &one, 2, Verdict::Exhausted, 60_000).await;
-    world.record(account, &two, 4, Verdict::Exhausted, 60_000).await;
+    world.record(account, &one, 2, Verdict::Exhausted { disable: None }, 60_000).await;
+    world.record(account, &two, 4, Verdict::Exhausted { disable: None }, 60_000).await;
     world.store.acknowledge(account, &subscriber("ci"), &[Seq(5)], at(60_001)).await.unwrap();
     (account, one, two)
 }
@@ -192,7 +193,7 @@ async fn what_many_hooks_and_subscribers_are_owed_is_listed_all_the_same(world: 
         world.news(account, 1, &[("i-1", &told)]).await;
         let seq = world.news(account, 2, &[("i-1", &told)]).await[0].seq.0;
         world.claim(3).await;
-        world.record(account, &hooks[7], seq - 1, Verdict::Exhausted, 3).await;
+        world.record(account, &hooks[7], seq - 1, Verdict::Exhausted { disable: None }, 3).await;
 
         let exhausted = WhichDeliveries { state: Some(DeliveryState::Exhausted), ..all(9) };
         let found = listed(&world, account, &exhausted).await;
@@ -269,7 +270,7 @@ async fn a_delivery_comes_with_its_newest_attempts(world: World) {
         world.claim(second).await;
         let mut outcome = outcome(account, &hook, 1, retry(second + 1), second);
         outcome.attempt.number = u32::try_from(second).unwrap() - 1;
-        world.store.record(&[outcome], at(second)).await.unwrap();
+        world.store.record(&results([outcome]), at(second)).await.unwrap();
     }
     world.claim(5).await;
     let (standing, attempts) = world.store.delivery(account, &hook.id, Seq(1), 2).await.unwrap().unwrap();
@@ -311,7 +312,7 @@ async fn an_enabled_hook_gets_what_waits_and_a_late_410_does_not_disable_it_agai
     let stored = world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap();
     assert!(stored.disabled.is_none() && stored.failing_since.is_none());
     assert!(stored.version > version, "who keeps the hook in memory sees that it is another one");
-    assert_eq!(world.claimed(101).await.len(), 2, "one of each resource");
+    assert_eq!(world.claimed(101).await.len(), 3, "one of each resource, and that it was disabled");
 
     // Again is no harm, and what is not there is not enabled.
     assert!(world.store.enable_hook(account, &hook.id, at(102)).await.unwrap());
@@ -375,7 +376,7 @@ async fn a_settled_one_that_is_sent_again_comes_before_what_waits(world: World) 
     let hook = hook("hook_1", "i-1", "one");
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook]), ("i-1", &[&hook]), ("i-1", &[&hook])]).await;
-    for (seq, verdict) in [(1, Verdict::Delivered), (2, Verdict::Exhausted)] {
+    for (seq, verdict) in [(1, Verdict::Delivered), (2, Verdict::Exhausted { disable: None })] {
         world.claim(2).await;
         world.record(account, &hook, seq, verdict, 2).await;
     }
@@ -433,7 +434,11 @@ async fn a_hook_that_is_not_called_sends_nothing_again(world: World) {
     assert_eq!(redeliver(&world, account, &feed, &[3], 3).await, None);
     world.store.remove_hook(account, &dead.subscriber, &dead.scope, at(4)).await.unwrap();
     assert_eq!(redeliver(&world, account, &dead, &[1], 5).await, None);
-    assert_eq!(listed(&world, account, &all(9)).await, ["hook_2 3 waiting", "hook_1 2 dropped", "hook_1 1 delivered"]);
+    assert_eq!(
+        listed(&world, account, &all(9)).await,
+        ["hook_1 4 dropped", "hook_2 3 waiting", "hook_1 2 dropped", "hook_1 1 delivered"],
+        "what says that it was disabled was dropped with it"
+    );
 }
 
 async fn the_pulse_names_the_laggards_first(world: World) {

@@ -7,7 +7,7 @@ use tracker::model::{AccountId, Collection, HookId, InstanceState, KnownResource
 use tracker::store::{Commit, Error, NewChange};
 
 use super::world::{
-    World, at, change, commit, hook, instance, key, known, login, member, members, owed, realm, subscriber,
+    World, ask, at, change, commit, hook, instance, key, known, login, member, members, owed, realm, subscriber,
 };
 
 contract! {
@@ -279,7 +279,7 @@ async fn many_changes_fit_into_one_sample(world: World) {
     assert_eq!(world.store.commit_sample(&sample).await.unwrap().len(), MANY);
     assert_eq!(world.store.log_bounds(account).await.unwrap(), (Some(Seq(1)), Seq(MANY as u64)));
     assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().members.len(), MANY);
-    assert_eq!(world.store.claim(at(1), at(2), MANY, MANY, &[]).await.unwrap().deliveries.len(), MANY);
+    assert_eq!(world.store.claim(&ask(at(1), at(2), MANY, MANY, &[])).await.unwrap().deliveries.len(), MANY);
     let through = world.store.acknowledge_through(account, &subscriber("default"), Seq(MANY as u64), at(2)).await;
     assert_eq!(through.unwrap(), MANY as u64);
 }

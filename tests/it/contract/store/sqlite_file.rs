@@ -10,8 +10,8 @@ use tracker::model::{AccountId, Collection, InstanceState, Seq, Verdict};
 use tracker::store::{self, Baseline, Commit, Error, KeyRing, Settings, UnitPlan};
 
 use super::world::{
-    PASSWORD, QUERY, SIGNING_KEY, TOKEN, World, at, chance, commit, hook, instance, key, known, login, member, open,
-    outcome, owed, retry, settings, subscriber,
+    PASSWORD, QUERY, SIGNING_KEY, TOKEN, World, ask, at, chance, commit, hook, instance, key, known, login, member,
+    open, outcome, owed, results, retry, settings, subscriber,
 };
 
 const OTHER_KEY: &str = "k0:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -162,7 +162,7 @@ async fn what_was_committed_survives_a_power_cut() {
     }
     let store = open(&settings(&after)).await.unwrap();
     assert_eq!(store.log_after(account, Seq(0), 9).await.unwrap().len(), 2);
-    assert_eq!(store.claim(at(1), at(61), 9, 9, &[]).await.unwrap().deliveries.len(), 1);
+    assert_eq!(store.claim(&ask(at(1), at(61), 9, 9, &[])).await.unwrap().deliveries.len(), 1);
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn every_attempt_is_kept_whatever_it_decides() {
     world.record(account, &hook, 1, Verdict::Postpone { due_at: at(4) }, 3).await;
     world.store.acknowledge(account, &subscriber("default"), &[Seq(1)], at(4)).await.unwrap();
     let both = [outcome(account, &hook, 1, Verdict::Delivered, 5), outcome(account, &hook, 1, Verdict::Delivered, 6)];
-    world.store.record(&both, at(6)).await.unwrap();
+    world.store.record(&results(both), at(6)).await.unwrap();
 
     let mut connection = raw(&world.settings).await;
     type Kept = (i64, i64, i64, Option<i64>, Option<String>, String);
@@ -327,7 +327,7 @@ async fn a_row_that_makes_no_sense_stops_none_of_the_others() {
     run(&world.settings, "UPDATE changes SET body = 'x' WHERE seq = 1").await;
     run(&world.settings, &format!("UPDATE accounts SET sealed = x'01' WHERE account_id = {account}")).await;
 
-    let claimed = world.store.claim(at(9), at(69), 9, 9, &[]).await.unwrap();
+    let claimed = world.store.claim(&ask(at(9), at(69), 9, 9, &[])).await.unwrap();
     let seqs: Vec<_> = claimed.deliveries.iter().map(|delivery| delivery.entry.seq).collect();
     assert_eq!((seqs, claimed.unreadable.len()), (vec![Seq(3)], 1));
 
@@ -360,7 +360,7 @@ async fn a_row_that_makes_no_sense_is_named() {
         }
         faults.extend(store.undelivered(account, &default, 9).await.err());
         faults.extend(store.log_after(account, Seq(0), 9).await.err());
-        faults.extend(store.claim(at(9), at(69), 9, 9, &[]).await.unwrap().unreadable);
+        faults.extend(store.claim(&ask(at(9), at(69), 9, 9, &[])).await.unwrap().unreadable);
         assert!(!faults.is_empty(), "{sql}: nobody noticed");
         for fault in faults {
             let Error::Corrupt { table, column, key, text } = &fault else { panic!("{sql}: {fault}") };
@@ -370,7 +370,7 @@ async fn a_row_that_makes_no_sense_is_named() {
             }
         }
         // What cannot be read stays claimed, so that it comes again once in a lease and not at once.
-        assert_eq!(store.claim(at(10), at(70), 9, 9, &[]).await.unwrap().unreadable.len(), 0);
+        assert_eq!(store.claim(&ask(at(10), at(70), 9, 9, &[])).await.unwrap().unreadable.len(), 0);
         assert_eq!(store.release_claims().await.unwrap(), 1);
     };
     let account = "account 1";

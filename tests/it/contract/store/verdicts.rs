@@ -1,6 +1,8 @@
-use tracker::model::{HookId, Seq, Verdict};
+use std::collections::BTreeSet;
 
-use super::world::{World, at, collection_hook, gone, hook, outcome, owed, retry, subscriber};
+use tracker::model::{Entry, HookId, Seq, Verdict};
+
+use super::world::{World, ask, at, collection_hook, gone, hook, outcome, owed, results, retry, subscriber};
 
 contract! {
     a_failure_is_tried_again_when_it_says_and_keeps_its_place
@@ -28,7 +30,7 @@ async fn a_failure_is_tried_again_when_it_says_and_keeps_its_place(world: World)
         assert_eq!((delivery.entry.seq, delivery.attempts), (Seq(1), attempts));
         world.record(account, &hook, 1, retry(second + 100), second + 1).await;
     }
-    assert_eq!(world.store.next_delivery_due_at().await.unwrap(), Some(at(310)));
+    assert_eq!(world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap(), Some(at(310)));
 }
 
 async fn our_own_failure_is_not_counted(world: World) {
@@ -48,7 +50,7 @@ async fn an_exhausted_one_lets_the_next_pass_and_stays_in_the_feed(world: World)
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;
     world.claim(1).await;
-    world.record(account, &hook, 1, Verdict::Exhausted, 2).await;
+    world.record(account, &hook, 1, Verdict::Exhausted { disable: None }, 2).await;
     assert_eq!(world.claimed(2).await, owed(&[("hook_1", 2)]));
     world.record(account, &hook, 2, Verdict::Delivered, 3).await;
     assert_eq!(world.undelivered(account).await, [(1, "hook_1".to_owned())]);
@@ -74,11 +76,18 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
     world.record(account, &dead, 3, retry(7), 6).await;
     assert_eq!(world.claimed(1_000).await, owed(&[("hook_2", 1)]));
     let waiting: Vec<u64> = world.undelivered(account).await.into_iter().map(|(seq, _)| seq).collect();
-    assert_eq!(waiting, [1, 3, 4]);
+    assert_eq!(waiting, [1, 3, 4, 5]);
+    let log = world.store.log_after(account, Seq(4), 9).await.unwrap();
+    let [Entry { seq: Seq(5), change }] = &log[..] else { panic!("{log:?}") };
+    assert_eq!(
+        (change.news.kind(), change.subject.id.as_str(), change.subject.revision),
+        ("hook.disabled", "hook_1", 1)
+    );
     // The reason of the first is kept.
-    world.record(account, &dead, 3, Verdict::Disable { reason: "again".to_owned() }, 8).await;
+    world.record(account, &dead, 3, gone(), 8).await;
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     assert_eq!(stored.disabled.unwrap().reason, "the receiver said 410");
+    assert!(world.store.log_after(account, Seq(5), 9).await.unwrap().is_empty(), "it is said once");
 }
 
 async fn many_outcomes_are_recorded_at_once(world: World) {
@@ -94,13 +103,13 @@ async fn many_outcomes_are_recorded_at_once(world: World) {
     let outcomes = [
         outcome(account, &hook, 1, Verdict::Delivered, 5),
         outcome(account, &hook, 2, retry(50), 5),
-        outcome(account, &hook, 3, Verdict::Exhausted, 5),
+        outcome(account, &hook, 3, Verdict::Exhausted { disable: None }, 5),
         outcome(account, &hook, 4, Verdict::Delivered, 5),
     ];
-    world.store.record(&outcomes, at(6)).await.unwrap();
+    world.store.record(&results(outcomes), at(6)).await.unwrap();
     assert_eq!(world.claimed(6).await, owed(&[("hook_1", 5), ("hook_1", 7)]));
     assert_eq!(world.claimed(50).await, owed(&[("hook_1", 2)]));
-    world.store.record(&[], at(7)).await.unwrap();
+    world.store.record(&results([]), at(7)).await.unwrap();
 }
 
 async fn two_outcomes_of_one_delivery_count_twice(world: World) {
@@ -109,10 +118,10 @@ async fn two_outcomes_of_one_delivery_count_twice(world: World) {
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;
     world.claim(1).await;
     let failed = outcome(account, &hook, 1, retry(9), 2);
-    world.store.record(&[failed.clone(), failed], at(2)).await.unwrap();
+    world.store.record(&results([failed.clone(), failed]), at(2)).await.unwrap();
     assert_eq!(world.claim(9).await[0].attempts, 2);
     let both = [outcome(account, &hook, 1, Verdict::Delivered, 9), outcome(account, &hook, 1, retry(20), 9)];
-    world.store.record(&both, at(9)).await.unwrap();
+    world.store.record(&results(both), at(9)).await.unwrap();
     assert_eq!(world.claimed(9).await, owed(&[("hook_1", 2)]), "delivered is delivered");
 }
 
@@ -124,7 +133,13 @@ async fn a_late_outcome_changes_nothing_that_was_settled(world: World) {
     assert_eq!(world.store.acknowledge(account, &subscriber("default"), &[Seq(1)], at(2)).await.unwrap(), 1);
     assert_eq!(world.claimed(2).await, owed(&[("hook_1", 2)]));
 
-    for verdict in [retry(3), Verdict::Exhausted, Verdict::Postpone { due_at: at(3) }, Verdict::Delivered, gone()] {
+    for verdict in [
+        retry(3),
+        Verdict::Exhausted { disable: None },
+        Verdict::Postpone { due_at: at(3) },
+        Verdict::Delivered,
+        gone(),
+    ] {
         world.record(account, &hook, 1, verdict, 3).await;
         assert!(world.claimed(3).await.is_empty(), "the second stays claimed");
     }
@@ -135,13 +150,13 @@ async fn a_claim_that_was_overtaken_does_not_decide(world: World) {
     let hook = hook("hook_1", "i-1", "one");
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;
-    world.store.claim(at(1), at(31), 9, 9, &[]).await.unwrap();
-    world.store.claim(at(40), at(70), 9, 9, &[]).await.unwrap();
+    world.store.claim(&ask(at(1), at(31), 9, 9, &[])).await.unwrap();
+    world.store.claim(&ask(at(40), at(70), 9, 9, &[])).await.unwrap();
 
     // The first, made at 2, reports only now.
-    for verdict in [retry(41), Verdict::Postpone { due_at: at(41) }, Verdict::Exhausted] {
+    for verdict in [retry(41), Verdict::Postpone { due_at: at(41) }, Verdict::Exhausted { disable: None }] {
         let late = outcome(account, &hook, 1, verdict, 2);
-        world.store.record(&[late], at(42)).await.unwrap();
+        world.store.record(&results([late]), at(42)).await.unwrap();
         assert!(world.claimed(69).await.is_empty(), "the second still has it in hand");
     }
     world.record(account, &hook, 1, retry(100), 60).await;
@@ -149,7 +164,7 @@ async fn a_claim_that_was_overtaken_does_not_decide(world: World) {
     assert_eq!(world.claim(100).await[0].attempts, 3, "retry and exhausted of the first, retry of the second");
 
     // But what arrived has arrived, whoever brought it.
-    world.store.record(&[outcome(account, &hook, 1, Verdict::Delivered, 2)], at(101)).await.unwrap();
+    world.store.record(&results([outcome(account, &hook, 1, Verdict::Delivered, 2)]), at(101)).await.unwrap();
     assert_eq!(world.claimed(101).await, owed(&[("hook_1", 2)]));
     world.record(account, &hook, 1, retry(102), 101).await;
     assert!(world.claimed(110).await.is_empty(), "and order is as it was");
@@ -159,20 +174,20 @@ async fn a_claim_that_ran_out_but_was_not_overtaken_still_decides(world: World) 
     let hook = hook("hook_1", "i-1", "one");
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook])]).await;
-    world.store.claim(at(1), at(31), 9, 9, &[]).await.unwrap();
-    world.store.record(&[outcome(account, &hook, 1, retry(90), 2)], at(40)).await.unwrap();
+    world.store.claim(&ask(at(1), at(31), 9, 9, &[])).await.unwrap();
+    world.store.record(&results([outcome(account, &hook, 1, retry(90), 2)]), at(40)).await.unwrap();
     assert!(world.claimed(89).await.is_empty());
     assert_eq!(world.claimed(90).await, owed(&[("hook_1", 1)]));
 }
 
 async fn what_is_said_of_an_old_callback_does_not_hit_the_new_one(world: World) {
     let (old, new) = (hook("hook_1", "i-1", "one"), hook("hook_1", "i-1", "two"));
-    for verdict in [gone(), Verdict::Exhausted] {
+    for verdict in [gone(), Verdict::Exhausted { disable: None }] {
         let account = world.set_at(&old, 0).await;
         let seq = world.news(account, 1, &[("i-1", &[&old])]).await[0].seq.0;
         world.claim(1).await;
         world.set_at(&new, 5).await;
-        world.store.record(&[outcome(account, &old, seq, verdict, 2)], at(6)).await.unwrap();
+        world.store.record(&results([outcome(account, &old, seq, verdict, 2)]), at(6)).await.unwrap();
 
         assert!(world.store.hook_by_id(account, &new.id).await.unwrap().unwrap().disabled.is_none());
         assert_eq!(world.claimed(6).await, owed(&[("hook_1", seq)]), "the new callback gets its chance");
@@ -187,6 +202,6 @@ async fn an_outcome_of_nothing_is_passed_over(world: World) {
     let mut stray = outcome(account, &hook, 1, Verdict::Delivered, 2);
     stray.hook = HookId("hook_9".to_owned());
     let outcomes = [stray, outcome(account, &hook, 9, Verdict::Delivered, 2)];
-    world.store.record(&outcomes, at(2)).await.unwrap();
+    world.store.record(&results(outcomes), at(2)).await.unwrap();
     assert_eq!(world.claimed(2).await, owed(&[("hook_1", 1)]));
 }

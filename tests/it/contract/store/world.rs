@@ -12,7 +12,7 @@ use tracker::model::{
     ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed, Outcome,
     Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
-use tracker::store::{self, Commit, KeyRing, NewChange, Settings, Store, UnitPlan};
+use tracker::store::{self, Ask, Commit, KeyRing, NewChange, Results, Settings, Store, UnitPlan};
 
 pub(super) const PASSWORD: &str = "pa\"ss-w0rd-ü";
 pub(super) const TOKEN: &str = "t0ken-of-the-caller";
@@ -65,7 +65,7 @@ impl World {
 
     /// Claims everything due for a minute.
     pub(super) async fn claim(&self, second: i64) -> Vec<Delivery> {
-        self.store.claim(at(second), at(second + 60), 100, 100, &[]).await.unwrap().deliveries
+        self.store.claim(&ask(at(second), at(second + 60), 100, 100, &[])).await.unwrap().deliveries
     }
 
     /// As [`Self::claim`]: hook and seq.
@@ -74,7 +74,7 @@ impl World {
     }
 
     pub(super) async fn record(&self, account: AccountId, hook: &Hook, seq: u64, verdict: Verdict, second: i64) {
-        self.store.record(&[outcome(account, hook, seq, verdict, second)], at(second)).await.unwrap();
+        self.store.record(&results([outcome(account, hook, seq, verdict, second)]), at(second)).await.unwrap();
     }
 
     /// What the subscriber `default` has not got: seq and the hook that owes it.
@@ -267,12 +267,21 @@ pub(super) fn outcome(account: AccountId, hook: &Hook, seq: u64, verdict: Verdic
     Outcome { account, hook: hook.id.clone(), seq: Seq(seq), attempt, verdict }
 }
 
+pub(super) fn ask(now: Timestamp, until: Timestamp, limit: usize, per_receiver: usize, full: &[String]) -> Ask {
+    Ask { now, until, limit, per_receiver, rooms: full.iter().map(|receiver| (receiver.clone(), 0)).collect() }
+}
+
+pub(super) fn results(outcomes: impl IntoIterator<Item = Outcome>) -> Results {
+    Results { outcomes: outcomes.into_iter().collect(), ..Results::default() }
+}
+
 pub(super) fn retry(second: i64) -> Verdict {
     Verdict::Retry { due_at: at(second), not_before: None }
 }
 
 pub(super) fn gone() -> Verdict {
-    Verdict::Disable { reason: "the receiver said 410".to_owned() }
+    let (hook, id) = (HookId("any".to_owned()), ChangeId("chg_gone".to_owned()));
+    Verdict::Disable(tracker::changes::disabling(&hook, id, at(0), "gone", "the receiver said 410".to_owned()))
 }
 
 /// `[("hook_1", 3)]` as the world's claims say it.

@@ -1,0 +1,116 @@
+//! `tracker bench` as it is run. What it counts is checked; how fast this machine is, is not.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::child::PATIENCE;
+
+/// Runs it to its end: did it go well, and what did it print?
+async fn bench(arguments: &[&str]) -> (bool, String) {
+    let running = Command::new(env!("CARGO_BIN_EXE_tracker"))
+        .arg("bench")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(PATIENCE, running).await.expect("it ends").unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() || !said.is_empty(), "it failed without a word");
+    (ended.status.success(), String::from_utf8(ended.stdout).unwrap() + &said)
+}
+
+async fn report(arguments: &[&str]) -> Value {
+    let (well, text) = bench(&[arguments, &["--format", "json"]].concat()).await;
+    assert!(well, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|err| panic!("{err}: {text}"))
+}
+
+fn assert_kept(promises: &Value) {
+    let kept = serde_json::json!({"lost": 0, "duplicated": 0, "out_of_order": 0, "unexpected": 0});
+    assert_eq!(*promises, kept);
+}
+
+/// Every field is a number above 0.
+fn assert_measured(report: &Value, pointers: &[&str]) {
+    for pointer in pointers {
+        let value = report.pointer(pointer).and_then(Value::as_f64);
+        assert!(value.is_some_and(|value| value > 0.0), "{pointer}: {report}");
+    }
+}
+
+const SMALL: [&str; 9] = ["deliver", "--deliveries", "200", "--receivers", "3", "--hooks", "6", "--resources", "10"];
+
+#[tokio::test]
+async fn a_run_delivers_everything_once_and_in_order_and_says_what_it_took() {
+    let report = report(&[&SMALL[..], &["--batch", "30"]].concat()).await;
+    assert_kept(&report["promises"]);
+    assert_eq!((&report["settled"], &report["hooks"]), (&true.into(), &6.into()));
+    assert_measured(
+        &report,
+        &[
+            "/deliveries_per_s",
+            "/commits_changes_per_s",
+            "/latency/p50_ms",
+            "/latency/p99_ms",
+            "/latency/max_ms",
+            "/memory_peak_mib",
+            "/limits/requests_per_s",
+            "/limits/commits_per_s",
+            "/limits/changes_per_s",
+        ],
+    );
+    for field in ["load_before", "cpu_s_per_10000", "sink_cpu_s_per_10000", "of_request_limit"] {
+        assert!(report[field].is_number(), "{field}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_and_a_rate_are_delivered_as_well() {
+    for more in [&["--preload"][..], &["--rate", "1000"]] {
+        let report = report(&[&SMALL[..], more, &["--no-limits", "--bytes", "900"]].concat()).await;
+        assert_kept(&report["promises"]);
+        assert_eq!((&report["limits"], &report["body_bytes"]), (&Value::Null, &900.into()));
+        assert_measured(&report, &["/deliveries_per_s"]);
+    }
+}
+
+#[tokio::test]
+async fn healthy_receivers_get_everything_beside_bad_ones() {
+    let run = ["fairness", "--bad", "4", "--healthy", "2", "--backlog", "5", "--rate", "100", "--seconds", "1"];
+    let report = report(&run).await;
+    for run in [&report["alone"], &report["beside"]] {
+        assert_kept(&run["promises"]);
+        assert_eq!(run["deliveries"], 100);
+    }
+    assert_measured(
+        &report,
+        &[
+            "/p50_ratio",
+            "/p99_ratio",
+            "/bad_requests/hangs",
+            "/bad_requests/drips",
+            "/bad_requests/resets",
+            "/bad_requests/fails",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn for_people_it_is_a_page_of_text() {
+    let (well, text) = bench(&[&SMALL[..], &["--no-limits"]].concat()).await;
+    assert!(well, "{text}");
+    for part in ["200 deliveries of ", "deliveries/s ", "commit to arrival ", "lost 0, duplicated 0, out of order 0"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_is_refused() {
+    for (arguments, why) in [(["deliver", "--receivers", "0"], "--receivers"), (["fairness", "--rate", "0"], "--rate")]
+    {
+        let (well, text) = bench(&arguments).await;
+        assert!(!well && text.contains(why), "{text}");
+    }
+}
