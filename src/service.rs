@@ -14,7 +14,7 @@ use crate::api::{self, Api};
 use crate::chance::Chance;
 use crate::changes;
 use crate::clock::Clock;
-use crate::deliver::Deliver;
+use crate::deliver::{Deliver, Sender};
 use crate::drivers::Drivers;
 use crate::model::Collection;
 use crate::outbound::{self, Outbound, SystemLookup};
@@ -23,7 +23,7 @@ use crate::reads::Reads;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{Cron, CronWork, Tasks, Wake};
-use crate::track::Tracking;
+use crate::track::{Care, Tracking};
 
 /// How Tracker names itself to providers and receivers.
 pub const USER_AGENT: &str = concat!("Tracker/", env!("CARGO_PKG_VERSION"));
@@ -80,6 +80,15 @@ impl Parts {
             settings.poll.clone(),
             poll_wake.clone(),
         );
+        let sender = Sender::new(outbound.clone(), settings.deliver.bounds(), settings.deliver.answer_bytes_kept);
+        let care = Care::new(
+            store.clone(),
+            sender,
+            clock.clone(),
+            chance.clone(),
+            deliver_wake.clone(),
+            settings.deliver.clone(),
+        );
         let deliver = Deliver::new(
             store.clone(),
             outbound,
@@ -96,11 +105,13 @@ impl Parts {
             default_provider: settings.drivers.default_provider.clone(),
             store: store.clone(),
             tracking,
+            care,
             reads,
             stale_seconds: settings.reads.stale_seconds,
             finish_as_404: settings.reads.finish_as_404,
             clock: clock.clone(),
             chance,
+            registry: api::Registry::default(),
         });
         Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
     }

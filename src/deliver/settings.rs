@@ -93,6 +93,14 @@ pub struct Settings {
     pub recheck_ms: u64,
     /// Idle connections kept for each receiver. 64.
     pub idle_per_receiver: usize,
+
+    /// Test deliveries under way at once, of all hooks. 8.
+    pub tests_max: usize,
+    /// Resources whose state one resync sends. 10,000; who has more lists them.
+    pub resync_max: usize,
+    /// Deliveries that one recovery sends again, and of them in one transaction. 100,000 and 1,000.
+    pub recover_max: usize,
+    pub recover_batch: usize,
 }
 
 impl Default for Settings {
@@ -148,6 +156,10 @@ impl Default for Settings {
             claim_lease_ms: 60 * SECOND,
             recheck_ms: 500,
             idle_per_receiver: 64,
+            tests_max: 8,
+            resync_max: 10_000,
+            recover_max: 100_000,
+            recover_batch: 1_000,
         }
     }
 }
@@ -190,6 +202,10 @@ impl Settings {
             ("in_flight", self.in_flight),
             ("in_flight_per_receiver", self.in_flight_per_receiver),
             ("claim_max", self.claim_max),
+            ("tests_max", self.tests_max),
+            ("resync_max", self.resync_max),
+            ("recover_max", self.recover_max),
+            ("recover_batch", self.recover_batch),
             ("in_flight_suspects", self.in_flight_suspects),
             ("window_first", self.window_first),
             ("queued_max", self.queued_max),
@@ -351,6 +367,8 @@ mod tests {
         check("recheck_ms = 0", "deliver.recheck_ms is 0");
         check("in_flight = 0", "deliver.in_flight is 0");
         check("claim_max = 0", "deliver.claim_max is 0");
+        check("tests_max = 0", "deliver.tests_max is 0");
+        check("recover_batch = 0", "deliver.recover_batch is 0");
         check("in_flight = 4", "deliver.in_flight_per_receiver is more");
         check("in_flight_suspects = 513", "deliver.in_flight_suspects is more");
         check("window_first = 65", "deliver.window_first is more");

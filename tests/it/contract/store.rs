@@ -24,6 +24,7 @@ mod deliveries;
 mod feed;
 mod history;
 mod hooks;
+mod ledger;
 mod polls;
 mod samples;
 mod sqlite_file;
