@@ -46,8 +46,10 @@ struct Given {
     version: u64,
     until: Timestamp,
     pace: Option<Duration>,
-    /// When the next call is allowed that is not spoken for.
+    /// When the next call is allowed.
     next_at: Timestamp,
+    /// After whom the next that has to wait comes: each has a moment of its own.
+    waiting_until: Timestamp,
 }
 
 /// What to do with a delivery.
@@ -70,10 +72,14 @@ impl Consents {
     pub(super) fn may(&mut self, hook: &HookId, version: u64, now: Timestamp) -> May {
         match self.given.get_mut(hook).filter(|given| given.version == version && now < given.until) {
             Some(Given { pace: None, .. }) => May::Send,
-            Some(Given { pace: Some(pace), next_at, .. }) => {
-                let at = now.max(*next_at);
-                *next_at = at + *pace;
-                if at > now { May::Wait { until: at } } else { May::Send }
+            Some(Given { pace: Some(pace), next_at, waiting_until, .. }) => {
+                if *next_at <= now {
+                    *next_at = now + *pace;
+                    return May::Send;
+                }
+                let until = (*next_at).max(*waiting_until);
+                *waiting_until = until + *pace;
+                May::Wait { until }
             }
             None if self.asking.contains(hook) => May::Wait { until: now + WHILE_ASKING },
             None => {
@@ -99,7 +105,8 @@ impl Consents {
         match consent {
             Some(Consent { pace }) => {
                 let next_at = now + pace.unwrap_or_default();
-                self.given.insert(hook.clone(), Given { version, until: now + valid, pace, next_at });
+                let given = Given { version, until: now + valid, pace, next_at, waiting_until: next_at };
+                self.given.insert(hook.clone(), given);
             }
             None => drop(self.given.remove(hook)),
         }
@@ -151,6 +158,9 @@ mod tests {
         for until in [13, 23, 33] {
             assert_eq!(consents.may(&hook, 1, at(4)), May::Wait { until: at(until) });
         }
+        assert_eq!(consents.may(&hook, 1, at(13)), May::Send, "who waited is not sent to the end");
+        assert_eq!(consents.may(&hook, 1, at(23)), May::Send);
+        assert_eq!(consents.may(&hook, 1, at(24)), May::Wait { until: at(43) });
         assert_eq!(consents.may(&hook, 1, at(50)), May::Send);
         assert_eq!(consents.may(&hook, 2, at(50)), May::Ask, "it is called elsewhere now");
         consents.asked(&hook, 2, Some(Consent { pace: None }), at(50), valid);
