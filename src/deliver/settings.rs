@@ -49,6 +49,8 @@ pub struct Settings {
     /// A hook whose callbacks all failed for so long is disabled when one of them has no tries left. Milliseconds; 5 days.
     pub disable_after_ms: u64,
 
+    /// Threads that deliver, apart from those that answer requests and ask clouds. 2.
+    pub threads: usize,
     /// Tries under way at once. 512, at some ten kilobytes each.
     pub in_flight: usize,
     /// Of these, to receivers that never answered or do not answer now. 256: whoever works always finds slots.
@@ -135,6 +137,7 @@ impl Default for Settings {
             own_fault_wait_min_ms: 10 * SECOND,
             own_fault_wait_max_ms: 10 * MINUTE,
             disable_after_ms: 5 * DAY,
+            threads: 2,
             in_flight: 512,
             in_flight_suspects: 256,
             in_flight_per_receiver: 64,
@@ -206,6 +209,7 @@ impl Settings {
             ("resync_max", self.resync_max),
             ("recover_max", self.recover_max),
             ("recover_batch", self.recover_batch),
+            ("threads", self.threads),
             ("in_flight_suspects", self.in_flight_suspects),
             ("window_first", self.window_first),
             ("queued_max", self.queued_max),
@@ -246,6 +250,10 @@ impl Settings {
             (
                 self.in_flight_per_receiver <= self.in_flight,
                 "deliver.in_flight_per_receiver is more than deliver.in_flight, of which it is a part".to_owned(),
+            ),
+            (
+                self.threads <= 256,
+                format!("deliver.threads is {}: write 1 to 256", self.threads),
             ),
             (
                 self.in_flight_suspects <= self.in_flight,

@@ -264,6 +264,13 @@ pub(super) fn outcome(account: AccountId, hook: &Hook, seq: u64, verdict: Verdic
         error: Some("the receiver answered 503".to_owned()),
         answer: "come \"later\"".to_owned(),
     };
+    let verdict = match verdict {
+        Verdict::Disable(mut disabling) => {
+            disabling.change.subject.id.clone_from(&hook.id.0);
+            Verdict::Disable(disabling)
+        }
+        other => other,
+    };
     Outcome { account, hook: hook.id.clone(), seq: Seq(seq), attempt, verdict }
 }
 
