@@ -16,7 +16,7 @@ pub mod model;
 pub mod api;
 /// What was last read of providers, in memory.
 pub mod reads;
-/// Setting, replacing and removing hooks; taking the baseline.
+/// Setting, replacing, removing and caring for hooks; taking the baseline.
 pub mod track;
 /// Who is due and what was seen: passes over accounts.
 pub mod poll;

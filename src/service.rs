@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,7 +24,7 @@ use crate::reads::Reads;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{Cron, CronWork, Tasks, Wake};
-use crate::track::Tracking;
+use crate::track::{Care, Tracking};
 
 /// How Tracker names itself to providers and receivers.
 pub const USER_AGENT: &str = concat!("Tracker/", env!("CARGO_PKG_VERSION"));
@@ -80,6 +81,15 @@ impl Parts {
             settings.poll.clone(),
             poll_wake.clone(),
         );
+        let sender = settings.deliver.sender(outbound.clone());
+        let care = Care::new(
+            store.clone(),
+            sender,
+            clock.clone(),
+            chance.clone(),
+            deliver_wake.clone(),
+            settings.deliver.clone(),
+        );
         let deliver = Deliver::new(
             store.clone(),
             outbound,
@@ -96,11 +106,13 @@ impl Parts {
             default_provider: settings.drivers.default_provider.clone(),
             store: store.clone(),
             tracking,
+            care,
             reads,
             stale_seconds: settings.reads.stale_seconds,
             finish_as_404: settings.reads.finish_as_404,
             clock: clock.clone(),
             chance,
+            registry: api::Registry::default(),
         });
         Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
     }
@@ -133,8 +145,21 @@ pub struct Service {
     store: Arc<dyn Store>,
     tasks: Tasks,
     cron: Cron,
+    /// Deliveries have threads of their own: a receiver that keeps ours busy keeps the API waiting for nothing.
+    _deliveries: Threads,
     server: JoinHandle<std::io::Result<()>>,
     stop: CancellationToken,
+}
+
+/// A runtime that may be dropped from within another.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Service {
@@ -151,11 +176,17 @@ impl Service {
         let cron = Cron::start(cadences(settings, &parts)).await.map_err(anyhow::Error::msg)?;
         let tasks = Tasks::new(settings.tasks.clone(), parts.clock.clone());
         tasks.run(parts.poll, parts.poll_wake);
-        tasks.run(parts.deliver, parts.deliver_wake);
+        let deliveries = runtime::Builder::new_multi_thread()
+            .worker_threads(settings.deliver.threads)
+            .thread_name("deliver")
+            .enable_all()
+            .build()?;
+        let deliver = parts.deliver.until(tasks.stopping());
+        tasks.run_on(deliveries.handle(), deliver, parts.deliver_wake);
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(parts.api), settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
-        Ok(Self { address, store: parts.store, tasks, cron, server, stop })
+        Ok(Self { address, store: parts.store, tasks, cron, _deliveries: Threads(Some(deliveries)), server, stop })
     }
 
     /// Stops taking requests, lets what is under way end within its grace, then stops.

@@ -79,4 +79,6 @@ CREATE INDEX deliveries_order ON deliveries (account_id, hook_id, collection, re
 CREATE INDEX deliveries_unread ON deliveries (account_id, subscriber, seq, hook_id)
     WHERE state IN ('waiting', 'exhausted');
 -- How far behind a hook is, and what of it is to be sent again.
-CREATE INDEX deliveries_behind ON deliveries (account_id, hook_id, seq) WHERE state IN ('waiting', 'exhausted');
+CREATE INDEX deliveries_behind ON deliveries (account_id, hook_id, state, seq) WHERE state IN ('waiting', 'exhausted');
+-- The owner's list, newest first.
+CREATE INDEX deliveries_newest ON deliveries (account_id, seq);

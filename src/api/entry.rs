@@ -55,7 +55,8 @@ pub(super) async fn show(call: Call) -> Result<Response, Fault> {
 
 fn links(abilities: &Abilities, href: impl Fn(&str) -> String) -> Vec<LinkView> {
     let theirs = SERVED.iter().copied().filter(|name| abilities.collections.contains(name));
-    let mut names: Vec<_> = ["changes", "drivers", "instance_states"].into_iter().chain(theirs).collect();
+    let mut names: Vec<_> =
+        ["changes", "deliveries", "drivers", "hooks", "instance_states"].into_iter().chain(theirs).collect();
     names.sort_unstable();
     let link = |name| {
         let features = abilities.features.iter().chain(&TRACKING).filter(move |(collection, _)| *collection == name);

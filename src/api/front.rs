@@ -250,7 +250,7 @@ fn choose(api: &Api, target: &Target, headers: &HeaderMap) -> Result<Chosen, Fau
 /// Only Tracker's own collections are JSON only.
 fn offers(path: &str) -> Offers {
     match path.split('/').nth(2) {
-        Some("changes") => Offers::Json,
+        Some("changes" | "hooks" | "deliveries") => Offers::Json,
         _ => Offers::XmlOrJson,
     }
 }

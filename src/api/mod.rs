@@ -20,6 +20,7 @@ mod buckets;
 mod call;
 mod changes;
 mod collection;
+mod deliveries;
 mod drivers;
 mod entry;
 mod error;
@@ -27,6 +28,7 @@ mod finished;
 mod firewalls;
 mod front;
 mod hardware_profiles;
+mod hooks;
 mod images;
 mod instance_states;
 mod instances;
@@ -47,6 +49,7 @@ mod storage_snapshots;
 mod storage_volumes;
 mod subnets;
 mod target;
+mod telemetry;
 mod tracking;
 mod upload;
 
@@ -58,10 +61,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 pub use serve::serve;
 pub use settings::Settings;
+pub use telemetry::Registry;
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -72,7 +77,7 @@ use crate::model::{
 };
 use crate::reads::Reads;
 use crate::store::Store;
-use crate::track::Tracking;
+use crate::track::{Care, Tracking};
 use collection::{show, track, track_all};
 use error::{Fault, Problem};
 
@@ -88,12 +93,15 @@ pub struct Parts {
     pub default_provider: String,
     pub store: Arc<dyn Store>,
     pub tracking: Tracking,
+    pub care: Care,
     pub reads: Arc<Reads>,
     /// See [`reads::Settings`](crate::reads::Settings).
     pub stale_seconds: u64,
     pub finish_as_404: bool,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<Chance>,
+    /// What other rooms count, to be shown at `/metrics` beside what is asked of the store.
+    pub registry: Registry,
 }
 
 /// What every request may need.
@@ -106,10 +114,13 @@ pub struct Api {
     public_origin: Option<String>,
     store: Arc<dyn Store>,
     tracking: Tracking,
+    care: Care,
     reads: Arc<Reads>,
     stale: Duration,
     finish_as_404: bool,
     clock: Arc<dyn Clock>,
+    registry: Registry,
+    started_at: Timestamp,
     logins: auth::Logins,
     /// One permit for each body with a blob that is held.
     uploads: Semaphore,
@@ -124,11 +135,13 @@ impl Api {
             default_provider,
             store,
             tracking,
+            care,
             reads,
             stale_seconds,
             finish_as_404,
             clock,
             chance,
+            registry,
         } = parts;
         let logins = auth::Logins::new(&settings, &chance);
         let public_origin = settings.public_url.trim_end_matches('/').to_owned();
@@ -141,10 +154,13 @@ impl Api {
             drivers,
             store,
             tracking,
+            care,
             reads,
             stale: Duration::from_secs(stale_seconds),
             finish_as_404,
+            started_at: clock.now(),
             clock,
+            registry,
             logins,
         })
     }
@@ -241,9 +257,23 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/firewalls/{id}/rules", post(firewalls::create_rule))
         .route("/api/firewalls/{id}/{rule}", delete(firewalls::destroy_rule))
         .route("/api/changes", get(changes::list).options(|| allow(LIST)))
+        .route("/api/hooks", get(hooks::list).options(|| allow(LIST)))
+        .route("/api/hooks/{id}", get(hooks::show).delete(hooks::destroy))
+        .route("/api/hooks/{id}/enable", post(hooks::enable))
+        .route("/api/hooks/{id}/test", post(hooks::test))
+        .route("/api/hooks/{id}/resync", post(hooks::resync))
+        .route("/api/hooks/{id}/recover", post(hooks::recover))
+        .route("/api/deliveries", get(deliveries::list).options(|| allow(LIST)))
+        .route("/api/deliveries/{id}", get(deliveries::show))
+        .route("/api/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .fallback(|| async { Fault::of(Problem::NotFound) });
-    let front = front::Front { api, routes };
-    Router::new().fallback(front::answer).with_state(front)
+    let outermost = if api.settings.metrics {
+        // Nothing of Deltacloud's is about it: neither matrix nor negotiation, credentials or error documents.
+        Router::new().route("/metrics", get(telemetry::show))
+    } else {
+        Router::new()
+    };
+    outermost.fallback(front::answer).with_state(front::Front { api, routes })
 }
 
 /// For bodies with blobs, which `front` has bounded by a setting of their own.

@@ -19,6 +19,12 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Those of these that were given, as a query, and behind them one more.
+    pub(super) fn query(&self, names: &[&str], more: (&str, &str)) -> String {
+        let given = names.iter().filter_map(|name| Some((*name, self.given(name)?)));
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(given.chain([more])).finish()
+    }
+
     /// Whether none but these was sent.
     pub(super) fn are_all_of(&self, names: &[&str]) -> bool {
         self.0.iter().all(|(key, _)| names.contains(&key.as_str()))

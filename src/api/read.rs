@@ -409,7 +409,7 @@ impl Watches {
             since: Some(hook.created_at.to_string()),
             subscriber: Some(hook.subscriber.to_string()),
             disabled: hook.disabled.as_ref().map(|disabled| disabled.reason.clone()),
-            ..TrackingView::default()
+            ..TrackingView::default().with(&hook.terms)
         };
         ((hook.subscriber.clone(), hook.scope.clone()), view)
     }

@@ -52,6 +52,14 @@ pub struct Settings {
     pub failed_logins_table_max: u64,
     /// Instances that one request may ask for.
     pub instance_count_max: u32,
+    /// Deliveries looked at for one page of their list: with filters that fit few, a page is then short and says where to go on.
+    pub deliveries_scan_max: usize,
+    /// Whether `/metrics` is served, which asks for no credentials.
+    pub metrics: bool,
+    /// Hooks shown there by themselves, those that lag most first.
+    pub metrics_hooks_max: usize,
+    /// As far as waiting deliveries are counted there.
+    pub metrics_waiting_max: usize,
 }
 
 impl Default for Settings {
@@ -78,6 +86,10 @@ impl Default for Settings {
             failed_logins_seconds: 300,
             failed_logins_table_max: 10_000,
             instance_count_max: 100,
+            deliveries_scan_max: 20_000,
+            metrics: true,
+            metrics_hooks_max: 1_000,
+            metrics_waiting_max: 100_000,
         }
     }
 }
@@ -124,6 +136,8 @@ impl Settings {
             ("failed_logins_seconds", self.failed_logins_seconds),
             ("failed_logins_table_max", self.failed_logins_table_max),
             ("instance_count_max", u64::from(self.instance_count_max)),
+            ("deliveries_scan_max", self.deliveries_scan_max as u64),
+            ("metrics_waiting_max", self.metrics_waiting_max as u64),
         ];
         match at_least_one.into_iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(format!("api.{key} must not be 0")),

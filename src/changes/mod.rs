@@ -3,7 +3,9 @@
 mod body;
 mod disabled;
 mod fan_out;
+mod trial;
 
 pub use body::{Told, render, segment};
 pub use disabled::disabling;
 pub use fan_out::fan_out;
+pub use trial::{KIND as TRIAL, trial};

@@ -10,6 +10,7 @@
 //! Absent on purpose: knowing what a change looks like. The body is rendered by `changes`, and comes in as a function.
 
 mod circuit;
+mod consent;
 mod known;
 mod lanes;
 mod pass;

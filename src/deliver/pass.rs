@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, debug_span, error, info, warn};
 
 use super::circuit::Sign;
+use super::consent::{Consent, Consents, May};
 use super::known::{KnownHooks, Target};
 use super::lanes::{Lanes, Slot};
 use super::schedule::{Next, Reply, Schedule, Standing};
@@ -47,6 +48,7 @@ pub struct Deliver {
     render: Render,
     hooks: Arc<KnownHooks>,
     lanes: Lanes<Claim>,
+    consents: Consents,
     /// What the store has not taken yet.
     results: Results,
 }
@@ -68,19 +70,29 @@ struct UnderWay {
     created_at: Timestamp,
     failing_since: Option<Timestamp>,
     slot: Slot,
+    /// Of the hook, if its receiver is asked first.
+    asks: Option<u64>,
+}
+
+/// What a try brought.
+struct Came {
+    attempt: Attempt,
+    reply: Reply,
+    /// If the receiver was asked.
+    consent: Option<Consent>,
 }
 
 /// The tries of one pass.
 #[derive(Default)]
 struct Tries {
-    tasks: JoinSet<(Attempt, Reply)>,
+    tasks: JoinSet<Came>,
     under_way: HashMap<Id, UnderWay>,
     /// The same, to be asked by name.
     owed: HashSet<Owed>,
 }
 
 /// A task that ended.
-type Ended = Result<(Id, (Attempt, Reply)), JoinError>;
+type Ended = Result<(Id, Came), JoinError>;
 
 /// What a round with the store brought: if it failed, what was to be recorded comes back.
 type Round = Result<Brought, (Results, store::Error)>;
@@ -107,7 +119,8 @@ impl Deliver {
         Self {
             hooks: Arc::new(KnownHooks::new(store.clone())),
             store,
-            sender: Sender::new(outbound, settings.bounds(), settings.answer_bytes_kept),
+            sender: settings.sender(outbound),
+            consents: Consents::default(),
             schedule: settings.schedule(),
             lanes: Lanes::new(settings.lanes(), settings.rules()),
             settings,
@@ -142,6 +155,7 @@ impl Pass for Deliver {
         // The store failed: it is left alone until the next recheck.
         let mut failure: Option<store::Error> = None;
         self.lanes.clear();
+        self.consents.clear_asking();
         self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
         loop {
             self.begin(&mut tries, &mut report);
@@ -207,13 +221,15 @@ impl Deliver {
         let now = self.clock.now();
         let unwanted = if self.stop.is_cancelled() { self.lanes.take_all() } else { self.lanes.take_shut(now) };
         for claim in unwanted {
-            self.give_back(&claim);
+            self.give_back(&claim, None);
         }
-        let deadline = Duration::from_millis(self.settings.deadline_ms);
+        // Asking first is an exchange of its own.
+        let exchanges = if self.settings.handshake { 2 } else { 1 };
+        let deadline = Duration::from_millis(self.settings.deadline_ms) * exchanges;
         while let Some((slot, claim)) = self.lanes.begin(now) {
             // One that waited so long that another may have it before it is sent.
             if claim.until < now + deadline {
-                self.give_back(&claim);
+                self.give_back(&claim, None);
                 self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
                 continue;
             }
@@ -222,14 +238,14 @@ impl Deliver {
         if tries.is_empty() && self.lanes.queued() > 0 {
             // Nothing will end that could make room for these.
             for claim in self.lanes.take_all() {
-                self.give_back(&claim);
+                self.give_back(&claim, None);
             }
         }
     }
 
-    fn give_back(&mut self, claim: &Claim) {
+    fn give_back(&mut self, claim: &Claim, due_at: Option<Timestamp>) {
         let Claim { delivery: Delivery { account, hook, entry, .. }, until, .. } = claim;
-        let returned = Returned { account: *account, hook: hook.clone(), seq: entry.seq, until: *until, due_at: None };
+        let returned = Returned { account: *account, hook: hook.clone(), seq: entry.seq, until: *until, due_at };
         self.results.returned.push(returned);
     }
 
@@ -264,11 +280,24 @@ impl Deliver {
 
     /// Begins the try of one claimed delivery. What cannot be tried any more is left to its claim's end.
     fn start(&mut self, slot: Slot, claim: Claim, tries: &mut Tries, report: &mut Report) {
+        let now = self.clock.now();
+        let may = match &claim.target {
+            Target::Hook(hook, _) if self.settings.handshake => self.consents.may(&hook.id, hook.version, now),
+            _ => May::Send,
+        };
+        if let May::Wait { until } = may {
+            self.give_back(&claim, Some(until));
+            self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
+            return;
+        }
         let Claim { delivery, target, .. } = claim;
         let Delivery { account, hook: hook_id, merged, entry, attempts, failing_since, created_at, .. } = delivery;
         let (seq, number) = (entry.seq, attempts.saturating_add(1));
-        let under_way = UnderWay { owed: (account, hook_id.clone(), seq), created_at, failing_since, slot };
-        let now = self.clock.now();
+        let asks = match &target {
+            Target::Hook(hook, _) if may == May::Ask => Some(hook.version),
+            _ => None,
+        };
+        let under_way = UnderWay { owed: (account, hook_id.clone(), seq), created_at, failing_since, slot, asks };
         if tries.has(&under_way.owed) {
             // The clock leapt over the lease. The try is still under way and its result counts.
             self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, now, 0.0);
@@ -283,8 +312,7 @@ impl Deliver {
             }
             Target::Unreadable(err) => {
                 let error = Some(format!("the hook cannot be read: {err}"));
-                let attempt =
-                    Attempt { number, at: now, elapsed: Duration::ZERO, status: None, error, answer: String::new() };
+                let attempt = Attempt { error, ..Attempt::begun(number, now) };
                 self.conclude(under_way, attempt, Reply::OwnFault, report);
                 return;
             }
@@ -295,11 +323,21 @@ impl Deliver {
         };
         let span = debug_span!("deliver.attempt", hook.id = %hook_id, change.seq = %seq, attempt = number);
         let (sender, render) = (self.sender.clone(), self.render);
+        let rate = self.settings.handshake_rate;
         let attempt = async move {
+            let mut consent = None;
+            if asks.is_some() {
+                match sender.ask(&url, rate, number, now).await {
+                    Ok(given) => consent = Some(given),
+                    Err((attempt, reply)) => return Came { attempt, reply, consent },
+                }
+            }
             let told = Told { token: hook.token.as_ref(), base: &hook.base, merged, format: hook.terms.format };
             let body = render(&entry, &key, told).into();
             let (keys, token, format) = (hook.keys.clone(), hook.token.clone(), hook.terms.format);
-            sender.send(Message { url, id: entry.change.id, keys, token, format, body }, number, now).await
+            let message = Message { url, id: entry.change.id, keys, token, format, body };
+            let (attempt, reply) = sender.send(message, number, now).await;
+            Came { attempt, reply, consent }
         };
         tries.start(under_way, attempt.instrument(span));
     }
@@ -307,12 +345,21 @@ impl Deliver {
     /// A try ended, with a reply or by a panic.
     fn end(&mut self, tries: &mut Tries, ended: Ended, report: &mut Report) {
         match tries.end(ended) {
-            (under_way, Ok((attempt, reply))) => self.conclude(under_way, attempt, reply, report),
+            (under_way, Ok(Came { attempt, reply, consent })) => {
+                if let Some(version) = under_way.asks {
+                    let valid = Duration::from_millis(self.settings.handshake_valid_ms);
+                    self.consents.asked(&under_way.owed.1, version, consent, self.clock.now(), valid);
+                }
+                self.conclude(under_way, attempt, reply, report);
+            }
             (under_way, Err(panic)) => {
                 // The claim holds until its end, so that a change that cannot be sent does not spin.
                 let (_, hook, seq) = &under_way.owed;
                 error!(hook.id = %hook, change.seq = %seq, "The try of change {seq} for hook {hook} broke: {panic}");
                 report.failed += 1;
+                if let Some(version) = under_way.asks {
+                    self.consents.asked(hook, version, None, self.clock.now(), Duration::ZERO);
+                }
                 self.lanes.ended(under_way.slot, Sign::Ours, Duration::ZERO, self.clock.now(), 0.0);
             }
         }
@@ -320,7 +367,7 @@ impl Deliver {
 
     /// Decides what follows from a reply, tells it, and puts it down to be recorded.
     fn conclude(&mut self, under_way: UnderWay, attempt: Attempt, reply: Reply, report: &mut Report) {
-        let UnderWay { owed: (account, hook, seq), created_at, failing_since, slot } = under_way;
+        let UnderWay { owed: (account, hook, seq), created_at, failing_since, slot, asks: _ } = under_way;
         let ended_at = self.clock.now();
         let receiver = slot.receiver().to_owned();
         let roll = self.chance.roll();
@@ -441,7 +488,7 @@ impl Tries {
         self.owed.contains(owed)
     }
 
-    fn start(&mut self, try_: UnderWay, attempt: impl Future<Output = (Attempt, Reply)> + Send + 'static) {
+    fn start(&mut self, try_: UnderWay, attempt: impl Future<Output = Came> + Send + 'static) {
         self.owed.insert(try_.owed.clone());
         self.under_way.insert(self.tasks.spawn(attempt).id(), try_);
     }
@@ -455,7 +502,7 @@ impl Tries {
     }
 
     /// What had ended, and how: with a reply, or by a panic.
-    fn end(&mut self, ended: Ended) -> (UnderWay, Result<(Attempt, Reply), JoinError>) {
+    fn end(&mut self, ended: Ended) -> (UnderWay, Result<Came, JoinError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let try_ = self.under_way.remove(&id).expect("every task was put down when it was started");
         self.owed.remove(&try_.owed);

@@ -58,6 +58,8 @@ pub enum Reply {
     },
     /// The receiver cannot be reached, does not answer in time, hangs up, or may not be called.
     NoAnswer,
+    /// It was asked first and did not say that we may call.
+    NoConsent,
     /// We could not even try: no sockets, a silent resolver, a hook that cannot be read.
     OwnFault,
 }
@@ -81,7 +83,7 @@ impl Reply {
         match self {
             Self::Status { status: 200..=299, .. } => Sign::Good,
             Self::Status { status: 408 | 429 | 500..=599, retry_after } => Sign::Bad(retry_after),
-            Self::Status { .. } => Sign::Alive,
+            Self::Status { .. } | Self::NoConsent => Sign::Alive,
             Self::NoAnswer => Sign::Bad(None),
             Self::OwnFault => Sign::Ours,
         }
@@ -98,7 +100,7 @@ impl Schedule {
             Reply::Status { status: 200..=299, .. } => Next::Delivered,
             Reply::Status { status: 410, .. } => Next::Gone,
             Reply::Status { retry_after, .. } => self.retry(standing, retry_after, roll),
-            Reply::NoAnswer => self.retry(standing, None, roll),
+            Reply::NoAnswer | Reply::NoConsent => self.retry(standing, None, roll),
             Reply::OwnFault => Next::Postpone { due_at: self.postponed_until(standing, roll) },
         }
     }

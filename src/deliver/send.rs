@@ -6,6 +6,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use super::consent::{Consent, REQUEST_ORIGIN, REQUEST_RATE};
 use super::schedule::{Reply, retry_after};
 use super::sign;
 use crate::model::{Attempt, ChangeId, ExposeSecret as _, Format, Secret, SigningKey};
@@ -17,6 +18,8 @@ pub struct Sender {
     outbound: Outbound,
     bounds: Bounds,
     answer_bytes_kept: usize,
+    /// Who we say we are, where receivers are asked first.
+    origin: Option<HeaderValue>,
 }
 
 /// One change, ready to be posted to one hook.
@@ -35,24 +38,67 @@ pub struct Message {
 
 impl Sender {
     pub fn new(outbound: Outbound, bounds: Bounds, answer_bytes_kept: usize) -> Self {
-        Self { outbound, bounds, answer_bytes_kept }
+        Self { outbound, bounds, answer_bytes_kept, origin: None }
+    }
+
+    /// Every request says that it comes from `origin`, a host's name, as receivers that were asked for their consent expect.
+    #[must_use]
+    pub(super) fn announcing(self, origin: &str) -> Self {
+        Self { origin: HeaderValue::try_from(origin).ok(), ..self }
+    }
+
+    /// Asks whether we may call, and how often; `rate` is how many calls a minute we would like, 0: as many as we have. Comes
+    /// back with what to record if we may not.
+    pub(super) async fn ask(
+        &self,
+        url: &Url,
+        rate: u32,
+        number: u32,
+        at: Timestamp,
+    ) -> Result<Consent, (Attempt, Reply)> {
+        let mut attempt = Attempt::begun(number, at);
+        let (url, authorization) = split_user(url.clone());
+        let origin = self.origin.clone().unwrap_or_else(|| HeaderValue::from_static("unknown"));
+        let mut headers = HeaderMap::from_iter([(HeaderName::from_static(REQUEST_ORIGIN), origin.clone())]);
+        if rate > 0 {
+            headers.insert(HeaderName::from_static(REQUEST_RATE), HeaderValue::from(rate));
+        }
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        let started = tokio::time::Instant::now();
+        let request = Request { method: Method::OPTIONS, url, headers, body: Bytes::new() };
+        let exchange = self.outbound.exchange(request, self.bounds).await;
+        attempt.elapsed = started.elapsed();
+        match exchange {
+            Ok(answer) => match Consent::read(&answer.headers, origin.to_str().unwrap_or_default()) {
+                Some(consent) => Ok(consent),
+                None => {
+                    attempt.status = Some(answer.status.as_u16());
+                    attempt.error = Some(NO_CONSENT.to_owned());
+                    Err((attempt, Reply::NoConsent))
+                }
+            },
+            Err(err) => {
+                attempt.error = Some(err.to_string());
+                Err((attempt, if err.is_ours() { Reply::OwnFault } else { Reply::NoAnswer }))
+            }
+        }
     }
 
     /// Posts the message once, signed for the moment `at`. What comes back tells what happened; it never fails.
     pub async fn send(&self, message: Message, number: u32, at: Timestamp) -> (Attempt, Reply) {
-        let mut attempt = Attempt {
-            number,
-            at,
-            elapsed: std::time::Duration::ZERO,
-            status: None,
-            error: None,
-            answer: String::new(),
-        };
+        let mut attempt = Attempt::begun(number, at);
         let Message { url, id, keys, token, format, body } = message;
         let (url, authorization) = split_user(url);
         let secrets = secrets(&url, authorization.as_ref(), token.as_ref());
         let headers = match headers(&id, &keys, authorization, at, format, &body) {
-            Ok(headers) => headers,
+            Ok(mut headers) => {
+                if let Some(origin) = &self.origin {
+                    headers.insert(HeaderName::from_static(REQUEST_ORIGIN), origin.clone());
+                }
+                headers
+            }
             Err(err) => {
                 attempt.error = Some(err.to_string());
                 return (attempt, Reply::OwnFault);
@@ -75,6 +121,9 @@ impl Sender {
         }
     }
 }
+
+const NO_CONSENT: &str =
+    "the receiver did not consent to being called: its answer to OPTIONS has no WebHook-Allowed-Origin that names us";
 
 fn reply(answer: &Answer, now: Timestamp) -> Reply {
     let asked = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());

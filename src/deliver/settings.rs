@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::circuit::Rules;
-use super::{Schedule, lanes};
-use crate::outbound;
+use super::{Schedule, Sender, lanes};
+use crate::outbound::{self, Outbound};
 
 /// `[deliver]` of the settings file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -49,6 +49,8 @@ pub struct Settings {
     /// A hook whose callbacks all failed for so long is disabled when one of them has no tries left. Milliseconds; 5 days.
     pub disable_after_ms: u64,
 
+    /// Threads that deliver, apart from those that answer requests and ask clouds. 2.
+    pub threads: usize,
     /// Tries under way at once. 512, at some ten kilobytes each.
     pub in_flight: usize,
     /// Of these, to receivers that never answered or do not answer now. 256: whoever works always finds slots.
@@ -78,6 +80,14 @@ pub struct Settings {
     pub queued_max: usize,
     /// Receivers whose circuits are remembered. 20,000.
     pub receivers_max: usize,
+    /// Ask receivers before they are called: the handshake of CloudEvents' webhooks. Off: most receivers do not know it.
+    pub handshake: bool,
+    /// Who asks: a host's name, put into `WebHook-Request-Origin`.
+    pub handshake_origin: String,
+    /// How many calls a minute we would like; 0 does not say. What the receiver allows is obeyed.
+    pub handshake_rate: u32,
+    /// How long a consent is good. Milliseconds; a day.
+    pub handshake_valid_ms: u64,
     /// How long a claim holds, should we die over it. Milliseconds; 60 s. At least twice the deadline, or what is still under
     /// way would be claimed and sent again.
     pub claim_lease_ms: u64,
@@ -85,6 +95,14 @@ pub struct Settings {
     pub recheck_ms: u64,
     /// Idle connections kept for each receiver. 64.
     pub idle_per_receiver: usize,
+
+    /// Test deliveries under way at once, of all hooks. 8.
+    pub tests_max: usize,
+    /// Resources whose state one resync sends. 10,000; who has more lists them.
+    pub resync_max: usize,
+    /// Deliveries that one recovery sends again, and of them in one transaction. 100,000 and 1,000.
+    pub recover_max: usize,
+    pub recover_batch: usize,
 }
 
 impl Default for Settings {
@@ -119,6 +137,7 @@ impl Default for Settings {
             own_fault_wait_min_ms: 10 * SECOND,
             own_fault_wait_max_ms: 10 * MINUTE,
             disable_after_ms: 5 * DAY,
+            threads: 2,
             in_flight: 512,
             in_flight_suspects: 256,
             in_flight_per_receiver: 64,
@@ -133,9 +152,17 @@ impl Default for Settings {
             claim_max: 512,
             queued_max: 512,
             receivers_max: 20_000,
+            handshake: false,
+            handshake_origin: "tracker".to_owned(),
+            handshake_rate: 0,
+            handshake_valid_ms: DAY,
             claim_lease_ms: 60 * SECOND,
             recheck_ms: 500,
             idle_per_receiver: 64,
+            tests_max: 8,
+            resync_max: 10_000,
+            recover_max: 100_000,
+            recover_batch: 1_000,
         }
     }
 }
@@ -163,6 +190,7 @@ impl Settings {
             ("claim_lease_ms", self.claim_lease_ms),
             ("recheck_ms", self.recheck_ms),
             ("disable_after_ms", self.disable_after_ms),
+            ("handshake_valid_ms", self.handshake_valid_ms),
             ("fast_ms", self.fast_ms),
             ("circuit_open_ms", self.circuit_open_ms),
             ("circuit_open_max_ms", self.circuit_open_max_ms),
@@ -177,6 +205,11 @@ impl Settings {
             ("in_flight", self.in_flight),
             ("in_flight_per_receiver", self.in_flight_per_receiver),
             ("claim_max", self.claim_max),
+            ("tests_max", self.tests_max),
+            ("resync_max", self.resync_max),
+            ("recover_max", self.recover_max),
+            ("recover_batch", self.recover_batch),
+            ("threads", self.threads),
             ("in_flight_suspects", self.in_flight_suspects),
             ("window_first", self.window_first),
             ("queued_max", self.queued_max),
@@ -198,6 +231,14 @@ impl Settings {
                 "deliver.connect_timeout_ms is longer than deliver.deadline_ms, of which it is a part".to_owned(),
             ),
             (
+                is_host(&self.handshake_origin),
+                format!("deliver.handshake_origin `{}` is no host's name, as `tracker.example`", self.handshake_origin),
+            ),
+            (
+                !self.handshake || self.claim_lease_ms / 3 >= self.deadline_ms,
+                "deliver.claim_lease_ms is less than three times deliver.deadline_ms, which deliver.handshake needs".to_owned(),
+            ),
+            (
                 self.claim_lease_ms / 2 >= self.deadline_ms,
                 "deliver.claim_lease_ms is less than twice deliver.deadline_ms: what is still being sent would be sent again"
                     .to_owned(),
@@ -209,6 +250,10 @@ impl Settings {
             (
                 self.in_flight_per_receiver <= self.in_flight,
                 "deliver.in_flight_per_receiver is more than deliver.in_flight, of which it is a part".to_owned(),
+            ),
+            (
+                self.threads <= 256,
+                format!("deliver.threads is {}: write 1 to 256", self.threads),
             ),
             (
                 self.in_flight_suspects <= self.in_flight,
@@ -261,6 +306,12 @@ impl Settings {
         }
     }
 
+    /// What makes single tries.
+    pub fn sender(&self, outbound: Outbound) -> Sender {
+        let sender = Sender::new(outbound, self.bounds(), self.answer_bytes_kept);
+        if self.handshake { sender.announcing(&self.handshake_origin) } else { sender }
+    }
+
     pub(super) fn rules(&self) -> Rules {
         let ms = Duration::from_millis;
         Rules {
@@ -296,6 +347,10 @@ impl Settings {
     }
 }
 
+fn is_host(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +375,8 @@ mod tests {
         check("recheck_ms = 0", "deliver.recheck_ms is 0");
         check("in_flight = 0", "deliver.in_flight is 0");
         check("claim_max = 0", "deliver.claim_max is 0");
+        check("tests_max = 0", "deliver.tests_max is 0");
+        check("recover_batch = 0", "deliver.recover_batch is 0");
         check("in_flight = 4", "deliver.in_flight_per_receiver is more");
         check("in_flight_suspects = 513", "deliver.in_flight_suspects is more");
         check("window_first = 65", "deliver.window_first is more");
@@ -330,6 +387,9 @@ mod tests {
         check("connect_timeout_ms = 20000", "deliver.connect_timeout_ms is longer");
         check("claim_lease_ms = 29999", "deliver.claim_lease_ms is less");
         check("own_fault_wait_min_ms = 600001", "deliver.own_fault_wait_min_ms is more");
+        check("handshake = true", "");
+        check("handshake_origin = 'a b'", "deliver.handshake_origin `a b`");
+        check("handshake = true\nclaim_lease_ms = 40000", "deliver.claim_lease_ms is less than three");
         check("answer_bytes_kept = 20000", "deliver.answer_bytes_kept is more");
     }
 

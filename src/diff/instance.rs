@@ -55,6 +55,10 @@ pub(super) fn changed(before: &Instance, after: &Instance) -> Option<News> {
     }
 }
 
+pub(super) fn stands(instance: &Instance) -> News {
+    News::InstanceSnapshot { to: facts(instance) }
+}
+
 pub(super) fn appeared(instance: &Instance) -> News {
     News::InstanceAppeared { to: facts(instance) }
 }

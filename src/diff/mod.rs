@@ -154,6 +154,19 @@ fn changed(before: &Resource, after: &Resource) -> Option<News> {
     }
 }
 
+/// How a known resource stands, as its present revision. No change: nothing is compared.
+pub fn snapshot(known: &KnownResource) -> Told {
+    let news = match &known.resource {
+        Resource::Instance(instance) => instance::stands(instance),
+        Resource::Realm(realm) => realm::stands(realm),
+        Resource::Image(image) => News::ImageSnapshot { to: condition::of_image(image) },
+        Resource::Volume(volume) => News::VolumeSnapshot { to: condition::of_volume(volume) },
+        Resource::Snapshot(snapshot) => News::SnapshotSnapshot { to: condition::of_snapshot(snapshot) },
+    };
+    let observed = Observed { before: None, at: known.observed_at };
+    Told { subject: subject(&known.resource, known.revision), observed, news }
+}
+
 fn appeared(resource: &Resource) -> News {
     match resource {
         Resource::Instance(instance) => instance::appeared(instance),

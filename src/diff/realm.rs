@@ -14,6 +14,10 @@ pub(super) fn changed(before: &Realm, after: &Realm) -> Option<News> {
     })
 }
 
+pub(super) fn stands(realm: &Realm) -> News {
+    News::RealmSnapshot { to: realm.state, to_native: realm.native_state.clone() }
+}
+
 pub(super) fn appeared(realm: &Realm) -> News {
     News::RealmAppeared { to: realm.state, to_native: realm.native_state.clone() }
 }

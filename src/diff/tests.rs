@@ -273,6 +273,19 @@ fn a_realm_is_withdrawn_only_after_ten_minutes_of_lists_without_it() {
     assert_eq!(kinds(&sample(&known, &without(900), &rules())), [("us", "realm.withdrawn")]);
 }
 
+#[test]
+fn a_snapshot_is_the_present_revision_and_no_change() {
+    let known = known_since(5, [instance("a", InstanceState::Running).into()]);
+    let member = KnownResource { revision: 7, ..known.members["a"].clone() };
+    let told = snapshot(&member);
+    assert_eq!((told.subject.id.as_str(), told.subject.revision), ("a", 7));
+    assert_eq!(told.observed, Observed { before: None, at: member.observed_at });
+    assert!(told.news.is_snapshot());
+    let kind = |resource: Resource| snapshot(&KnownResource { resource, ..member.clone() }).news.kind();
+    assert_eq!(kind(instance("a", InstanceState::Stopped).into()), "instance.snapshot");
+    assert_eq!(kind(realm("us", RealmState::Available).into()), "realm.snapshot");
+}
+
 fn any_state() -> impl Strategy<Value = InstanceState> {
     prop_oneof![
         Just(InstanceState::Pending),

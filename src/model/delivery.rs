@@ -84,6 +84,13 @@ pub struct Attempt {
     pub answer: String,
 }
 
+impl Attempt {
+    /// One of which nothing is known yet.
+    pub fn begun(number: u32, at: Timestamp) -> Self {
+        Self { number, at, elapsed: Duration::ZERO, status: None, error: None, answer: String::new() }
+    }
+}
+
 /// What becomes of a delivery after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -12,6 +12,7 @@
 
 mod error;
 mod keyring;
+mod ledger;
 mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,9 @@ use serde::Deserialize;
 
 pub use error::Error;
 pub use keyring::KeyRing;
+pub use ledger::{
+    DeliveryPage, DeliveryStanding, HookStanding, LastTry, Ledger, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks,
+};
 
 use crate::model::{
     Account, AccountId, AccountKey, Change, Collection, Delivery, Entry, Hook, HookId, Known, KnownResource, Login,
@@ -79,9 +83,9 @@ pub async fn open(settings: &Settings, keys: KeyRing) -> Result<Arc<dyn Store>, 
 }
 
 /// Everything at once; the rooms ask for the part that they need.
-pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Upkeep {}
+pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep {}
 
-impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Upkeep> Store for T {}
+impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep> Store for T {}
 
 #[async_trait]
 pub trait Accounts: Send + Sync {

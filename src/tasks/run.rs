@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,6 +77,11 @@ impl Tasks {
     /// Runs this pass again and again until [`Tasks::stop`]: when its last report said so, when woken, and at the latest
     /// after the backstop.
     pub fn run(&self, pass: impl Pass + 'static, wake: Wake) {
+        self.run_on(&Handle::current(), pass, wake);
+    }
+
+    /// As [`Tasks::run`], on the threads of another runtime.
+    pub fn run_on(&self, runtime: &Handle, pass: impl Pass + 'static, wake: Wake) {
         let name = pass.name();
         let runner = Runner {
             pass,
@@ -85,7 +91,12 @@ impl Tasks {
             stop: self.stop.clone(),
             status: self.status.clone(),
         };
-        self.running.spawn(runner.run().instrument(info_span!("task", task = name)));
+        self.running.spawn_on(runner.run().instrument(info_span!("task", task = name)), runtime);
+    }
+
+    /// Cancelled when the tasks are to stop: a pass that goes on for long ends by itself then.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// By the names of the passes.

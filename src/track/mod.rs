@@ -1,11 +1,14 @@
-//! Setting, replacing and removing hooks; taking the baseline.
+//! Setting, replacing and removing hooks; taking the baseline; and what an owner may do with a hook that is set (`care`).
 //!
 //! Guarantees: nothing is stored before the backend has accepted the caller's credentials and shown the resource with
 //! them; the state shown in the answer is the one from which changes are told; what others are owed because of that look
 //! is recorded like any other change; a secret made here is handed out once.
 //!
+//! What is sent again keeps the order of its resource, but for one that is under way while an older one is asked for.
+//!
 //! Accepted: two clients that set the same hook at the same moment; the later one wins whole.
 
+mod care;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -16,6 +19,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tracing::info;
 
+pub use care::{Care, Recover, Recovered, Refusal, Resynced};
 pub use secret::Wish;
 
 use crate::chance::Chance;

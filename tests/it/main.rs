@@ -16,6 +16,7 @@ mod encrypted;
 mod feed;
 mod foreign;
 mod guard;
+mod ledger;
 mod looking;
 mod outbound;
 mod proxies;

@@ -513,3 +513,76 @@ async fn a_new_key_is_used_from_the_next_claim_on() {
     assert_eq!(verify(&received[0], &key(), now()), Ok(()));
     assert_eq!(verify(&received[1], &new, now()), Ok(()));
 }
+
+/// Consents to whoever asks, sixty times a minute, and takes what it is sent.
+fn consents(request: &Received) -> Reply {
+    match request.method.as_str() {
+        "OPTIONS" => {
+            let headers = [("webhook-allowed-origin", "tracker.example"), ("webhook-allowed-rate", "60")];
+            Reply::Full(200, headers.map(|(name, value)| (name, value.to_owned())).to_vec(), vec![])
+        }
+        _ => Reply::Status(204),
+    }
+}
+
+fn asking() -> Settings {
+    Settings { handshake: true, handshake_origin: "tracker.example".to_owned(), handshake_rate: 600, ..settings() }
+}
+
+fn methods(receiver: &Receiver) -> Vec<String> {
+    receiver.received().into_iter().map(|request| request.method).collect()
+}
+
+#[tokio::test]
+async fn a_receiver_is_asked_once_and_called_no_more_often_than_it_allows() {
+    let (mut world, receiver) = (World::new(asking()), Receiver::start().await);
+    receiver.answers_by(consents);
+    let hook = world.owed.add_hook("hook_1", &receiver.url("/cb?key=1"), &key());
+    for instance in ["i-1", "i-2", "i-3"] {
+        world.owed.add_stop(&hook, instance, now());
+    }
+    world.pass().await;
+    assert_eq!(methods(&receiver), ["OPTIONS", "POST"]);
+    for request in receiver.received() {
+        assert_eq!(request.header("webhook-request-origin"), Some("tracker.example"), "{request:?}");
+        assert_eq!(request.target, "/cb?key=1");
+        assert_eq!(request.header("webhook-request-rate"), (request.method == "OPTIONS").then_some("600"));
+    }
+    for posts in [2, 3] {
+        world.advance(1);
+        let report = world.pass().await;
+        assert_eq!(methods(&receiver).len(), 1 + posts);
+        // Whoever had to wait for the answer has a moment of its own since.
+        assert!(report.next_due_at.is_none_or(|due_at| due_at <= world.clock.now() + Duration::from_secs(1)));
+    }
+    assert_eq!(methods(&receiver), ["OPTIONS", "POST", "POST", "POST"]);
+    assert!(world.owed.states().iter().all(|state| *state == DeliveryState::Delivered));
+
+    // A day later the consent is old.
+    world.advance(24 * 3600);
+    world.owed.add_stop(&hook, "i-4", world.clock.now());
+    world.pass().await;
+    assert_eq!(methods(&receiver)[4..], ["OPTIONS", "POST"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_consent_is_sent_nothing() {
+    let (mut world, receiver) = (World::new(asking()), Receiver::start().await);
+    let hook = world.owed.add_hook("hook_1", &receiver.url("/cb"), &key());
+    world.owed.add_stop(&hook, "i-1", now());
+    // A status is no consent.
+    let other = vec![("webhook-allowed-origin", "other.example".to_owned())];
+    receiver.answers([Reply::Status(200), Reply::Full(200, other, vec![])]);
+    for _ in 0..2 {
+        world.pass().await;
+        world.advance(60);
+    }
+    assert_eq!(methods(&receiver), ["OPTIONS", "OPTIONS"]);
+    let outcome = world.owed.outcomes().pop().unwrap();
+    assert!(matches!(outcome.verdict, Verdict::Retry { .. }), "{outcome:?}");
+    assert!(outcome.attempt.error.unwrap().contains("did not consent"), "it says why");
+    receiver.answers_by(consents);
+    world.pass().await;
+    assert_eq!(methods(&receiver)[2..], ["OPTIONS", "POST"]);
+    assert_eq!(world.owed.states(), [DeliveryState::Delivered]);
+}

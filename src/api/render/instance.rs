@@ -277,6 +277,7 @@ mod tests {
             subscriber: Some("default".to_owned()),
             disabled: None,
             secret: Some("whsec_x".to_owned()),
+            ..TrackingView::default()
         };
         insta::assert_snapshot!(both(&Member("instance", InstanceView::new(&web(), base, Some(tracking)))), @r#"
         <?xml version='1.0' encoding='utf-8' ?>

@@ -406,7 +406,7 @@ pub(super) async fn forget_attempts(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE deliveries INDEXED BY deliveries_order SET attempts = 0, not_before = NULL
-         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND attempts > 0",
+         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND (attempts > 0 OR not_before IS NOT NULL)",
     )
     .bind(account.0)
     .bind(hook)
@@ -415,7 +415,8 @@ pub(super) async fn forget_attempts(
     .map(drop)
 }
 
-/// The hook is posted to again, or elsewhere: of each resource the oldest waiting delivery becomes ready, at once. Claims
+/// The hook is posted to again, or elsewhere: of each resource the oldest waiting delivery becomes ready, at once, unless a
+/// newer one is under way (the older was sent again meanwhile). Claims
 /// stand: what is under way is not to be sent twice at a time, and its outcome makes it due at once (see `verdicts`).
 pub(super) async fn make_ready(
     tx: &mut SqliteConnection,
@@ -427,7 +428,8 @@ pub(super) async fn make_ready(
     sqlx::query(
         "UPDATE deliveries SET receiver = $3, due_at = $4, next_at = iif(claimed_at IS NULL, $4, next_at)
          WHERE account_id = $1 AND hook_id = $2 AND seq IN (
-             SELECT min(w.seq) FROM deliveries w INDEXED BY deliveries_order
+             SELECT coalesce(min(w.seq) FILTER (WHERE w.next_at IS NOT NULL), min(w.seq))
+             FROM deliveries w INDEXED BY deliveries_order
              WHERE w.account_id = $1 AND w.hook_id = $2 AND w.state = 'waiting'
              GROUP BY w.collection, w.resource)",
     )

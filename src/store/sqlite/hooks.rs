@@ -16,7 +16,7 @@ use crate::store::keyring::{KeyRing, Place};
 use crate::store::{Baseline, Error, Hooks};
 
 row! {
-    struct HookRow {
+    pub(super) struct HookRow {
         hook_id: String,
         subscriber: String,
         scope: String,
@@ -93,7 +93,7 @@ fn callback_text(callback: &Callback) -> Option<&str> {
 }
 
 impl HookRow {
-    fn hook(self, account: AccountId, keys: &KeyRing) -> Result<Hook, Error> {
+    pub(super) fn hook(self, account: AccountId, keys: &KeyRing) -> Result<Hook, Error> {
         let id = HookId(self.hook_id);
         let cell = Cell { table: "hooks", column: "sealed", account, key: &id };
         let plain = keys.open(place(account, &id), &self.sealed).map_err(|fault| cell.corrupt(fault))?;

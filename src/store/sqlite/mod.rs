@@ -9,8 +9,9 @@
 //!
 //! **Order.** Of a hook that is posted to, the oldest waiting delivery of each resource is *ready*: it has a `receiver`
 //! and a `next_at`; no other delivery has. A delivery becomes ready when it is inserted without an elder, when its elder
-//! settles ([`deliveries::promote`]), or when its hook is set again. Everything that claims looks at ready rows only, so
-//! a million waiting ones cost nothing.
+//! settles ([`deliveries::promote`]), or when its hook is set again. One exception: an older one that is to be sent again
+//! ([`ledger`]) waits while a newer one is claimed. Everything that claims looks at ready rows only, so a million waiting
+//! ones cost nothing.
 //!
 //! Races accepted: the outcome of a claim that ran out and was taken again by another counts its attempt, but decides
 //! nothing except `Delivered` (the receiver has it) and `Disable` (the receiver is gone); see [`verdicts`].
@@ -23,6 +24,7 @@ mod connect;
 mod deliveries;
 mod feed;
 mod hooks;
+mod ledger;
 mod polls;
 mod rows;
 mod samples;

@@ -167,13 +167,20 @@ pub(super) async fn record(tx: &mut SqliteConnection, outcomes: &[Outcome], now:
     let mut disabled: BTreeMap<(i64, String), Disabling> = BTreeMap::new();
     let mut failing: BTreeMap<(i64, &str), Failing> = BTreeMap::new();
     let mut attempts = Vec::with_capacity(outcomes.len());
+    // Of which the next may go. One that was not ready held up nobody: another of its line is ready, or its hook is parked.
+    let mut lines: BTreeSet<Line> = BTreeSet::new();
     for outcome in outcomes {
         let Some(row) = rows.get_mut(&key(outcome)) else { continue };
         let hook = (row.line.account_id, row.line.hook_id.clone());
         let before = row.failing_since;
         let failing = failing.entry((hook.0, &outcome.hook.0)).or_insert(Failing { before, after: before });
         failing.after = failing_since(failing.after, row.set_at, outcome);
-        match judge(row, outcome, now_ms) {
+        let was_ready = row.next_at.is_some();
+        let effect = judge(row, outcome, now_ms);
+        if was_ready && !row.waiting {
+            lines.insert(row.line.clone());
+        }
+        match effect {
             Effect::None => {}
             Effect::Settled(state) => drop(settled.insert(row.delivery, state)),
             Effect::Disable(disabling) => drop(disabled.entry(hook).or_insert(disabling)),
@@ -187,8 +194,6 @@ pub(super) async fn record(tx: &mut SqliteConnection, outcomes: &[Outcome], now:
     let moved = failing.into_iter().filter(|(_, failing)| failing.before != failing.after);
     let moved: Vec<_> =
         moved.map(|((account, hook), failing)| FailingJson { account, hook, since: failing.after }).collect();
-    let lines: BTreeSet<Line> =
-        rows.values().filter(|row| settled.contains_key(&row.delivery)).map(|row| row.line.clone()).collect();
 
     write(tx, rows.values(), &settled, now_ms).await.doing(ACTION)?;
     write_attempts(tx, &attempts).await.doing(ACTION)?;

@@ -24,6 +24,7 @@ mod deliveries;
 mod feed;
 mod history;
 mod hooks;
+mod ledger;
 mod merging;
 mod polls;
 mod recovery;

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tracker::model::{
-    Account, AccountId, AccountKey, Callback, Change, ChangeId, Collection, Credentials, Delivery, DeliveryState,
-    Disabling, DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed, Outcome, Scope,
-    Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    Account, AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery,
+    DeliveryState, Disabling, DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed,
+    Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
-    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DueUnits, Error, Feed, Hooks, Polls, Results, Returned,
-    Samples, UnitPlan, Upkeep,
+    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
+    HookStanding, Hooks, Ledger, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep,
+    WhichDeliveries, WhichHooks,
 };
 use url::Url;
 
@@ -375,6 +376,61 @@ impl Feed for Owed {
     }
 
     async fn log_bounds(&self, _: AccountId) -> Result<(Option<Seq>, Seq), Error> {
+        unreachable!("{BEYOND}")
+    }
+}
+
+#[async_trait]
+impl Ledger for Owed {
+    async fn hook_standings(&self, _: AccountId, _: &WhichHooks) -> Result<Vec<HookStanding>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn deliveries(&self, _: AccountId, _: &WhichDeliveries) -> Result<DeliveryPage, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn delivery(
+        &self,
+        _: AccountId,
+        _: &HookId,
+        _: Seq,
+        _: usize,
+    ) -> Result<Option<(DeliveryStanding, Vec<Attempt>)>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn enable_hook(&self, _: AccountId, _: &HookId, _: Timestamp) -> Result<bool, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn commit_snapshots(&self, _: &Snapshots) -> Result<Option<(Seq, Seq)>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn settled_since(
+        &self,
+        _: AccountId,
+        _: &HookId,
+        _: Timestamp,
+        _: &[DeliveryState],
+        _: usize,
+    ) -> Result<Vec<Seq>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn redeliver(
+        &self,
+        _: AccountId,
+        _: &HookId,
+        _: &[Seq],
+        _: &[DeliveryState],
+        _: Timestamp,
+    ) -> Result<Option<u64>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn pulse(&self, _: usize, _: usize) -> Result<Pulse, Error> {
         unreachable!("{BEYOND}")
     }
 }

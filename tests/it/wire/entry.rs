@@ -100,8 +100,10 @@ async fn b06_b07_b08_links_have_a_rel_and_an_absolute_href_that_leads_somewhere(
         "addresses",
         "buckets",
         "changes",
+        "deliveries",
         "drivers",
         "hardware_profiles",
+        "hooks",
         "images",
         "instance_states",
         "instances",
@@ -123,7 +125,7 @@ async fn what_has_no_routes_or_the_driver_lacks_is_neither_advertised_nor_done()
     let world = World::around(|mock| Arc::new(Faulty::new(mock).offering(&["realms", "load_balancers"])), |_| {}).await;
     let api = world.raw().ask("GET", "/api", &[ACCEPT]).await.xml();
     let rels: Vec<_> = api.children.iter().filter_map(|link| link.attribute("rel")).collect();
-    assert_eq!(rels, ["changes", "drivers", "instance_states", "realms"]);
+    assert_eq!(rels, ["changes", "deliveries", "drivers", "hooks", "instance_states", "realms"]);
     world.raw().get("/api/load_balancers").await.is_error(404);
     let lacking = [("GET", "/api/instances"), ("POST", "/api/instances"), ("GET", "/api/images/img1")];
     let storage = [
@@ -397,6 +399,8 @@ async fn options_lists_verbs_and_needs_nobody() {
         ("/api", "OPTIONS,GET,HEAD,POST"),
         ("/api/addresses", "OPTIONS,GET,HEAD,POST,DELETE"),
         ("/api/changes", "OPTIONS,GET,HEAD"),
+        ("/api/deliveries", "OPTIONS,GET,HEAD"),
+        ("/api/hooks", "OPTIONS,GET,HEAD"),
         ("/api/firewalls", "OPTIONS,GET,HEAD,POST,DELETE"),
         ("/api/instances", "OPTIONS,GET,HEAD,POST,PUT,DELETE"),
         ("/api/keys", "OPTIONS,GET,HEAD,POST,DELETE"),

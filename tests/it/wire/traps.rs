@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tracker::drivers::Kind;
 
-use super::suites::{id, with_members};
+use super::suites::{OURS, id, with_members};
 use super::{AUTH_FAILURE, EC2, ec2_says, reference};
 use crate::support::raw::{Answer, BAD, GOOD, JSON, Raw};
 use crate::support::world::{World, minutes};
@@ -100,7 +100,7 @@ async fn paths(raw: Raw) -> BTreeSet<String> {
 async fn ask(raw: Raw, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
     let answer = raw.ask(method, path, headers).await;
     let unknown_type = headers.iter().any(|(name, value)| *name == "Accept" && *value == "image/png");
-    let ours = path.split(['/', '?']).nth(2) == Some("changes");
+    let ours = path.split(['/', '?']).nth(2).is_some_and(|rel| OURS.contains(&rel));
     let json = headers.contains(&JSON) || path.contains("format=json") || (ours && !unknown_type);
     if answer.status >= 400 && method != "HEAD" {
         survive(&answer, json);
