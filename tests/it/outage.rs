@@ -48,7 +48,7 @@ async fn record(world: &World, account: AccountId, hook: &HookId, batch: u64) {
         private_addresses: vec![],
     };
     let (running, stopped) = (facts(InstanceState::Running), facts(InstanceState::Stopped));
-    let (from, to) = if batch % 2 == 0 { (running, stopped) } else { (stopped, running) };
+    let (from, to) = if batch.is_multiple_of(2) { (running, stopped) } else { (stopped, running) };
     let change = |resource: u64| Change {
         id: ChangeId(format!("chg_{batch}_{resource}")),
         at: now,
