@@ -44,7 +44,8 @@ enum Step {
     Crash,
     /// Seconds.
     Wait(u64),
-    Read(usize),
+    /// So many changes of the feed.
+    Read(usize, usize),
     /// As if everything up to a part of the log had been got.
     ReadAfter(usize, prop::sample::Index),
     Redeliver(prop::sample::Index),
@@ -87,7 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(after, moments, crash)| Step::Cut { after, moments, crash }),
         1 => Just(Step::Crash),
         6 => prop_oneof![1..10_u64, 10..100_u64, 100..2_000_u64, 2_000..20_000_u64].prop_map(Step::Wait),
-        2 => (0..SUBSCRIBERS).prop_map(Step::Read),
+        2 => (0..SUBSCRIBERS, prop_oneof![1..5_usize, Just(100)]).prop_map(|(who, limit)| Step::Read(who, limit)),
         1 => (0..SUBSCRIBERS, any::<prop::sample::Index>()).prop_map(|(who, place)| Step::ReadAfter(who, place)),
         2 => any::<prop::sample::Index>().prop_map(Step::Redeliver),
         1 => (0..HOOKS).prop_map(Step::Recover),
@@ -96,8 +97,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 async fn live_through(steps: Vec<Step>) {
     let mut life = Life::begin().await;
-    life.set(1, Some(0), Mode::Each, false).await;
-    life.set(3, Some(1), Mode::Latest, false).await;
+    for (hook, to, mode) in [(0, 0, Mode::Latest), (1, 0, Mode::Each), (2, 1, Mode::Each), (3, 1, Mode::Latest)] {
+        life.set(hook, Some(to), mode, false).await;
+    }
     for step in steps {
         life.take(step).await;
         life.check().await;
@@ -109,7 +111,7 @@ proptest! {
     #![proptest_config(proptest::test_runner::Config { max_shrink_iters: 300, ..config(12) })]
 
     #[test]
-    fn no_history_loses_a_change(steps in prop::collection::vec(step(), 1..50)) {
+    fn no_history_loses_a_change(steps in prop::collection::vec(step(), 10..60)) {
         run(live_through(steps));
     }
 }

@@ -114,8 +114,8 @@ impl Life {
                 self.world.start().await;
             }
             Step::Wait(wait) => self.world.clock.advance(seconds(wait)),
-            Step::Read(who) => {
-                let read = read(self.world.base(), who, "").await;
+            Step::Read(who, limit) => {
+                let read = read(self.world.base(), who, &format!("&limit={limit}")).await;
                 self.have_read(who, read).await;
             }
             Step::ReadAfter(who, place) => {
