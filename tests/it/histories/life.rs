@@ -1,6 +1,7 @@
 //! One life of a Tracker, and what must be true of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,6 +60,7 @@ struct Set {
 impl Life {
     pub(super) async fn begin() -> Self {
         let world = World::with(|settings| {
+            settings.poll.list_every_ms = 1;
             // Nothing is waited for that does not come.
             settings.deliver.deadline_ms = 2_000;
             settings.deliver.connect_timeout_ms = 2_000;
@@ -177,8 +179,9 @@ impl Life {
             self.turns[*instance] += 1;
             let state = ["RUNNING", "STOPPED"][self.turns[*instance] % 2];
             self.world.provider.set_state(INSTANCES[*instance], state);
+            self.world.clock.advance(Duration::from_millis(1));
+            self.world.tick().await;
         }
-        self.world.tick().await;
     }
 
     /// A whole pass and something else meanwhile.
