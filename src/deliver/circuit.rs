@@ -104,9 +104,14 @@ impl Circuit {
         self.ramp.as_ref().is_some_and(|ramp| !ramp.is_over(rules, now))
     }
 
+    /// Neither left alone nor just up again.
+    pub(super) fn is_steady(&self) -> bool {
+        self.open.is_none() && self.ramp.is_none()
+    }
+
     /// It may be forgotten without harm.
     pub(super) fn is_plain(&self) -> bool {
-        self.open.is_none() && self.ramp.is_none() && self.failures == 0
+        self.is_steady() && self.failures == 0
     }
 
     pub(super) fn began(&mut self) {

@@ -27,6 +27,9 @@ pub(super) struct Lanes<T> {
     bounds: Bounds,
     rules: Rules,
     lanes: BTreeMap<String, Lane<T>>,
+    /// Receivers with something queued or under way, left alone, or just up again. Rounds look at these only: there may be many
+    /// thousands of others.
+    busy: BTreeSet<String>,
     /// Receivers with something queued, each once; the first is the next to begin.
     turns: VecDeque<String>,
     under_way: usize,
@@ -40,6 +43,12 @@ struct Lane<T> {
     under_way: usize,
     /// Of these, begun as a suspect.
     suspects: usize,
+}
+
+impl<T> Lane<T> {
+    fn is_busy(&self) -> bool {
+        self.under_way > 0 || !self.queue.is_empty() || !self.circuit.is_steady()
+    }
 }
 
 /// How much to claim, in all and of each receiver.
@@ -69,6 +78,7 @@ impl<T> Lanes<T> {
             bounds,
             rules,
             lanes: BTreeMap::new(),
+            busy: BTreeSet::new(),
             turns: VecDeque::new(),
             under_way: 0,
             suspects_under_way: 0,
@@ -91,12 +101,27 @@ impl<T> Lanes<T> {
         if self.lanes.len() > self.bounds.lanes_max {
             self.lanes.clear();
         }
+        self.busy = self.lanes.iter().filter(|(_, lane)| lane.is_busy()).map(|(name, _)| name.clone()).collect();
+    }
+
+    fn note(&mut self, receiver: &str) {
+        let busy = self.lanes.get(receiver).is_some_and(Lane::is_busy);
+        if busy && !self.busy.contains(receiver) {
+            self.busy.insert(receiver.to_owned());
+        } else if !busy {
+            self.busy.remove(receiver);
+        }
+    }
+
+    fn busy(&self) -> impl Iterator<Item = (&String, &Lane<T>)> {
+        self.busy.iter().map(|name| (name, self.lanes.get(name).expect("only lanes are busy")))
     }
 
     pub(super) fn wanted(&self, now: Timestamp) -> Wanted {
         let suspects = self.bounds.suspects.saturating_sub(self.suspects_under_way);
         let per_receiver = self.rules.window_first.min(suspects);
-        let rooms = self.lanes.iter().map(|(receiver, lane)| {
+        // The first claim for one that has nothing to do is small, whatever its window: it is named as soon as it is busy.
+        let rooms = self.busy().map(|(receiver, lane)| {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
@@ -122,6 +147,7 @@ impl<T> Lanes<T> {
         }
         lane.queue.push_back(item);
         self.queued += 1;
+        self.note(receiver);
     }
 
     /// The next that may begin, the receivers in turn.
@@ -161,13 +187,18 @@ impl<T> Lanes<T> {
         lane.suspects -= usize::from(suspect);
         self.under_way -= 1;
         self.suspects_under_way -= usize::from(suspect);
-        lane.circuit.ended(&self.rules, sign, elapsed, now, roll)
+        let recovered = lane.circuit.ended(&self.rules, sign, elapsed, now, roll);
+        self.note(&receiver);
+        recovered
     }
 
     /// What is queued of receivers that are left alone for now.
     pub(super) fn take_shut(&mut self, now: Timestamp) -> Vec<T> {
         let Self { lanes, turns, rules, queued, .. } = self;
         let mut taken = Vec::new();
+        if turns.is_empty() {
+            return taken;
+        }
         turns.retain(|receiver| {
             let lane = lanes.get_mut(receiver).expect("only lanes have turns");
             let shut = lane.circuit.room(rules, now, 0) == 0;
@@ -184,12 +215,18 @@ impl<T> Lanes<T> {
     pub(super) fn take_all(&mut self) -> Vec<T> {
         self.turns.clear();
         self.queued = 0;
-        self.lanes.values_mut().flat_map(|lane| lane.queue.drain(..)).collect()
+        let mut taken = Vec::new();
+        for name in std::mem::take(&mut self.busy) {
+            let lane = self.lanes.get_mut(&name).expect("only lanes are busy");
+            taken.extend(lane.queue.drain(..));
+            self.note(&name);
+        }
+        taken
     }
 
     /// Receivers that got up lately: there may be more of theirs to release than one step does.
     pub(super) fn ramping(&self, now: Timestamp) -> Vec<String> {
-        let ramping = self.lanes.iter().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
+        let ramping = self.busy().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
         ramping.map(|(receiver, _)| receiver.clone()).collect()
     }
 
@@ -197,9 +234,18 @@ impl<T> Lanes<T> {
         self.queued
     }
 
+    /// When the first receiver that is left alone need not be any more.
+    pub(super) fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.busy().filter_map(|(_, lane)| lane.circuit.opens_at(&self.rules, now)).min()
+    }
+
+    pub(super) fn shut_count(&self, now: Timestamp) -> usize {
+        self.busy().filter(|(_, lane)| lane.circuit.opens_at(&self.rules, now).is_some()).count()
+    }
+
     /// Receivers that are left alone for now, and when the first of them need not be any more.
     pub(super) fn shut(&self, now: Timestamp) -> (BTreeSet<String>, Option<Timestamp>) {
-        let shut = self.lanes.iter().filter_map(|(name, lane)| Some((name, lane.circuit.opens_at(&self.rules, now)?)));
+        let shut = self.busy().filter_map(|(name, lane)| Some((name, lane.circuit.opens_at(&self.rules, now)?)));
         let mut names = BTreeSet::new();
         let mut first: Option<Timestamp> = None;
         for (name, opens_at) in shut {
