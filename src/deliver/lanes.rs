@@ -255,3 +255,374 @@ impl<T> Lanes<T> {
         (names, first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { overall: 12, suspects: 6, claim_max: 8, queued_max: 10, lanes_max: 100 };
+
+    fn rules() -> Rules {
+        Rules {
+            window_first: 2,
+            window_max: 5,
+            failures: 3,
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(60),
+            ramp_first: 3,
+            ramp_step: Duration::from_secs(1),
+            fast: Duration::from_millis(100),
+            ahead: 2,
+        }
+    }
+
+    fn lanes() -> Lanes<u32> {
+        Lanes::new(BOUNDS, rules())
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
+    }
+
+    /// Begins all that may.
+    fn begun(lanes: &mut Lanes<u32>, now: Timestamp) -> Vec<(Slot, u32)> {
+        std::iter::from_fn(|| lanes.begin(now)).collect()
+    }
+
+    fn items(begun: &[(Slot, u32)]) -> Vec<u32> {
+        begun.iter().map(|(_, item)| *item).collect()
+    }
+
+    /// Lets a receiver answer so often, quickly.
+    fn prove(lanes: &mut Lanes<u32>, receiver: &str, times: u32) {
+        for _ in 0..times {
+            lanes.put(receiver, 0);
+            let (slot, _) = lanes.begin(at(0)).unwrap();
+            lanes.ended(slot, Sign::Good, Duration::ZERO, at(0), 0.0);
+        }
+    }
+
+    fn fail(lanes: &mut Lanes<u32>, receiver: &str, times: u32) {
+        for _ in 0..times {
+            lanes.put(receiver, 0);
+            let (slot, _) = lanes.begin(at(0)).unwrap();
+            lanes.ended(slot, Sign::Bad(None), Duration::ZERO, at(0), 1.0);
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_follows_what_is_known_of_a_receiver() {
+        let check = |what: &str, prepare: fn(&mut Lanes<u32>), now: i64, limit: usize, rooms: &[(&str, usize)]| {
+            let mut lanes = lanes();
+            prepare(&mut lanes);
+            let wanted = lanes.wanted(at(now));
+            let rooms = rooms.iter().map(|(name, room)| ((*name).to_owned(), *room)).collect();
+            assert_eq!((wanted.limit, wanted.rooms), (limit, rooms), "{what}");
+            assert_eq!(wanted.per_receiver, 2, "{what}");
+        };
+        check("nothing is known", |_| {}, 0, 8, &[]);
+        check("one that answers quickly gets more ahead", |lanes| prove(lanes, "a", 1), 0, 8, &[("a", 9)]);
+        check("up to its window, and so much ahead", |lanes| prove(lanes, "a", 9), 0, 8, &[("a", 15)]);
+        check("one failure is none", |lanes| fail(lanes, "a", 1), 0, 8, &[]);
+        check("one that is shut gets nothing", |lanes| fail(lanes, "a", 3), 4_999, 8, &[("a", 0)]);
+        check("and then a single probe", |lanes| fail(lanes, "a", 3), 5_000, 8, &[("a", 1)]);
+        check("what is queued is not wanted again", |lanes| lanes.put("a", 1), 0, 8, &[("a", 1)]);
+        check("nor more than can be kept", |lanes| (0..20).for_each(|item| lanes.put("a", item)), 0, 2, &[("a", 0)]);
+    }
+
+    #[test]
+    fn unknown_receivers_share_some_slots_and_leave_the_others() {
+        let mut lanes = lanes();
+        prove(&mut lanes, "works", 9);
+        for receiver in ["n1", "n2", "n3", "n4"] {
+            lanes.put(receiver, 1);
+            lanes.put(receiver, 2);
+        }
+        (10..15).for_each(|item| lanes.put("works", item));
+        let under_way = begun(&mut lanes, at(0));
+        let works = under_way.iter().filter(|(slot, _)| slot.receiver() == "works").count();
+        assert_eq!((under_way.len(), works), (11, 5), "six to the unknown, and all that the other may have");
+        let wanted = lanes.wanted(at(0));
+        assert_eq!((wanted.per_receiver, wanted.limit), (0, 8), "whoever else is unknown has to wait");
+    }
+
+    #[test]
+    fn receivers_take_turns() {
+        let mut lanes = lanes();
+        for receiver in ["a", "b", "c"] {
+            prove(&mut lanes, receiver, 9);
+        }
+        for item in 0..4 {
+            lanes.put("a", 10 + item);
+        }
+        lanes.put("b", 20);
+        lanes.put("c", 30);
+        lanes.put("b", 21);
+        let under_way = begun(&mut lanes, at(0));
+        assert_eq!(items(&under_way), [10, 20, 30, 11, 21, 12, 13]);
+        // Of each the oldest first, also when some went back into the queue's end.
+        lanes.put("a", 14);
+        lanes.put("a", 15);
+        lanes.put("c", 31);
+        assert_eq!(items(&begun(&mut lanes, at(0))), [14, 31], "a is full with five");
+        assert_eq!(lanes.queued(), 1);
+    }
+
+    #[test]
+    fn one_with_nothing_under_way_comes_next_whatever_the_others_have() {
+        let mut lanes = lanes();
+        prove(&mut lanes, "busy", 9);
+        prove(&mut lanes, "calm", 1);
+        (0..9).for_each(|item| lanes.put("busy", item));
+        let mut under_way = begun(&mut lanes, at(0));
+        assert_eq!(under_way.len(), 5);
+        lanes.put("calm", 100);
+        // A place of the busy one becomes free, but it is not its turn.
+        let (slot, _) = under_way.remove(0);
+        lanes.ended(slot, Sign::Good, Duration::ZERO, at(0), 0.0);
+        assert!(items(&begun(&mut lanes, at(0))).contains(&100));
+    }
+
+    #[test]
+    fn what_is_queued_for_one_that_fails_is_taken_back() {
+        let mut lanes = lanes();
+        (0..5).for_each(|item| lanes.put("down", item));
+        lanes.put("other", 9);
+        let under_way = begun(&mut lanes, at(0));
+        assert_eq!(items(&under_way), [0, 9, 1]);
+        assert!(lanes.take_shut(at(0)).is_empty());
+        for (slot, _) in under_way {
+            let bad = slot.receiver() == "down";
+            let sign = if bad { Sign::Bad(Some(Duration::from_secs(9))) } else { Sign::Good };
+            lanes.ended(slot, sign, Duration::ZERO, at(0), 0.0);
+        }
+        assert!(lanes.begin(at(0)).is_none());
+        assert_eq!(lanes.take_shut(at(0)), [2, 3, 4]);
+        assert_eq!(lanes.queued(), 0);
+        assert_eq!(lanes.shut(at(0)), (["down".to_owned()].into(), Some(at(9_000))));
+        assert_eq!(lanes.shut(at(9_000)), (BTreeSet::new(), None));
+        // It is probed by one alone.
+        (5..8).for_each(|item| lanes.put("down", item));
+        assert_eq!(items(&begun(&mut lanes, at(9_000))), [5]);
+        assert_eq!(lanes.take_all(), [6, 7]);
+        assert!(lanes.begin(at(9_000)).is_none());
+    }
+
+    #[test]
+    fn a_receiver_that_gets_up_is_told_once_and_ramps() {
+        let mut lanes = lanes();
+        fail(&mut lanes, "a", 3);
+        lanes.put("a", 1);
+        let (probe, _) = lanes.begin(at(5_000)).unwrap();
+        assert!(lanes.ended(probe, Sign::Good, Duration::ZERO, at(5_000), 0.0), "it works again");
+        assert_eq!(lanes.ramping(at(5_000)), ["a"]);
+        for item in 0..3 {
+            lanes.put("a", item);
+            let (slot, _) = lanes.begin(at(5_000)).unwrap();
+            assert!(!lanes.ended(slot, Sign::Good, Duration::ZERO, at(5_000), 0.0));
+        }
+        lanes.put("a", 3);
+        assert!(lanes.begin(at(5_000)).is_none(), "three at first");
+        let (shut, opens_at) = lanes.shut(at(5_000));
+        assert_eq!(shut, ["a".to_owned()].into());
+        assert!(lanes.begin(opens_at.unwrap()).is_some());
+        assert!(lanes.ramping(at(60_000)).is_empty());
+    }
+
+    #[test]
+    fn what_is_known_survives_a_pass_up_to_a_bound() {
+        let mut lanes = Lanes::new(Bounds { lanes_max: 2, ..BOUNDS }, rules());
+        fail(&mut lanes, "down", 3);
+        prove(&mut lanes, "up", 9);
+        lanes.put("up", 1);
+        lanes.begin(at(0)).unwrap();
+        lanes.put("up", 2);
+        lanes.clear();
+        assert_eq!((lanes.queued(), lanes.begin(at(0)).is_none()), (0, true));
+        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0), ("up".to_owned(), 15)].into());
+        prove(&mut lanes, "more", 1);
+        lanes.clear();
+        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0)].into(), "an open circuit is kept longest");
+        fail(&mut lanes, "down2", 3);
+        fail(&mut lanes, "down3", 3);
+        lanes.clear();
+        assert!(lanes.wanted(at(0)).rooms.is_empty());
+    }
+
+    /// What may happen to lanes.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Puts what a store may answer to what is wanted: of each receiver up to so much of its room.
+        Claim([usize; RECEIVERS]),
+        Begin(usize),
+        /// One of those under way, how, and how quickly.
+        End(prop::sample::Index, Sign, bool),
+        Wait(i64),
+        TakeShut,
+        TakeAll,
+        Clear,
+    }
+
+    const RECEIVERS: usize = 7;
+
+    fn step() -> impl Strategy<Value = Step> {
+        let sign = prop_oneof![
+            5 => Just(Sign::Good),
+            1 => Just(Sign::Alive),
+            4 => Just(Sign::Bad(None)),
+            1 => (0..100_u64).prop_map(|seconds| Sign::Bad(Some(Duration::from_secs(seconds)))),
+            1 => Just(Sign::Ours),
+        ];
+        prop_oneof![
+            4 => prop::array::uniform(0..20_usize).prop_map(Step::Claim),
+            6 => (1..10_usize).prop_map(Step::Begin),
+            8 => (any::<prop::sample::Index>(), sign, any::<bool>()).prop_map(|(which, sign, fast)| Step::End(which, sign, fast)),
+            3 => (1..20_000_i64).prop_map(Step::Wait),
+            1 => Just(Step::TakeShut),
+            1 => Just(Step::TakeAll),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    /// Lanes, and beside them what must be true of them.
+    struct Held {
+        lanes: Lanes<u32>,
+        now: Timestamp,
+        put: u32,
+        queued: BTreeSet<u32>,
+        under_way: Vec<(Slot, u32)>,
+    }
+
+    impl Held {
+        fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
+            match step {
+                Step::Claim(most) => self.claim(most),
+                Step::Begin(count) => self.begin(count)?,
+                Step::End(which, sign, fast) if !self.under_way.is_empty() => {
+                    let (slot, _) = self.under_way.swap_remove(which.index(self.under_way.len()));
+                    let elapsed = Duration::from_millis(if fast { 1 } else { 500 });
+                    self.lanes.ended(slot, sign, elapsed, self.now, 0.5);
+                }
+                Step::End(..) => {}
+                Step::Wait(ms) => self.now += Duration::from_millis(ms.unsigned_abs()),
+                Step::TakeShut => {
+                    let taken = self.lanes.take_shut(self.now);
+                    self.taken(taken)?;
+                }
+                Step::TakeAll => {
+                    let taken = self.lanes.take_all();
+                    self.taken(taken)?;
+                    prop_assert!(self.queued.is_empty(), "left behind: {:?}", self.queued);
+                }
+                Step::Clear => {
+                    self.lanes.clear();
+                    self.queued.clear();
+                    self.under_way.clear();
+                }
+            }
+            prop_assert_eq!(self.lanes.queued(), self.queued.len());
+            Ok(())
+        }
+
+        /// As a store does that has enough of everything.
+        fn claim(&mut self, most: [usize; RECEIVERS]) {
+            let Wanted { mut limit, per_receiver, rooms } = self.lanes.wanted(self.now);
+            for (number, most) in most.into_iter().enumerate() {
+                let receiver = format!("r{number}");
+                let room = rooms.get(&receiver).copied().unwrap_or(per_receiver).min(most).min(limit);
+                limit -= room;
+                for _ in 0..room {
+                    self.put += 1;
+                    self.queued.insert(self.put);
+                    self.lanes.put(&receiver, self.put);
+                }
+            }
+        }
+
+        fn begin(&mut self, count: usize) -> Result<(), TestCaseError> {
+            for _ in 0..count {
+                let Some((slot, item)) = self.lanes.begin(self.now) else { break };
+                prop_assert!(self.queued.remove(&item), "{item} is begun, and was not queued");
+                self.under_way.push((slot, item));
+            }
+            prop_assert!(self.under_way.len() <= BOUNDS.overall);
+            let suspects = self.under_way.iter().filter(|(slot, _)| slot.suspect).count();
+            prop_assert!(suspects <= BOUNDS.suspects, "{suspects} to suspects");
+            for number in 0..RECEIVERS {
+                let receiver = format!("r{number}");
+                let own = self.under_way.iter().filter(|(slot, _)| slot.receiver() == receiver).count();
+                prop_assert!(own <= rules().window_max, "{own} to {receiver}");
+            }
+            prop_assert!(self.queued.len() <= BOUNDS.overall + BOUNDS.queued_max);
+            Ok(())
+        }
+
+        fn taken(&mut self, items: Vec<u32>) -> Result<(), TestCaseError> {
+            for item in items {
+                prop_assert!(self.queued.remove(&item), "{item} is taken back, and was not queued");
+            }
+            Ok(())
+        }
+    }
+
+    proptest! {
+        /// Whatever a store answers and however tries end: the bounds hold, and what is put is begun, taken back or still
+        /// queued, nothing twice. In the end nobody is kept waiting who may be called.
+        #[test]
+        fn bounds_hold_and_nothing_is_lost(steps in prop::collection::vec(step(), 1..120)) {
+            let mut held =
+                Held { lanes: lanes(), now: at(0), put: 0, queued: BTreeSet::new(), under_way: vec![] };
+            for step in steps {
+                held.take(step)?;
+            }
+            // A day later every circuit may be probed; each round everything under way goes well.
+            held.now += Duration::from_hours(24);
+            for _ in 0..200 {
+                held.begin(usize::MAX)?;
+                for (slot, _) in std::mem::take(&mut held.under_way) {
+                    held.lanes.ended(slot, Sign::Good, Duration::ZERO, held.now, 0.5);
+                }
+                held.now += Duration::from_secs(1);
+            }
+            prop_assert!(held.queued.is_empty(), "nobody is kept waiting for ever: {:?}", held.queued);
+            prop_assert!(held.lanes.wanted(held.now).limit > 0);
+        }
+
+        /// Who has nothing under way and may be called begins before anyone who had a turn since begins twice.
+        #[test]
+        fn nobody_is_starved(
+            backlog in prop::collection::vec(0..RECEIVERS - 1, 1..60),
+            ends in prop::collection::vec(any::<prop::sample::Index>(), 1..60),
+        ) {
+            let mut lanes = lanes();
+            for number in 0..RECEIVERS {
+                prove(&mut lanes, &format!("r{number}"), 9);
+            }
+            for number in &backlog {
+                lanes.put(&format!("r{number}"), 1);
+            }
+            let mut under_way = begun(&mut lanes, at(0));
+            let late = format!("r{}", RECEIVERS - 1);
+            lanes.put(&late, 100);
+            let mut begun_since = BTreeMap::<String, usize>::new();
+            for index in ends {
+                if under_way.iter().any(|(slot, _)| slot.receiver() == late) || under_way.is_empty() {
+                    break;
+                }
+                let (slot, _) = under_way.swap_remove(index.index(under_way.len()));
+                lanes.ended(slot, Sign::Good, Duration::ZERO, at(0), 0.0);
+                while let Some((slot, item)) = lanes.begin(at(0)) {
+                    if item == 100 {
+                        return Ok(());
+                    }
+                    let times = begun_since.entry(slot.receiver().to_owned()).or_default();
+                    *times += 1;
+                    prop_assert!(*times <= 1, "{} had two turns", slot.receiver());
+                    under_way.push((slot, item));
+                }
+            }
+        }
+    }
+}

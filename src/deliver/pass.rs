@@ -232,7 +232,7 @@ impl Deliver {
         let now = self.clock.now();
         let unwanted = if self.stop.is_cancelled() { self.lanes.take_all() } else { self.lanes.take_shut(now) };
         for claim in unwanted {
-            self.give_back(&claim.delivery, None);
+            self.give_back(&claim, None);
         }
         // Asking first is an exchange of its own.
         let exchanges = if self.settings.handshake { 2 } else { 1 };
@@ -240,7 +240,7 @@ impl Deliver {
         while let Some((slot, claim)) = self.lanes.begin(now) {
             // One that waited so long that another may have it before it is sent.
             if claim.until < now + deadline {
-                self.give_back(&claim.delivery, None);
+                self.give_back(&claim, None);
                 self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
                 continue;
             }
@@ -249,14 +249,15 @@ impl Deliver {
         if tries.is_empty() && self.lanes.queued() > 0 {
             // Nothing will end that could make room for these.
             for claim in self.lanes.take_all() {
-                self.give_back(&claim.delivery, None);
+                self.give_back(&claim, None);
             }
         }
     }
 
-    fn give_back(&mut self, delivery: &Delivery, due_at: Option<Timestamp>) {
-        let Delivery { account, hook, entry, .. } = delivery;
-        self.results.returned.push(Returned { account: *account, hook: hook.clone(), seq: entry.seq, due_at });
+    fn give_back(&mut self, claim: &Claim, due_at: Option<Timestamp>) {
+        let Claim { delivery: Delivery { account, hook, entry, .. }, until, .. } = claim;
+        let returned = Returned { account: *account, hook: hook.clone(), seq: entry.seq, until: *until, due_at };
+        self.results.returned.push(returned);
     }
 
     /// One round with the store, if there is something to say or to ask. What is to be recorded goes along.
@@ -296,7 +297,7 @@ impl Deliver {
             _ => May::Send,
         };
         if let May::Wait { until } = may {
-            self.give_back(&claim.delivery, Some(until));
+            self.give_back(&claim, Some(until));
             self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
             return;
         }

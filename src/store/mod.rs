@@ -307,6 +307,8 @@ pub struct Returned {
     pub account: AccountId,
     pub hook: HookId,
     pub seq: Seq,
+    /// [`Ask::until`] of the claim. One that ran out and was taken again is not ended.
+    pub until: Timestamp,
     /// When to claim it again; `None`: as it was.
     pub due_at: Option<Timestamp>,
 }

@@ -99,6 +99,7 @@ struct ReturnedJson<'a> {
     account: i64,
     hook: &'a str,
     seq: i64,
+    until: i64,
     due_at: Option<i64>,
 }
 
@@ -342,10 +343,11 @@ async fn record(tx: &mut SqliteConnection, results: &Results, now: Timestamp) ->
 async fn take_back(tx: &mut SqliteConnection, returned: &[Returned]) -> Result<(), sqlx::Error> {
     let rows: Vec<ReturnedJson<'_>> = returned
         .iter()
-        .map(|Returned { account, hook, seq, due_at }| ReturnedJson {
+        .map(|Returned { account, hook, seq, until, due_at }| ReturnedJson {
             account: account.0,
             hook: &hook.0,
             seq: int(seq.0),
+            until: until.as_millisecond(),
             due_at: due_at.map(Timestamp::as_millisecond),
         })
         .collect();
@@ -354,9 +356,9 @@ async fn take_back(tx: &mut SqliteConnection, returned: &[Returned]) -> Result<(
          SET due_at = coalesce(j.due_at, deliveries.due_at), next_at = coalesce(j.due_at, deliveries.due_at),
              claimed_at = NULL
          FROM (SELECT value ->> 'account' AS account, value ->> 'hook' AS hook, value ->> 'seq' AS seq,
-                      value ->> 'due_at' AS due_at FROM json_each($1)) j
+                      value ->> 'until' AS until, value ->> 'due_at' AS due_at FROM json_each($1)) j
          WHERE deliveries.account_id = j.account AND deliveries.hook_id = j.hook AND deliveries.seq = j.seq
-               AND deliveries.claimed_at IS NOT NULL",
+               AND deliveries.claimed_at IS NOT NULL AND deliveries.next_at = j.until",
     )
     .bind(json(&rows))
     .execute(&mut *tx)
@@ -396,15 +398,15 @@ pub(super) async fn park(tx: &mut SqliteConnection, account: AccountId, hook: &s
     .map(drop)
 }
 
-/// What failed so far says nothing of where the hook is posted to now.
+/// What failed so far, and what a receiver asked for, says nothing of where the hook is posted to now.
 pub(super) async fn forget_attempts(
     tx: &mut SqliteConnection,
     account: AccountId,
     hook: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE deliveries INDEXED BY deliveries_order SET attempts = 0
-         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND attempts > 0",
+        "UPDATE deliveries INDEXED BY deliveries_order SET attempts = 0, not_before = NULL
+         WHERE account_id = $1 AND hook_id = $2 AND state = 'waiting' AND (attempts > 0 OR not_before IS NOT NULL)",
     )
     .bind(account.0)
     .bind(hook)

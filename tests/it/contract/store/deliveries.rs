@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use tracker::model::{Hook, Scope, Verdict};
+use tracker::store::Ask;
 
 use super::world::{World, ask, at, change, collection_hook, feed_hook, hook, key, login, owed, retry, subscriber};
 
@@ -13,6 +14,7 @@ contract! {
     the_longest_overdue_come_first_up_to_the_limit
     a_receiver_gets_its_share_and_no_more
     full_receivers_are_passed_over
+    a_receiver_with_a_room_of_its_own_gets_that
     hooks_of_one_receiver_share_it
     feed_hooks_are_never_claimed
     the_next_due_time_counts_claims
@@ -129,6 +131,34 @@ async fn full_receivers_are_passed_over(world: World) {
     let claimed = world.store.claim(&ask(at(1), at(61), 9, 9, &full)).await.unwrap().deliveries;
     assert_eq!(claimed.into_iter().map(|delivery| delivery.hook.0).collect::<Vec<_>>(), ["hook_1"]);
     assert_eq!(world.claimed(1).await, owed(&[("hook_2", 2)]));
+}
+
+async fn a_receiver_with_a_room_of_its_own_gets_that(world: World) {
+    let hooks = [("hook_1", "shut"), ("hook_2", "slow"), ("hook_3", "fast"), ("hook_4", "new"), ("hook_5", "newer")]
+        .map(|(id, host)| Hook { subscriber: subscriber(id), ..collection_hook(id, host) });
+    let mut account = None;
+    for hook in &hooks {
+        account = Some(world.set(hook).await);
+    }
+    let account = account.unwrap();
+    let ids: Vec<String> = (0..10).map(|number| format!("i-{number}")).collect();
+    for (second, hook) in (1..).zip(&hooks) {
+        let told = [hook];
+        let news: Vec<_> = ids.iter().map(|id| (id.as_str(), &told[..])).collect();
+        world.news(account, second, &news).await;
+    }
+    let rooms = [(0, 0), (1, 2), (2, 7)].map(|(hook, room)| (hooks[hook].receiver().unwrap(), room));
+    let take = async |limit, per_receiver| {
+        let ask = Ask { rooms: rooms.clone().into(), ..ask(at(10), at(70), limit, per_receiver, &[]) };
+        let mut count = [0; 5];
+        for delivery in world.store.claim(&ask).await.unwrap().deliveries {
+            count[hooks.iter().position(|hook| hook.id == delivery.hook).unwrap()] += 1;
+        }
+        count
+    };
+    assert_eq!(take(100, 3).await, [0, 2, 7, 3, 3]);
+    assert_eq!(take(100, 0).await, [0, 2, 3, 0, 0], "only who has a room of its own, as far as there is something");
+    assert_eq!(take(4, 3).await, [0, 2, 0, 2, 0], "the limit is the limit");
 }
 
 async fn hooks_of_one_receiver_share_it(world: World) {

@@ -1,12 +1,18 @@
 //! A random history on the store equals the same history on a map in memory: no change is lost, `seq` has no hole, and of
-//! a hook and a resource things go out in order, whatever is set, removed, read, retried, cut or reopened in between.
+//! a hook and a resource things go out in order, whatever is set, removed, read, retried, merged, given back, disabled, cut
+//! or reopened in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use tracker::model::{AccountId, Callback, Collection, Delivery, Hook, Scope, Seq, Verdict};
-use tracker::store::{Commit, NewChange};
+use tracker::changes::disabling;
+use tracker::model::{
+    AccountId, Callback, ChangeId, Collection, Delivery, Disabling, Hook, HookId, Merged, Mode, Scope, Seq, Terms,
+    Verdict,
+};
+use tracker::store::{Ask, Commit, NewChange, Results, Returned};
 
 use super::world::{PASSWORD, World, ask, at, change, commit, hook, key, login, outcome, results, subscriber};
 
@@ -19,17 +25,13 @@ const INSTANCES: [&str; 3] = ["i-0", "i-1", "i-2"];
 #[derive(Clone, Debug)]
 enum Step {
     /// To a receiver, or to the feed.
-    Set(usize, Option<usize>),
+    Set(usize, Option<usize>, Mode),
     Remove(usize),
     /// Instance, and which hooks are told.
     News(Vec<(usize, BTreeSet<usize>)>),
-    Claim {
-        limit: usize,
-        per_receiver: usize,
-        full: Option<usize>,
-    },
-    /// Of the claims ever made, and how it went.
-    Record(Vec<(prop::sample::Index, Ending)>),
+    Claim(Room),
+    /// What there is to say, and in the same step what to claim, if anything.
+    Record(Said, Option<Room>),
     Read(Vec<u64>),
     ReadThrough(u64),
     Wait(i64),
@@ -37,43 +39,97 @@ enum Step {
     Reopen,
 }
 
+#[derive(Clone, Debug)]
+struct Room {
+    limit: usize,
+    per_receiver: usize,
+    /// Of each receiver, when it is not the same as of all.
+    own: [Option<usize>; RECEIVERS.len()],
+}
+
+/// Of the claims ever made.
+#[derive(Clone, Debug)]
+struct Said {
+    endings: Vec<(prop::sample::Index, Ending)>,
+    /// Given back, to be claimed as before or so many seconds from now.
+    returned: Vec<(prop::sample::Index, Option<i64>)>,
+    recovered: BTreeSet<usize>,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Delivered,
-    Retry(i64),
+    /// In so many seconds; the receiver asked for so many.
+    Retry(i64, Option<i64>),
     Postpone(i64),
     Exhausted,
+    /// And its hook is disabled.
+    Last,
     Disable,
 }
 
 impl Ending {
-    fn verdict(self, now: i64) -> Verdict {
+    fn verdict(self, hook: usize, now: i64) -> Verdict {
         match self {
             Self::Delivered => Verdict::Delivered,
-            Self::Retry(after) => Verdict::Retry { due_at: at(now + after), not_before: None },
+            Self::Retry(after, asked) => {
+                Verdict::Retry { due_at: at(now + after), not_before: asked.map(|asked| at(now + asked)) }
+            }
             Self::Postpone(after) => Verdict::Postpone { due_at: at(now + after) },
             Self::Exhausted => Verdict::Exhausted { disable: None },
-            Self::Disable => super::world::gone(),
+            Self::Last => Verdict::Exhausted { disable: Some(off(hook, now)) },
+            Self::Disable => Verdict::Disable(off(hook, now)),
         }
     }
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn off(hook: usize, now: i64) -> Disabling {
+    let change = ChangeId(format!("chg_off_{hook}_{now}"));
+    disabling(&HookId(id(hook)), change, at(now), "failing", "it has failed for days".to_owned())
+}
+
+fn room() -> impl Strategy<Value = Room> {
+    let own = prop::option::weighted(0.3, 0..6_usize);
+    (0..8_usize, 0..5_usize, [own.clone(), own]).prop_map(|(limit, per_receiver, own)| Room {
+        limit,
+        per_receiver,
+        own,
+    })
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let retry = (1..60_i64, prop::option::weighted(0.3, 0..60_i64)).prop_map(|(after, asked)| {
+        // What the receiver asks for lengthens the wait, so it is never more than that.
+        Ending::Retry(after.max(asked.unwrap_or_default()), asked)
+    });
     let ending = prop_oneof![
         6 => Just(Ending::Delivered),
-        4 => (1..60_i64).prop_map(Ending::Retry),
+        4 => retry,
         2 => (1..60_i64).prop_map(Ending::Postpone),
         1 => Just(Ending::Exhausted),
+        1 => Just(Ending::Last),
         1 => Just(Ending::Disable),
     ];
+    let endings = prop::collection::vec((any::<prop::sample::Index>(), ending), 0..4);
+    let again = prop::option::weighted(0.3, 1..60_i64);
+    let returned = prop::collection::vec((any::<prop::sample::Index>(), again), 0..2);
+    let recovered = prop_oneof![
+        4 => Just(BTreeSet::new()),
+        1 => prop::collection::btree_set(0..RECEIVERS.len(), 1..=RECEIVERS.len()),
+    ];
+    (endings, returned, recovered).prop_map(|(endings, returned, recovered)| Said { endings, returned, recovered })
+}
+
+fn step() -> impl Strategy<Value = Step> {
     let told = prop::collection::btree_set(0..HOOKS, 0..=HOOKS);
+    let mode = prop_oneof![Just(Mode::Each), Just(Mode::Latest)];
     prop_oneof![
-        3 => (0..HOOKS, prop::option::weighted(0.8, 0..RECEIVERS.len())).prop_map(|(hook, to)| Step::Set(hook, to)),
+        3 => (0..HOOKS, prop::option::weighted(0.8, 0..RECEIVERS.len()), mode)
+            .prop_map(|(hook, to, mode)| Step::Set(hook, to, mode)),
         1 => (0..HOOKS).prop_map(Step::Remove),
         6 => prop::collection::vec((0..INSTANCES.len(), told), 1..4).prop_map(Step::News),
-        6 => (0..8_usize, 0..5_usize, prop::option::weighted(0.2, 0..RECEIVERS.len()))
-            .prop_map(|(limit, per_receiver, full)| Step::Claim { limit, per_receiver, full }),
-        8 => prop::collection::vec((any::<prop::sample::Index>(), ending), 1..4).prop_map(Step::Record),
+        5 => room().prop_map(Step::Claim),
+        9 => (said(), prop::option::of(room())).prop_map(|(said, room)| Step::Record(said, room)),
         1 => prop::collection::vec(1..30_u64, 0..4).prop_map(Step::Read),
         1 => (0..30_u64).prop_map(Step::ReadThrough),
         4 => (1..45_i64).prop_map(Step::Wait),
@@ -86,20 +142,26 @@ fn step() -> impl Strategy<Value = Step> {
 struct Set {
     /// `None`: the feed.
     to: Option<usize>,
+    mode: Mode,
     disabled: bool,
     set_at: i64,
+    failing_since: Option<i64>,
+    /// How often it was disabled.
+    disabled_count: u64,
 }
 
 #[derive(Debug)]
 struct Owed {
-    instance: usize,
-    /// Neither delivered, exhausted, read nor dropped.
+    resource: String,
+    /// Neither delivered, exhausted, read, dropped nor merged.
     waiting: bool,
     exhausted: bool,
     attempts: u32,
     due_at: i64,
+    not_before: Option<i64>,
     /// Since when, of the newest claim, unless its outcome is known.
     claimed_at: Option<i64>,
+    merged: Option<Merged>,
 }
 
 /// What the store should be like.
@@ -107,23 +169,31 @@ struct Owed {
 struct Model {
     now: i64,
     hooks: BTreeMap<usize, Set>,
-    /// Every change's instance, by seq from 1.
-    log: Vec<usize>,
+    /// What every change is of, and its revision, by seq from 1.
+    log: Vec<(String, u64)>,
     owed: BTreeMap<(usize, u64), Owed>,
     /// Every claim ever made: hook, seq and when.
-    claims: Vec<(usize, u64, i64)>,
+    claims: Vec<Claim>,
 }
+
+type Claim = (usize, u64, i64);
+
+/// When it may be claimed, seq, hook, receiver.
+type Ready = (i64, u64, usize, usize);
+
+/// The revision that all changes of instances have here.
+const REVISION: u64 = 3;
 
 impl Model {
     fn posts_to(&self, hook: usize) -> Option<usize> {
         self.hooks.get(&hook).filter(|set| !set.disabled).and_then(|set| set.to)
     }
 
-    /// The oldest waiting of each hook that is posted to and each instance: when it may be claimed, seq, hook, receiver.
-    fn ready(&self) -> Vec<(i64, u64, usize, usize)> {
+    /// The oldest waiting of each hook that is posted to and each resource.
+    fn ready(&self) -> Vec<Ready> {
         let mut lines = BTreeSet::new();
         // By hook, then by seq.
-        let heads = self.owed.iter().filter(|((hook, _), owed)| owed.waiting && lines.insert((*hook, owed.instance)));
+        let heads = self.owed.iter().filter(|((hook, _), owed)| owed.waiting && lines.insert((*hook, &owed.resource)));
         let mut ready: Vec<_> = heads
             .filter_map(|((hook, seq), owed)| {
                 let next_at = owed.claimed_at.map_or(owed.due_at, |claimed_at| claimed_at + LEASE);
@@ -135,7 +205,7 @@ impl Model {
     }
 
     /// The head of a line that it was not before is due now.
-    fn promote(&mut self, before: &[(i64, u64, usize, usize)]) {
+    fn promote(&mut self, before: &[Ready]) {
         for (_, seq, hook, _) in self.ready() {
             if !before.iter().any(|(_, old, owner, _)| (*old, *owner) == (seq, hook)) {
                 let owed = self.owed.get_mut(&(hook, seq)).unwrap();
@@ -145,16 +215,18 @@ impl Model {
         }
     }
 
-    fn set(&mut self, hook: usize, to: Option<usize>) {
+    fn set(&mut self, hook: usize, to: Option<usize>, mode: Mode) {
         let before = self.ready();
-        let old = self.hooks.insert(hook, Set { to, disabled: false, set_at: self.now });
+        let disabled_count = self.hooks.get(&hook).map_or(0, |old| old.disabled_count);
+        let new = Set { to, mode, disabled: false, set_at: self.now, failing_since: None, disabled_count };
+        let old = self.hooks.insert(hook, new);
         if to.is_none() {
             self.end_claims(hook);
         }
         self.promote(&before);
         if old.is_some_and(|old| old.to != to) {
             let waiting = self.owed.iter_mut().filter(|((owner, _), owed)| *owner == hook && owed.waiting);
-            waiting.for_each(|(_, owed)| owed.attempts = 0);
+            waiting.for_each(|(_, owed)| (owed.attempts, owed.not_before) = (0, None));
             // Claims stand, and of what is not ready the time tells nothing.
             for (_, seq, owner, _) in self.ready() {
                 if owner == hook {
@@ -175,21 +247,21 @@ impl Model {
         }
     }
 
-    fn news(&mut self, news: &[(usize, BTreeSet<usize>)]) {
-        for (instance, told) in news {
-            self.log.push(*instance);
-            let seq = self.log.len() as u64;
-            for hook in told.iter().filter(|hook| self.hooks.contains_key(hook)) {
-                let owed = Owed {
-                    instance: *instance,
-                    waiting: true,
-                    exhausted: false,
-                    attempts: 0,
-                    due_at: self.now,
-                    claimed_at: None,
-                };
-                self.owed.insert((*hook, seq), owed);
-            }
+    fn news(&mut self, resource: &str, revision: u64, told: &BTreeSet<usize>) {
+        self.log.push((resource.to_owned(), revision));
+        let seq = self.log.len() as u64;
+        for hook in told.iter().filter(|hook| self.hooks.contains_key(hook)) {
+            let owed = Owed {
+                resource: resource.to_owned(),
+                waiting: true,
+                exhausted: false,
+                attempts: 0,
+                due_at: self.now,
+                not_before: None,
+                claimed_at: None,
+                merged: None,
+            };
+            self.owed.insert((*hook, seq), owed);
         }
     }
 
@@ -206,53 +278,128 @@ impl Model {
     }
 
     /// Checks a claim and takes it over.
-    fn claim(&mut self, claimed: &[Delivery], limit: usize, per_receiver: usize, full: Option<usize>) {
-        let mut left = BTreeMap::from([(0, per_receiver), (1, per_receiver)]);
-        let mut allowed: Vec<_> = self.ready();
-        allowed.retain(|(next_at, _, _, to)| {
-            let share = left.get_mut(to).unwrap();
-            let takes = *next_at <= self.now && full != Some(*to) && *share > 0;
-            *share -= usize::from(takes);
+    fn claim(&mut self, claimed: &[Delivery], room: &Room) {
+        let mut left: Vec<usize> = room.own.iter().map(|own| own.unwrap_or(room.per_receiver)).collect();
+        let mut picked = self.ready();
+        picked.retain(|(next_at, _, _, to)| {
+            let takes = *next_at <= self.now && left[*to] > 0;
+            left[*to] -= usize::from(takes);
             takes
         });
+        picked.truncate(room.limit);
+        let wanted: Vec<(u64, usize)> =
+            picked.iter().map(|(_, seq, hook, _)| (self.fold(*hook, *seq), *hook)).collect();
         let got: Vec<(u64, usize)> =
             claimed.iter().map(|delivery| (delivery.entry.seq.0, number(&delivery.hook.0))).collect();
-        let wanted: Vec<(u64, usize)> = allowed.iter().take(limit).map(|(_, seq, hook, _)| (*seq, *hook)).collect();
         assert_eq!(got, wanted, "claimed at {}", self.now);
         for (delivery, (seq, hook)) in claimed.iter().zip(got) {
             let owed = self.owed.get_mut(&(hook, seq)).unwrap();
-            assert_eq!(delivery.attempts, owed.attempts);
-            assert_eq!(delivery.entry.change.subject.id, INSTANCES[owed.instance]);
+            assert_eq!((delivery.attempts, delivery.merged), (owed.attempts, owed.merged));
+            assert_eq!(delivery.entry.change.subject.id, owed.resource);
+            assert_eq!(delivery.failing_since, self.hooks[&hook].failing_since.map(at));
             owed.claimed_at = Some(self.now);
             self.claims.push((hook, seq, self.now));
         }
     }
 
-    fn record(&mut self, (hook, seq, attempted_at): (usize, u64, i64), ending: Ending) {
+    /// Merges what waits behind this one into the newest, if its hook wants that, and answers with what is sent.
+    fn fold(&mut self, hook: usize, seq: u64) -> u64 {
+        if self.hooks[&hook].mode == Mode::Each {
+            return seq;
+        }
+        let resource = self.owed[&(hook, seq)].resource.clone();
+        let mut line: Vec<_> = self
+            .owed
+            .iter_mut()
+            .filter(|((owner, _), owed)| *owner == hook && owed.waiting && owed.resource == resource)
+            .collect();
+        let Some((((_, newest), into), elders)) = line.split_last_mut() else {
+            unreachable!("the one that was picked")
+        };
+        let mut from_seq = None;
+        let mut count = into.merged.map_or(0, |merged| merged.count);
+        for ((_, seq), elder) in elders {
+            let merged = elder.merged.unwrap_or(Merged { from_seq: Seq(*seq), count: 0 });
+            from_seq = from_seq.or(Some(merged.from_seq));
+            count += 1 + merged.count;
+            (elder.waiting, elder.claimed_at) = (false, None);
+        }
+        if let Some(from_seq) = from_seq {
+            into.merged = Some(Merged { from_seq, count });
+            into.due_at = self.now;
+        }
+        *newest
+    }
+
+    fn say(&mut self, endings: &[(Claim, Ending)], returned: &[(Claim, Option<i64>)], recovered: &BTreeSet<usize>) {
         let before = self.ready();
+        let off: BTreeSet<usize> =
+            endings.iter().filter(|(claim, ending)| self.ended(*claim, *ending)).map(|(claim, _)| claim.0).collect();
+        for hook in off {
+            self.disable(hook);
+        }
+        self.promote(&before);
+        for ((hook, seq, claimed_at), after) in returned {
+            let owed = self.owed.get_mut(&(*hook, *seq)).unwrap();
+            if owed.claimed_at.take_if(|newest| newest == claimed_at).is_some() {
+                owed.due_at = after.map_or(owed.due_at, |after| self.now + after);
+            }
+        }
+        for (_, seq, hook, to) in self.ready() {
+            let owed = self.owed.get_mut(&(hook, seq)).unwrap();
+            if recovered.contains(&to) && owed.claimed_at.is_none() {
+                owed.due_at = owed.due_at.min(self.now.max(owed.not_before.unwrap_or(self.now)));
+            }
+        }
+    }
+
+    /// `true`: its hook is to be disabled.
+    fn ended(&mut self, (hook, seq, attempted_at): Claim, ending: Ending) -> bool {
+        let now = self.now;
         let replaced = self.hooks.get(&hook).is_some_and(|set| attempted_at < set.set_at);
+        if let Some(set) = self.hooks.get_mut(&hook).filter(|_| !replaced) {
+            match ending {
+                Ending::Delivered => set.failing_since = None,
+                Ending::Postpone(_) => {}
+                _ => set.failing_since = set.failing_since.or(Some(attempted_at)),
+            }
+        }
         let owed = self.owed.get_mut(&(hook, seq)).unwrap();
         let restarted = replaced && attempted_at < owed.due_at;
         owed.attempts += u32::from(!restarted && !matches!(ending, Ending::Postpone(_)));
         if !owed.waiting {
-            return;
+            return false;
         }
         let overtaken = owed.claimed_at.is_some_and(|claimed_at| attempted_at < claimed_at);
         match ending {
             Ending::Delivered => (owed.waiting, owed.claimed_at) = (false, None),
-            Ending::Disable if !replaced => {
-                self.hooks.get_mut(&hook).unwrap().disabled = true;
-                self.end_claims(hook);
-            }
+            Ending::Disable if !replaced => return true,
             _ if overtaken => {}
-            Ending::Exhausted if !replaced => (owed.waiting, owed.exhausted, owed.claimed_at) = (false, true, None),
-            Ending::Exhausted | Ending::Disable => (owed.due_at, owed.claimed_at) = (self.now, None),
-            Ending::Retry(_) | Ending::Postpone(_) if restarted => (owed.due_at, owed.claimed_at) = (self.now, None),
-            Ending::Retry(after) | Ending::Postpone(after) => {
-                (owed.due_at, owed.claimed_at) = (self.now + after, None);
+            Ending::Exhausted | Ending::Last if !replaced => {
+                (owed.waiting, owed.exhausted, owed.claimed_at) = (false, true, None);
+                return matches!(ending, Ending::Last);
             }
+            Ending::Exhausted | Ending::Last | Ending::Disable => (owed.due_at, owed.claimed_at) = (now, None),
+            Ending::Retry(..) | Ending::Postpone(_) if restarted => (owed.due_at, owed.claimed_at) = (now, None),
+            Ending::Retry(after, asked) => {
+                (owed.due_at, owed.claimed_at) = (now + after, None);
+                owed.not_before = asked.map(|asked| now + asked);
+            }
+            Ending::Postpone(after) => (owed.due_at, owed.claimed_at) = (now + after, None),
         }
-        self.promote(&before);
+        false
+    }
+
+    /// It is told so itself, once.
+    fn disable(&mut self, hook: usize) {
+        self.end_claims(hook);
+        let set = self.hooks.get_mut(&hook).expect("nothing waits for a hook that was removed");
+        if !set.disabled {
+            set.disabled = true;
+            set.disabled_count += 1;
+            let revision = set.disabled_count;
+            self.news(&id(hook), revision, &BTreeSet::from([hook]));
+        }
     }
 
     fn release(&mut self) -> u64 {
@@ -269,6 +416,11 @@ impl Model {
         }
         first.into_iter().map(|(seq, hook)| (seq, id(hook))).collect()
     }
+
+    /// When the first falls due, this receiver aside.
+    fn next_due_at(&self, but: Option<usize>) -> Option<Timestamp> {
+        self.ready().iter().find(|(_, _, _, to)| Some(*to) != but).map(|(next_at, ..)| at(*next_at))
+    }
 }
 
 fn id(hook: usize) -> String {
@@ -279,13 +431,30 @@ fn number(id: &str) -> usize {
     id.strip_prefix("hook_").unwrap().parse().unwrap()
 }
 
+fn receiver(to: usize) -> String {
+    format!("https://{}", RECEIVERS[to])
+}
+
 /// Hook `number`, of a scope of its own. Who is told of what is not the store's to decide: the history says it.
-fn set_hook(number: usize, to: Option<usize>) -> Hook {
+fn set_hook(number: usize, to: Option<usize>, mode: Mode) -> Hook {
     let callback = to.map(|to| hook(&id(number), "", RECEIVERS[to]).callback);
     Hook {
         scope: Scope::Member(Collection::Instances, format!("scope-{number}")),
         callback: callback.unwrap_or(Callback::Feed),
+        terms: Terms { mode, ..Terms::default() },
         ..hook(&id(number), "", "unused")
+    }
+}
+
+/// The same, when only its name matters.
+fn any_hook(number: usize) -> Hook {
+    set_hook(number, None, Mode::Each)
+}
+
+impl Room {
+    fn ask(&self, now: i64) -> Ask {
+        let rooms = self.own.iter().enumerate().filter_map(|(to, own)| Some((receiver(to), (*own)?)));
+        Ask { rooms: rooms.collect(), ..ask(at(now), at(now + LEASE), self.limit, self.per_receiver, &[]) }
     }
 }
 
@@ -294,12 +463,12 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
     let default = subscriber("default");
     let now = at(model.now);
     match step {
-        Step::Set(number, to) => {
-            store.save_hook(&key("a"), &login(PASSWORD), &set_hook(*number, *to), None, now).await.unwrap();
-            model.set(*number, *to);
+        Step::Set(number, to, mode) => {
+            store.save_hook(&key("a"), &login(PASSWORD), &set_hook(*number, *to, *mode), None, now).await.unwrap();
+            model.set(*number, *to, *mode);
         }
         Step::Remove(number) => {
-            let scope = set_hook(*number, None).scope;
+            let scope = any_hook(*number).scope;
             let removed = store.remove_hook(account, &default, &scope, now).await.unwrap();
             assert_eq!(removed, model.hooks.contains_key(number));
             model.remove(*number);
@@ -308,36 +477,22 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
             let version = store.known(account, Collection::Instances).await.unwrap().version;
             let changes = news.iter().map(|(instance, told)| NewChange {
                 change: change(INSTANCES[*instance], model.now),
-                told: told.iter().map(|hook| set_hook(*hook, None).id).collect(),
+                told: told.iter().map(|hook| any_hook(*hook).id).collect(),
             });
             let sample = Commit { changes: changes.collect(), ..commit(account, version, model.now) };
             let entries = store.commit_sample(&sample).await.unwrap();
             let first = model.log.len() as u64 + 1;
-            model.news(news);
+            for (instance, told) in news {
+                model.news(INSTANCES[*instance], REVISION, told);
+            }
             let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq.0).collect();
             assert_eq!(seqs, (first..=model.log.len() as u64).collect::<Vec<_>>());
         }
-        Step::Claim { limit, per_receiver, full } => {
-            let names: Vec<String> = full.iter().map(|to| format!("https://{}", RECEIVERS[*to])).collect();
-            let until = at(model.now + LEASE);
-            let claimed = store.claim(&ask(now, until, *limit, *per_receiver, &names)).await.unwrap().deliveries;
-            model.claim(&claimed, *limit, *per_receiver, *full);
+        Step::Claim(room) => {
+            let claimed = store.claim(&room.ask(model.now)).await.unwrap().deliveries;
+            model.claim(&claimed, room);
         }
-        Step::Record(endings) if !model.claims.is_empty() => {
-            let chosen: Vec<_> = endings.iter().map(|(index, ending)| (*index.get(&model.claims), *ending)).collect();
-            let outcomes: Vec<_> = chosen
-                .iter()
-                .map(|((hook, seq, claimed_at), ending)| {
-                    outcome(account, &set_hook(*hook, None), *seq, ending.verdict(model.now), *claimed_at)
-                })
-                .collect();
-            // One by one, as several in one call are judged on the hook as it was before the call.
-            for (outcome, (claim, ending)) in outcomes.into_iter().zip(chosen) {
-                store.record(&results([outcome]), now).await.unwrap();
-                model.record(claim, ending);
-            }
-        }
-        Step::Record(_) => {}
+        Step::Record(said, room) => record(&world, account, model, said, room.as_ref()).await,
         Step::Read(seqs) => {
             let list: Vec<Seq> = seqs.iter().copied().map(Seq).collect();
             let read = store.acknowledge(account, &default, &list, now).await.unwrap();
@@ -354,24 +509,67 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
     world
 }
 
-async fn check(world: &World, account: AccountId, model: &Model) {
-    assert_eq!(world.undelivered(account).await, model.undelivered());
-    let next = world.store.next_delivery_due_at(&BTreeSet::new()).await.unwrap();
-    assert_eq!(next, model.ready().first().map(|(next_at, ..)| at(*next_at)));
-    let log = world.store.log_after(account, Seq(0), 1_000).await.unwrap();
-    let log: Vec<(u64, String)> = log.into_iter().map(|entry| (entry.seq.0, entry.change.subject.id)).collect();
-    let wanted = (1..).zip(model.log.iter().map(|instance| INSTANCES[*instance].to_owned()));
-    assert_eq!(log, wanted.collect::<Vec<_>>());
+async fn record(world: &World, account: AccountId, model: &mut Model, said: &Said, room: Option<&Room>) {
+    let claims = model.claims.clone();
+    let claim = |index: &prop::sample::Index| (!claims.is_empty()).then(|| *index.get(&claims));
+    let endings: Vec<_> = said.endings.iter().filter_map(|(index, ending)| Some((claim(index)?, *ending))).collect();
+    let returned: Vec<_> = said.returned.iter().filter_map(|(index, after)| Some((claim(index)?, *after))).collect();
+    let now = model.now;
+    let outcomes = endings.iter().map(|((hook, seq, claimed_at), ending)| {
+        outcome(account, &any_hook(*hook), *seq, ending.verdict(*hook, now), *claimed_at)
+    });
+    let results = Results {
+        outcomes: outcomes.collect(),
+        returned: returned
+            .iter()
+            .map(|((hook, seq, claimed_at), after)| Returned {
+                account,
+                hook: any_hook(*hook).id,
+                seq: Seq(*seq),
+                until: at(claimed_at + LEASE),
+                due_at: after.map(|after| at(now + after)),
+            })
+            .collect(),
+        recovered: said.recovered.iter().map(|to| receiver(*to)).collect(),
+    };
+    let claimed = match room {
+        Some(room) => world.store.record_and_claim(&results, &room.ask(now)).await.unwrap().deliveries,
+        None => {
+            world.store.record(&results, at(now)).await.unwrap();
+            vec![]
+        }
+    };
+    model.say(&endings, &returned, &said.recovered);
+    if let Some(room) = room {
+        model.claim(&claimed, room);
+    }
 }
 
-/// Everything arrives from now on: each hook that is posted to gets the rest, each instance's in order.
+async fn check(world: &World, account: AccountId, model: &Model) {
+    assert_eq!(world.undelivered(account).await, model.undelivered());
+    for but in [None, Some(0), Some(1)] {
+        let names: BTreeSet<String> = but.iter().map(|to| receiver(*to)).collect();
+        assert_eq!(world.store.next_delivery_due_at(&names).await.unwrap(), model.next_due_at(but), "but {names:?}");
+    }
+    let log = world.store.log_after(account, Seq(0), 1_000).await.unwrap();
+    let log: Vec<_> = log.into_iter().map(|entry| (entry.seq.0, entry.change.subject)).collect();
+    let told: Vec<_> = log.iter().map(|(seq, subject)| (*seq, (subject.id.clone(), subject.revision))).collect();
+    assert_eq!(told, (1..).zip(model.log.iter().cloned()).collect::<Vec<_>>());
+    let hooks = world.store.hooks(account).await.unwrap();
+    let hooks: Vec<_> =
+        hooks.iter().map(|hook| (hook.id.0.clone(), hook.disabled.is_some(), hook.failing_since)).collect();
+    let wanted = model.hooks.iter().map(|(number, set)| (id(*number), set.disabled, set.failing_since.map(at)));
+    assert_eq!(hooks, wanted.collect::<Vec<_>>());
+}
+
+/// Everything arrives from now on: each hook that is posted to gets the rest, each resource's in order.
 async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
     model.now += 1_000;
     let mut last: BTreeMap<(usize, String), u64> = BTreeMap::new();
+    let room = Room { limit: 5, per_receiver: 5, own: [None; RECEIVERS.len()] };
     loop {
-        let claimed =
-            world.store.claim(&ask(at(model.now), at(model.now + LEASE), 5, 5, &[])).await.unwrap().deliveries;
-        model.claim(&claimed, 5, 5, None);
+        let claimed = world.store.claim(&room.ask(model.now)).await.unwrap().deliveries;
+        model.claim(&claimed, &room);
         if claimed.is_empty() {
             break;
         }
@@ -379,9 +577,9 @@ async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
             let (hook, seq) = (number(&delivery.hook.0), delivery.entry.seq.0);
             let before = last.insert((hook, delivery.entry.change.subject.id), seq);
             assert!(before < Some(seq), "{before:?} before {seq}");
-            let done = outcome(account, &set_hook(hook, None), seq, Verdict::Delivered, model.now);
+            let done = outcome(account, &any_hook(hook), seq, Verdict::Delivered, model.now);
             world.store.record(&results([done]), at(model.now)).await.unwrap();
-            model.record((hook, seq, model.now), Ending::Delivered);
+            model.say(&[((hook, seq, model.now), Ending::Delivered)], &[], &BTreeSet::new());
         }
     }
     let owed = model.owed.iter().filter(|((hook, _), owed)| owed.waiting && model.posts_to(*hook).is_some()).count();
@@ -390,8 +588,8 @@ async fn run_dry(world: &World, account: AccountId, model: &mut Model) {
 
 async fn live_through(world: World, steps: &[Step]) {
     let mut model = Model::default();
-    let account = world.set(&set_hook(0, Some(0))).await;
-    model.set(0, Some(0));
+    let account = world.set(&set_hook(0, Some(0), Mode::Each)).await;
+    model.set(0, Some(0), Mode::Each);
     let mut world = world;
     for step in steps {
         world = take(world, account, &mut model, step).await;

@@ -129,7 +129,9 @@ async fn the_same_callback_set_again_leaves_the_schedule_alone(world: World) {
 
 async fn a_try_at_the_old_callback_decides_nothing_for_the_new_one(world: World) {
     for (number, verdict) in
-        [retry(900), Verdict::Exhausted { disable: None }, super::world::gone()].into_iter().enumerate()
+        [retry(900), Verdict::Exhausted { disable: None }, super::world::gone(&hook("hook_2", "i-2", "one"))]
+            .into_iter()
+            .enumerate()
     {
         let (id, instance) = (format!("hook_{number}"), format!("i-{number}"));
         let old = hook(&id, &instance, "one");
@@ -175,7 +177,7 @@ async fn a_disabled_hook_set_again_is_due_at_once(world: World) {
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook]), ("i-2", &[&hook])]).await;
     world.claim(1).await;
-    world.record(account, &hook, 1, super::world::gone(), 2).await;
+    world.record(account, &hook, 1, super::world::gone(&hook), 2).await;
     world.news(account, 3, &[("i-3", &[&hook])]).await;
     assert!(world.claimed(1_000).await.is_empty(), "a disabled hook gets nothing");
 

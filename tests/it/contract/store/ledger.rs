@@ -303,12 +303,12 @@ async fn an_enabled_hook_gets_what_waits_and_a_late_410_does_not_disable_it_agai
     let account = world.set(&hook).await;
     world.news(account, 1, &[("i-1", &[&hook]), ("i-2", &[&hook]), ("i-2", &[&hook])]).await;
     world.claim(1).await;
-    world.record(account, &hook, 1, gone(), 2).await;
+    world.record(account, &hook, 1, gone(&hook), 2).await;
     let version = world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap().version;
     assert!(world.claimed(100).await.is_empty());
 
     assert!(world.store.enable_hook(account, &hook.id, at(100)).await.unwrap());
-    world.record(account, &hook, 2, gone(), 3).await;
+    world.record(account, &hook, 2, gone(&hook), 3).await;
     let stored = world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap();
     assert!(stored.disabled.is_none() && stored.failing_since.is_none());
     assert!(stored.version > version, "who keeps the hook in memory sees that it is another one");
@@ -429,7 +429,7 @@ async fn a_hook_that_is_not_called_sends_nothing_again(world: World) {
     world.claim(1).await;
     world.record(account, &dead, 1, Verdict::Delivered, 2).await;
     world.claim(2).await;
-    world.record(account, &dead, 2, gone(), 2).await;
+    world.record(account, &dead, 2, gone(&dead), 2).await;
     assert_eq!(redeliver(&world, account, &dead, &[1], 3).await, None);
     assert_eq!(redeliver(&world, account, &feed, &[3], 3).await, None);
     world.store.remove_hook(account, &dead.subscriber, &dead.scope, at(4)).await.unwrap();
@@ -450,7 +450,7 @@ async fn the_pulse_names_the_laggards_first(world: World) {
     world.news(account, 5, &[("i-1", &[one])]).await;
     world.news(account, 3, &[("i-2", &[two]), ("i-2", &[two])]).await;
     world.claim(5).await;
-    world.record(account, one, 1, gone(), 5).await;
+    world.record(account, one, 1, gone(one), 5).await;
     let lag = |hook: &Hook, since: Option<i64>| (account, hook.id.clone(), since.map(at));
     let pulse = world.store.pulse(9, 2).await.unwrap();
     let hooks = vec![lag(two, Some(3)), lag(one, Some(5)), lag(three, None)];

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
-use tracker::model::{Entry, HookId, Seq, Verdict};
+use jiff::Timestamp;
+use tracker::model::{AccountId, Entry, Hook, HookId, Seq, Verdict};
 
-use super::world::{World, ask, at, collection_hook, gone, hook, outcome, owed, results, retry, subscriber};
+use super::world::{World, ask, at, collection_hook, gone, hook, last, outcome, owed, results, retry, subscriber};
 
 contract! {
     a_failure_is_tried_again_when_it_says_and_keeps_its_place
@@ -16,6 +17,93 @@ contract! {
     a_claim_that_ran_out_but_was_not_overtaken_still_decides
     what_is_said_of_an_old_callback_does_not_hit_the_new_one
     an_outcome_of_nothing_is_passed_over
+    a_hook_fails_since_its_first_failure_until_a_success
+    what_says_nothing_of_the_hook_does_not_say_that_it_fails
+    the_last_try_may_disable_the_hook
+    being_disabled_is_said_each_time_and_counted
+}
+
+async fn failing_since(world: &World, account: AccountId, hook: &Hook) -> Option<Timestamp> {
+    world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap().failing_since
+}
+
+async fn a_hook_fails_since_its_first_failure_until_a_success(world: World) {
+    let hook = collection_hook("hook_1", "one");
+    let account = world.set(&hook).await;
+    world.news(account, 1, &[("i-1", &[&hook]), ("i-2", &[&hook]), ("i-3", &[&hook])]).await;
+    assert_eq!(failing_since(&world, account, &hook).await, None);
+    world.claim(1).await;
+    world.record(account, &hook, 1, retry(50), 2).await;
+    world.record(account, &hook, 2, Verdict::Exhausted { disable: None }, 3).await;
+    assert_eq!(failing_since(&world, account, &hook).await, Some(at(2)));
+    assert_eq!(world.claim(50).await[0].failing_since, Some(at(2)), "the sender knows it");
+    world.record(account, &hook, 3, Verdict::Delivered, 51).await;
+    assert_eq!(failing_since(&world, account, &hook).await, None, "another resource's success is one of the hook");
+
+    // In one call, in the order given.
+    let both = [outcome(account, &hook, 1, Verdict::Delivered, 52), outcome(account, &hook, 1, retry(60), 53)];
+    world.store.record(&results(both), at(54)).await.unwrap();
+    assert_eq!(failing_since(&world, account, &hook).await, Some(at(53)));
+    world.set_at(&hook, 60).await;
+    assert_eq!(failing_since(&world, account, &hook).await, None, "a hook that is set begins anew");
+}
+
+async fn what_says_nothing_of_the_hook_does_not_say_that_it_fails(world: World) {
+    let (old, new) = (hook("hook_1", "i-1", "one"), hook("hook_1", "i-1", "two"));
+    let account = world.set(&old).await;
+    world.news(account, 1, &[("i-1", &[&old])]).await;
+    world.claim(1).await;
+    world.record(account, &old, 1, Verdict::Postpone { due_at: at(3) }, 2).await;
+    assert_eq!(failing_since(&world, account, &old).await, None, "our own fault");
+    world.claim(3).await;
+    world.set_at(&new, 5).await;
+    for verdict in [retry(9), Verdict::Exhausted { disable: None }, gone(&old)] {
+        world.store.record(&results([outcome(account, &old, 1, verdict, 4)]), at(6)).await.unwrap();
+        assert_eq!(failing_since(&world, account, &new).await, None, "what the old callback did");
+    }
+    world.record(account, &new, 1, retry(9), 7).await;
+    world.store.record(&results([outcome(account, &old, 1, Verdict::Delivered, 4)]), at(8)).await.unwrap();
+    assert_eq!(failing_since(&world, account, &new).await, Some(at(7)), "nor does its success help the new one");
+}
+
+async fn the_last_try_may_disable_the_hook(world: World) {
+    let hook = collection_hook("hook_1", "one");
+    let account = world.set(&hook).await;
+    world.news(account, 1, &[("i-1", &[&hook]), ("i-1", &[&hook]), ("i-2", &[&hook])]).await;
+    world.claim(1).await;
+    world.record(account, &hook, 1, last(&hook), 2).await;
+    let stored = world.store.hook_by_id(account, &hook.id).await.unwrap().unwrap();
+    assert_eq!(stored.disabled.unwrap().reason, "it fails for days");
+    assert!(world.claimed(1_000).await.is_empty(), "nothing is sent any more, not even the next in line");
+    let owed_now: Vec<u64> = world.undelivered(account).await.into_iter().map(|(seq, _)| seq).collect();
+    assert_eq!(owed_now, [1, 2, 3, 4], "the exhausted one, what waits, and that the hook is disabled");
+    world.set_at(&hook, 2_000).await;
+    let again: Vec<u64> = world.claim(2_000).await.iter().map(|delivery| delivery.entry.seq.0).collect();
+    assert_eq!(again, [2, 3, 4], "the exhausted one is tried no more");
+}
+
+async fn being_disabled_is_said_each_time_and_counted(world: World) {
+    let (hook, other) = (hook("hook_1", "i-1", "one"), collection_hook("hook_2", "two"));
+    let account = world.set(&hook).await;
+    world.set(&other).await;
+    world.news(account, 1, &[("i-1", &[&hook]), ("i-2", &[&hook])]).await;
+    for round in 0..3 {
+        let second = 10 * round;
+        world.set_at(&hook, second + 1).await;
+        world.claim(second + 1).await;
+        let both = [1, 2].map(|seq| outcome(account, &hook, seq, gone(&hook), second + 2));
+        world.store.record(&results(both), at(second + 2)).await.unwrap();
+    }
+    let log = world.store.log_after(account, Seq(2), 9).await.unwrap();
+    let said: Vec<_> = log
+        .iter()
+        .map(|Entry { seq, change }| {
+            (seq.0, format!("{}/{}", change.subject.collection, change.subject.id), change.subject.revision)
+        })
+        .collect();
+    assert_eq!(said, [3, 4, 5].map(|seq| (seq, "hooks/hook_1".to_owned(), seq - 2)), "once for each time");
+    let owed_to: Vec<String> = world.undelivered(account).await.into_iter().map(|(_, hook)| hook).collect();
+    assert_eq!(owed_to, ["hook_1"; 5], "to itself, and to nobody else");
 }
 
 async fn a_failure_is_tried_again_when_it_says_and_keeps_its_place(world: World) {
@@ -64,7 +152,7 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
     let both = [&dead, &alive];
     world.news(account, 1, &[("i-1", &both), ("i-2", &[&dead]), ("i-3", &[&dead]), ("i-3", &[&dead])]).await;
     assert_eq!(world.claim(1).await.len(), 4);
-    world.record(account, &dead, 1, gone(), 5).await;
+    world.record(account, &dead, 1, gone(&dead), 5).await;
 
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     let disabled = stored.disabled.unwrap();
@@ -84,7 +172,7 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
         ("hook.disabled", "hook_1", 1)
     );
     // The reason of the first is kept.
-    world.record(account, &dead, 3, gone(), 8).await;
+    world.record(account, &dead, 3, gone(&dead), 8).await;
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     assert_eq!(stored.disabled.unwrap().reason, "the receiver said 410");
     assert!(world.store.log_after(account, Seq(5), 9).await.unwrap().is_empty(), "it is said once");
@@ -138,7 +226,7 @@ async fn a_late_outcome_changes_nothing_that_was_settled(world: World) {
         Verdict::Exhausted { disable: None },
         Verdict::Postpone { due_at: at(3) },
         Verdict::Delivered,
-        gone(),
+        gone(&hook),
     ] {
         world.record(account, &hook, 1, verdict, 3).await;
         assert!(world.claimed(3).await.is_empty(), "the second stays claimed");
@@ -182,7 +270,7 @@ async fn a_claim_that_ran_out_but_was_not_overtaken_still_decides(world: World) 
 
 async fn what_is_said_of_an_old_callback_does_not_hit_the_new_one(world: World) {
     let (old, new) = (hook("hook_1", "i-1", "one"), hook("hook_1", "i-1", "two"));
-    for verdict in [gone(), Verdict::Exhausted { disable: None }] {
+    for verdict in [gone(&old), Verdict::Exhausted { disable: None }] {
         let account = world.set_at(&old, 0).await;
         let seq = world.news(account, 1, &[("i-1", &[&old])]).await[0].seq.0;
         world.claim(1).await;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tracker::chance::Chance;
+use tracker::changes::disabling;
 use tracker::model::{
-    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, DriverId, Entry,
-    ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed, Outcome,
-    Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, Disabling, DriverId,
+    Entry, ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed,
+    Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{self, Ask, Commit, KeyRing, NewChange, Results, Settings, Store, UnitPlan};
 
@@ -264,13 +265,6 @@ pub(super) fn outcome(account: AccountId, hook: &Hook, seq: u64, verdict: Verdic
         error: Some("the receiver answered 503".to_owned()),
         answer: "come \"later\"".to_owned(),
     };
-    let verdict = match verdict {
-        Verdict::Disable(mut disabling) => {
-            disabling.change.subject.id.clone_from(&hook.id.0);
-            Verdict::Disable(disabling)
-        }
-        other => other,
-    };
     Outcome { account, hook: hook.id.clone(), seq: Seq(seq), attempt, verdict }
 }
 
@@ -286,9 +280,17 @@ pub(super) fn retry(second: i64) -> Verdict {
     Verdict::Retry { due_at: at(second), not_before: None }
 }
 
-pub(super) fn gone() -> Verdict {
-    let (hook, id) = (HookId("any".to_owned()), ChangeId("chg_gone".to_owned()));
-    Verdict::Disable(tracker::changes::disabling(&hook, id, at(0), "gone", "the receiver said 410".to_owned()))
+pub(super) fn gone(hook: &Hook) -> Verdict {
+    Verdict::Disable(disabled(hook, "gone", "the receiver said 410"))
+}
+
+/// It failed for so long that it is called no more.
+pub(super) fn last(hook: &Hook) -> Verdict {
+    Verdict::Exhausted { disable: Some(disabled(hook, "failing", "it fails for days")) }
+}
+
+fn disabled(hook: &Hook, rule: &str, text: &str) -> Disabling {
+    disabling(&hook.id, ChangeId(format!("chg_{rule}")), at(0), rule, text.to_owned())
 }
 
 /// `[("hook_1", 3)]` as the world's claims say it.
