@@ -120,16 +120,22 @@ impl<T> Lanes<T> {
     pub(super) fn wanted(&self, now: Timestamp) -> Wanted {
         let suspects = self.bounds.suspects.saturating_sub(self.suspects_under_way);
         let per_receiver = self.rules.window_first.min(suspects);
-        // The first claim for one that has nothing to do is small, whatever its window: it is named as soon as it is busy.
-        let rooms = self.busy().map(|(receiver, lane)| {
+        let room = |(receiver, lane): (&String, &Lane<T>)| {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
             }
-            (receiver, room.saturating_sub(lane.queue.len()))
-        });
+            (receiver.clone(), room.saturating_sub(lane.queue.len()))
+        };
+        // One that has nothing to do begins with a small claim, whatever its window, and is named as soon as it is busy. But
+        // where others have used up what is there for unknown ones, all that are known have to be named.
+        let rooms: Vec<_> = if per_receiver < self.rules.window_first {
+            self.lanes.iter().map(room).collect()
+        } else {
+            self.busy().map(room).collect()
+        };
         // Those with the usual room need not be named.
-        let rooms = rooms.filter(|(_, room)| *room != per_receiver).map(|(name, room)| (name.clone(), room)).collect();
+        let rooms = rooms.into_iter().filter(|(_, room)| *room != per_receiver).collect();
         let free = (self.bounds.overall - self.under_way) + self.bounds.queued_max;
         Wanted { limit: self.bounds.claim_max.min(free.saturating_sub(self.queued)), per_receiver, rooms }
     }
@@ -323,8 +329,15 @@ mod tests {
             assert_eq!(wanted.per_receiver, 2, "{what}");
         };
         check("nothing is known", |_| {}, 0, 8, &[]);
-        check("one that answers quickly gets more ahead", |lanes| prove(lanes, "a", 1), 0, 8, &[("a", 9)]);
-        check("up to its window, and so much ahead", |lanes| prove(lanes, "a", 9), 0, 8, &[("a", 15)]);
+        check("one with nothing to do is not named", |lanes| prove(lanes, "a", 9), 0, 8, &[]);
+        let busy = |times| {
+            move |lanes: &mut Lanes<u32>| {
+                prove(lanes, "a", times);
+                lanes.put("a", 1);
+            }
+        };
+        check("one that answers quickly gets more ahead", |lanes| busy(1)(lanes), 0, 7, &[("a", 8)]);
+        check("up to its window, and so much ahead", |lanes| busy(9)(lanes), 0, 7, &[("a", 14)]);
         check("one failure is none", |lanes| fail(lanes, "a", 1), 0, 8, &[]);
         check("one that is shut gets nothing", |lanes| fail(lanes, "a", 3), 4_999, 8, &[("a", 0)]);
         check("and then a single probe", |lanes| fail(lanes, "a", 3), 5_000, 8, &[("a", 1)]);
@@ -441,7 +454,8 @@ mod tests {
         lanes.put("up", 2);
         lanes.clear();
         assert_eq!((lanes.queued(), lanes.begin(at(0)).is_none()), (0, true));
-        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0), ("up".to_owned(), 15)].into());
+        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0)].into());
+        assert_eq!((lanes.lanes["up"].under_way, lanes.lanes["up"].circuit.is_suspect()), (0, false));
         prove(&mut lanes, "more", 1);
         lanes.clear();
         assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0)].into(), "an open circuit is kept longest");
