@@ -310,6 +310,12 @@ mod tests {
         }
     }
 
+    /// It answered so often, and has something queued.
+    fn busy(lanes: &mut Lanes<u32>, times: u32) {
+        prove(lanes, "a", times);
+        lanes.put("a", 1);
+    }
+
     fn fail(lanes: &mut Lanes<u32>, receiver: &str, times: u32) {
         for _ in 0..times {
             lanes.put(receiver, 0);
@@ -330,19 +336,27 @@ mod tests {
         };
         check("nothing is known", |_| {}, 0, 8, &[]);
         check("one with nothing to do is not named", |lanes| prove(lanes, "a", 9), 0, 8, &[]);
-        let busy = |times| {
-            move |lanes: &mut Lanes<u32>| {
-                prove(lanes, "a", times);
-                lanes.put("a", 1);
-            }
-        };
-        check("one that answers quickly gets more ahead", |lanes| busy(1)(lanes), 0, 7, &[("a", 8)]);
-        check("up to its window, and so much ahead", |lanes| busy(9)(lanes), 0, 7, &[("a", 14)]);
+        check("one that answers quickly gets more ahead", |lanes| busy(lanes, 1), 0, 7, &[("a", 8)]);
+        check("up to its window, and so much ahead", |lanes| busy(lanes, 9), 0, 7, &[("a", 14)]);
         check("one failure is none", |lanes| fail(lanes, "a", 1), 0, 8, &[]);
         check("one that is shut gets nothing", |lanes| fail(lanes, "a", 3), 4_999, 8, &[("a", 0)]);
         check("and then a single probe", |lanes| fail(lanes, "a", 3), 5_000, 8, &[("a", 1)]);
         check("what is queued is not wanted again", |lanes| lanes.put("a", 1), 0, 8, &[("a", 1)]);
         check("nor more than can be kept", |lanes| (0..20).for_each(|item| lanes.put("a", item)), 0, 2, &[("a", 0)]);
+    }
+
+    #[test]
+    fn a_known_receiver_is_wanted_though_unknown_ones_have_used_up_their_share() {
+        let mut lanes = lanes();
+        prove(&mut lanes, "works", 1);
+        for receiver in ["n1", "n2", "n3", "n4"] {
+            lanes.put(receiver, 1);
+            lanes.put(receiver, 2);
+        }
+        begun(&mut lanes, at(0));
+        let wanted = lanes.wanted(at(0));
+        assert_eq!(wanted.per_receiver, 0, "nothing of others");
+        assert!(wanted.limit > 0 && wanted.rooms["works"] > 0, "{wanted:?}");
     }
 
     #[test]
