@@ -336,8 +336,8 @@ mod tests {
         };
         check("nothing is known", |_| {}, 0, 8, &[]);
         check("one with nothing to do is not named", |lanes| prove(lanes, "a", 9), 0, 8, &[]);
-        check("one that answers quickly gets more ahead", |lanes| busy(lanes, 1), 0, 7, &[("a", 8)]);
-        check("up to its window, and so much ahead", |lanes| busy(lanes, 9), 0, 7, &[("a", 14)]);
+        check("one that answers quickly gets more ahead", |lanes| busy(lanes, 1), 0, 8, &[("a", 8)]);
+        check("up to its window, and so much ahead", |lanes| busy(lanes, 9), 0, 8, &[("a", 14)]);
         check("one failure is none", |lanes| fail(lanes, "a", 1), 0, 8, &[]);
         check("one that is shut gets nothing", |lanes| fail(lanes, "a", 3), 4_999, 8, &[("a", 0)]);
         check("and then a single probe", |lanes| fail(lanes, "a", 3), 5_000, 8, &[("a", 1)]);
