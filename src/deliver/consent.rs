@@ -73,7 +73,9 @@ impl Consents {
         match self.given.get_mut(hook).filter(|given| given.version == version && now < given.until) {
             Some(Given { pace: None, .. }) => May::Send,
             Some(Given { pace: Some(pace), next_at, waiting_until, .. }) => {
-                if *next_at <= now {
+                // Further ahead than that only when the clock was set back.
+                if *next_at <= now || *next_at > now + *pace {
+                    *waiting_until = now;
                     *next_at = now + *pace;
                     return May::Send;
                 }
