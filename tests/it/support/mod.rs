@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod cases;
 pub mod child;
 pub mod faulty;
 pub mod foreign;

@@ -126,6 +126,11 @@ impl Receiver {
         self.script().received.clone()
     }
 
+    /// How many requests came in.
+    pub fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
     /// What was answered 2xx, in the order of arrival, as `RUNNING -> STOPPED, attempt 2`: attempts are counted by
     /// `webhook-id`.
     pub fn accepted(&self) -> Vec<String> {

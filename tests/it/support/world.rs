@@ -311,13 +311,17 @@ impl World {
 
     /// Starts to send what is due and stops in the middle when `until` is ready.
     pub async fn deliver_until(&mut self, until: impl Future<Output = ()>) {
+        let ended = self.deliver_or(until).await;
+        assert!(ended.is_none(), "the pass came to its end: {ended:?}");
+    }
+
+    /// As [`World::deliver_until`], and the pass may also come to its end before.
+    pub async fn deliver_or(&mut self, until: impl Future<Output = ()>) -> Option<Report> {
         let now = self.clock.now();
         tokio::select! {
             biased;
-            report = self.running.as_mut().expect("Tracker runs").parts.deliver.pass(now) => {
-                panic!("the pass came to its end: {report:?}");
-            }
-            () = until => {}
+            report = self.running.as_mut().expect("Tracker runs").parts.deliver.pass(now) => Some(report.unwrap()),
+            () = until => None,
         }
     }
 
@@ -348,11 +352,7 @@ impl World {
     }
 
     pub async fn request_as(&self, method: Method, path: &str, user: &str, password: &str) -> Answer {
-        let url = format!("{}{path}", self.base());
-        let request = client().request(method, &url).basic_auth(user, Some(password));
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        Answer { status, headers, text: answer.text().await.unwrap() }
+        ask(self.base(), method, path, user, password).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -463,6 +463,14 @@ pub fn told(change: &Value) -> (u64, String) {
     let side = |side: &Value| side["state"].as_str().unwrap_or("nothing").to_owned();
     let id = change["resource"]["id"].as_str().unwrap();
     (change["seq"].as_u64().unwrap(), format!("{id} {} -> {}", side(&change["from"]), side(&change["to"])))
+}
+
+/// Asks the Tracker at `base`, as long as it runs.
+pub async fn ask(base: &str, method: Method, path: &str, user: &str, password: &str) -> Answer {
+    let request = client().request(method, format!("{base}{path}")).basic_auth(user, Some(password));
+    let answer = request.send().await.unwrap();
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    Answer { status, headers, text: answer.text().await.unwrap() }
 }
 
 /// A client of the tests' own: no guard, as it only talks to this machine.

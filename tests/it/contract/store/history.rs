@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 use tracker::changes::disabling;
 use tracker::model::{
     AccountId, Callback, ChangeId, Collection, Delivery, Disabling, Hook, HookId, Merged, Mode, Scope, Seq, Terms,
@@ -15,6 +14,7 @@ use tracker::model::{
 use tracker::store::{Ask, Commit, NewChange, Results, Returned};
 
 use super::world::{PASSWORD, World, ask, at, change, commit, hook, key, login, outcome, results, subscriber};
+use crate::support::cases::{config, run};
 
 /// Seconds that a claim holds.
 const LEASE: i64 = 30;
@@ -599,20 +599,8 @@ async fn live_through(world: World, steps: &[Step]) {
     check(&world, account, &model).await;
 }
 
-/// The same histories every time, unless the environment asks for others (`PROPTEST_RNG_SEED`, `PROPTEST_CASES`).
-fn config() -> Config {
-    let given = Config::default();
-    let seed = if given.rng_seed == RngSeed::Random { RngSeed::Fixed(4_711) } else { given.rng_seed };
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 48 };
-    Config { cases, rng_seed: seed, failure_persistence: None, ..given }
-}
-
-fn run<F: Future<Output = ()>>(test: F) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(48))]
 
     #[test]
     fn a_random_history_equals_a_map_in_memory_sqlite(steps in prop::collection::vec(step(), 1..60)) {
