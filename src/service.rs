@@ -99,6 +99,8 @@ impl Parts {
             deliver_wake.clone(),
             changes::render,
         );
+        let mut registry = api::Registry::default();
+        deliver.counters().register(&mut registry);
         let api = Api::new(api::Parts {
             settings: settings.api.clone(),
             drivers,
@@ -112,7 +114,7 @@ impl Parts {
             finish_as_404: settings.reads.finish_as_404,
             clock: clock.clone(),
             chance,
-            registry: api::Registry::default(),
+            registry,
         });
         Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
     }

@@ -35,7 +35,8 @@ const TRACKING: [(&str, Feature); 6] = [
     ("storage_volumes", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
     ("storage_snapshots", Feature { name: "state_tracking", operation: "update", params: TRACKING_PARAMS }),
 ];
-const TRACKING_PARAMS: &[&str] = &["track_hook", "track_token", "track_secret", "subscriber"];
+const TRACKING_PARAMS: &[&str] =
+    &["track_hook", "track_token", "track_secret", "track_mode", "track_format", "track_events", "subscriber"];
 
 /// The entry point: needs no credentials, ignores bad ones and never touches a backend, unless `force_auth` asks for it.
 pub(super) async fn show(call: Call) -> Result<Response, Fault> {

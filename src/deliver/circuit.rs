@@ -73,7 +73,7 @@ impl Circuit {
     /// How many tries may be under way now.
     pub(super) fn room(&self, rules: &Rules, now: Timestamp, under_way: usize) -> usize {
         let room = match self.open {
-            Some((until, _)) if now < until => 0,
+            Some((until, _)) if rules.is_ahead(until, now) => 0,
             Some(_) => 1,
             None => self.window,
         };
@@ -90,7 +90,7 @@ impl Circuit {
     /// When there will be room that there is not now, if time alone makes it.
     pub(super) fn opens_at(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
         if let Some((until, _)) = self.open {
-            return (now < until).then_some(until);
+            return rules.is_ahead(until, now).then_some(until);
         }
         self.ramp.as_ref().filter(|ramp| ramp.left(rules, now) == 0).map(|ramp| ramp.next_at(rules))
     }
@@ -104,9 +104,14 @@ impl Circuit {
         self.ramp.as_ref().is_some_and(|ramp| !ramp.is_over(rules, now))
     }
 
+    /// Neither left alone nor just up again.
+    pub(super) fn is_steady(&self) -> bool {
+        self.open.is_none() && self.ramp.is_none()
+    }
+
     /// It may be forgotten without harm.
     pub(super) fn is_plain(&self) -> bool {
-        self.open.is_none() && self.ramp.is_none() && self.failures == 0
+        self.is_steady() && self.failures == 0
     }
 
     pub(super) fn began(&mut self) {
@@ -141,7 +146,7 @@ impl Circuit {
                 self.window = (self.window / 2).max(rules.window_first);
                 let times = match self.open {
                     // Begun before it was opened: what it says is known.
-                    Some((until, _)) if now < until => return false,
+                    Some((until, _)) if rules.is_ahead(until, now) => return false,
                     Some((_, times)) => times.saturating_add(1),
                     None if self.ramp.is_some() || asked.is_some() || self.failures >= rules.failures => 1,
                     None => return false,
@@ -155,6 +160,11 @@ impl Circuit {
 }
 
 impl Rules {
+    /// A pause is no longer than its bound: what lies further ahead was set before the clock was set back.
+    fn is_ahead(&self, until: Timestamp, now: Timestamp) -> bool {
+        now < until && until <= now + self.open_max
+    }
+
     /// Between half of a step and the whole. What the receiver asks for counts, within the bound: others may have hooks there.
     fn pause(&self, times: u32, asked: Option<Duration>, roll: f64) -> Duration {
         let doubled = self.open.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(self.open_max);
@@ -174,8 +184,9 @@ impl Ramp {
         since.as_secs_f64() / rules.ramp_step.as_secs_f64()
     }
 
+    /// Also when the clock was set back behind its beginning, or it would last until the clock is there again.
     fn is_over(&self, rules: &Rules, now: Timestamp) -> bool {
-        self.steps(rules, now) >= f64::from(RAMP_STEPS)
+        now < self.since || self.steps(rules, now) >= f64::from(RAMP_STEPS)
     }
 
     /// `ramp_first` at once, and twice as many with each step.
@@ -305,6 +316,22 @@ mod tests {
         // One failure on the way and it is left alone again.
         circuit.ended(&rules(), BAD, Duration::ZERO, now, 1.0);
         assert_eq!(circuit.room(&rules(), now, 0), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_nobody_alone_for_long() {
+        let mut circuit = Circuit::new(&rules());
+        for _ in 0..3 {
+            circuit.ended(&rules(), BAD, Duration::ZERO, at(3_600_000), 1.0);
+        }
+        assert_eq!(circuit.room(&rules(), at(3_600_000), 0), 0);
+        assert_eq!((circuit.room(&rules(), at(0), 0), circuit.opens_at(&rules(), at(0))), (1, None));
+        circuit.ended(&rules(), Sign::Good, Duration::ZERO, at(3_600_000), 1.0);
+        for _ in 0..10 {
+            circuit.began();
+        }
+        assert_eq!(circuit.room(&rules(), at(3_600_000), 0), 0, "the ramp has begun");
+        assert_eq!((circuit.room(&rules(), at(0), 0), circuit.opens_at(&rules(), at(0))), (5, None));
     }
 
     proptest! {

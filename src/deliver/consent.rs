@@ -73,6 +73,10 @@ impl Consents {
         match self.given.get_mut(hook).filter(|given| given.version == version && now < given.until) {
             Some(Given { pace: None, .. }) => May::Send,
             Some(Given { pace: Some(pace), next_at, waiting_until, .. }) => {
+                // Further ahead than that only when the clock was set back.
+                if *next_at > now + *pace {
+                    (*next_at, *waiting_until) = (now, now);
+                }
                 if *next_at <= now {
                     *next_at = now + *pace;
                     return May::Send;

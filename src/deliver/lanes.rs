@@ -27,6 +27,9 @@ pub(super) struct Lanes<T> {
     bounds: Bounds,
     rules: Rules,
     lanes: BTreeMap<String, Lane<T>>,
+    /// Receivers with something queued or under way, left alone, or just up again. Rounds look at these only: there may be many
+    /// thousands of others.
+    busy: BTreeSet<String>,
     /// Receivers with something queued, each once; the first is the next to begin.
     turns: VecDeque<String>,
     under_way: usize,
@@ -40,6 +43,12 @@ struct Lane<T> {
     under_way: usize,
     /// Of these, begun as a suspect.
     suspects: usize,
+}
+
+impl<T> Lane<T> {
+    fn is_busy(&self) -> bool {
+        self.under_way > 0 || !self.queue.is_empty() || !self.circuit.is_steady()
+    }
 }
 
 /// How much to claim, in all and of each receiver.
@@ -69,6 +78,7 @@ impl<T> Lanes<T> {
             bounds,
             rules,
             lanes: BTreeMap::new(),
+            busy: BTreeSet::new(),
             turns: VecDeque::new(),
             under_way: 0,
             suspects_under_way: 0,
@@ -91,20 +101,41 @@ impl<T> Lanes<T> {
         if self.lanes.len() > self.bounds.lanes_max {
             self.lanes.clear();
         }
+        self.busy = self.lanes.iter().filter(|(_, lane)| lane.is_busy()).map(|(name, _)| name.clone()).collect();
+    }
+
+    fn note(&mut self, receiver: &str) {
+        let busy = self.lanes.get(receiver).is_some_and(Lane::is_busy);
+        if busy && !self.busy.contains(receiver) {
+            self.busy.insert(receiver.to_owned());
+        } else if !busy {
+            self.busy.remove(receiver);
+        }
+    }
+
+    fn busy(&self) -> impl Iterator<Item = (&String, &Lane<T>)> {
+        self.busy.iter().map(|name| (name, self.lanes.get(name).expect("only lanes are busy")))
     }
 
     pub(super) fn wanted(&self, now: Timestamp) -> Wanted {
         let suspects = self.bounds.suspects.saturating_sub(self.suspects_under_way);
         let per_receiver = self.rules.window_first.min(suspects);
-        let rooms = self.lanes.iter().map(|(receiver, lane)| {
+        let room = |(receiver, lane): (&String, &Lane<T>)| {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
             }
-            (receiver, room.saturating_sub(lane.queue.len()))
-        });
+            (receiver.clone(), room.saturating_sub(lane.queue.len()))
+        };
+        // One that has nothing to do begins with a small claim, whatever its window, and is named as soon as it is busy. But
+        // where others have used up what is there for unknown ones, all that are known have to be named.
+        let rooms: Vec<_> = if per_receiver < self.rules.window_first {
+            self.lanes.iter().map(room).collect()
+        } else {
+            self.busy().map(room).collect()
+        };
         // Those with the usual room need not be named.
-        let rooms = rooms.filter(|(_, room)| *room != per_receiver).map(|(name, room)| (name.clone(), room)).collect();
+        let rooms = rooms.into_iter().filter(|(_, room)| *room != per_receiver).collect();
         let free = (self.bounds.overall - self.under_way) + self.bounds.queued_max;
         Wanted { limit: self.bounds.claim_max.min(free.saturating_sub(self.queued)), per_receiver, rooms }
     }
@@ -122,6 +153,7 @@ impl<T> Lanes<T> {
         }
         lane.queue.push_back(item);
         self.queued += 1;
+        self.note(receiver);
     }
 
     /// The next that may begin, the receivers in turn.
@@ -161,13 +193,18 @@ impl<T> Lanes<T> {
         lane.suspects -= usize::from(suspect);
         self.under_way -= 1;
         self.suspects_under_way -= usize::from(suspect);
-        lane.circuit.ended(&self.rules, sign, elapsed, now, roll)
+        let recovered = lane.circuit.ended(&self.rules, sign, elapsed, now, roll);
+        self.note(&receiver);
+        recovered
     }
 
     /// What is queued of receivers that are left alone for now.
     pub(super) fn take_shut(&mut self, now: Timestamp) -> Vec<T> {
         let Self { lanes, turns, rules, queued, .. } = self;
         let mut taken = Vec::new();
+        if turns.is_empty() {
+            return taken;
+        }
         turns.retain(|receiver| {
             let lane = lanes.get_mut(receiver).expect("only lanes have turns");
             let shut = lane.circuit.room(rules, now, 0) == 0;
@@ -184,12 +221,18 @@ impl<T> Lanes<T> {
     pub(super) fn take_all(&mut self) -> Vec<T> {
         self.turns.clear();
         self.queued = 0;
-        self.lanes.values_mut().flat_map(|lane| lane.queue.drain(..)).collect()
+        let mut taken = Vec::new();
+        for name in std::mem::take(&mut self.busy) {
+            let lane = self.lanes.get_mut(&name).expect("only lanes are busy");
+            taken.extend(lane.queue.drain(..));
+            self.note(&name);
+        }
+        taken
     }
 
     /// Receivers that got up lately: there may be more of theirs to release than one step does.
     pub(super) fn ramping(&self, now: Timestamp) -> Vec<String> {
-        let ramping = self.lanes.iter().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
+        let ramping = self.busy().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
         ramping.map(|(receiver, _)| receiver.clone()).collect()
     }
 
@@ -197,9 +240,18 @@ impl<T> Lanes<T> {
         self.queued
     }
 
+    /// When the first receiver that is left alone need not be any more.
+    pub(super) fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.busy().filter_map(|(_, lane)| lane.circuit.opens_at(&self.rules, now)).min()
+    }
+
+    pub(super) fn shut_count(&self, now: Timestamp) -> usize {
+        self.busy().filter(|(_, lane)| lane.circuit.opens_at(&self.rules, now).is_some()).count()
+    }
+
     /// Receivers that are left alone for now, and when the first of them need not be any more.
     pub(super) fn shut(&self, now: Timestamp) -> (BTreeSet<String>, Option<Timestamp>) {
-        let shut = self.lanes.iter().filter_map(|(name, lane)| Some((name, lane.circuit.opens_at(&self.rules, now)?)));
+        let shut = self.busy().filter_map(|(name, lane)| Some((name, lane.circuit.opens_at(&self.rules, now)?)));
         let mut names = BTreeSet::new();
         let mut first: Option<Timestamp> = None;
         for (name, opens_at) in shut {
@@ -258,6 +310,12 @@ mod tests {
         }
     }
 
+    /// It answered so often, and has something queued.
+    fn busy(lanes: &mut Lanes<u32>, times: u32) {
+        prove(lanes, "a", times);
+        lanes.put("a", 1);
+    }
+
     fn fail(lanes: &mut Lanes<u32>, receiver: &str, times: u32) {
         for _ in 0..times {
             lanes.put(receiver, 0);
@@ -277,13 +335,28 @@ mod tests {
             assert_eq!(wanted.per_receiver, 2, "{what}");
         };
         check("nothing is known", |_| {}, 0, 8, &[]);
-        check("one that answers quickly gets more ahead", |lanes| prove(lanes, "a", 1), 0, 8, &[("a", 9)]);
-        check("up to its window, and so much ahead", |lanes| prove(lanes, "a", 9), 0, 8, &[("a", 15)]);
+        check("one with nothing to do is not named", |lanes| prove(lanes, "a", 9), 0, 8, &[]);
+        check("one that answers quickly gets more ahead", |lanes| busy(lanes, 1), 0, 8, &[("a", 8)]);
+        check("up to its window, and so much ahead", |lanes| busy(lanes, 9), 0, 8, &[("a", 14)]);
         check("one failure is none", |lanes| fail(lanes, "a", 1), 0, 8, &[]);
         check("one that is shut gets nothing", |lanes| fail(lanes, "a", 3), 4_999, 8, &[("a", 0)]);
         check("and then a single probe", |lanes| fail(lanes, "a", 3), 5_000, 8, &[("a", 1)]);
         check("what is queued is not wanted again", |lanes| lanes.put("a", 1), 0, 8, &[("a", 1)]);
         check("nor more than can be kept", |lanes| (0..20).for_each(|item| lanes.put("a", item)), 0, 2, &[("a", 0)]);
+    }
+
+    #[test]
+    fn a_known_receiver_is_wanted_though_unknown_ones_have_used_up_their_share() {
+        let mut lanes = lanes();
+        prove(&mut lanes, "works", 1);
+        for receiver in ["n1", "n2", "n3", "n4"] {
+            lanes.put(receiver, 1);
+            lanes.put(receiver, 2);
+        }
+        begun(&mut lanes, at(0));
+        let wanted = lanes.wanted(at(0));
+        assert_eq!(wanted.per_receiver, 0, "nothing of others");
+        assert!(wanted.limit > 0 && wanted.rooms["works"] > 0, "{wanted:?}");
     }
 
     #[test]
@@ -395,7 +468,8 @@ mod tests {
         lanes.put("up", 2);
         lanes.clear();
         assert_eq!((lanes.queued(), lanes.begin(at(0)).is_none()), (0, true));
-        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0), ("up".to_owned(), 15)].into());
+        assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0)].into());
+        assert_eq!((lanes.lanes["up"].under_way, lanes.lanes["up"].circuit.is_suspect()), (0, false));
         prove(&mut lanes, "more", 1);
         lanes.clear();
         assert_eq!(lanes.wanted(at(0)).rooms, [("down".to_owned(), 0)].into(), "an open circuit is kept longest");

@@ -11,6 +11,7 @@
 
 mod circuit;
 mod consent;
+mod counters;
 mod known;
 mod lanes;
 mod pass;
@@ -19,6 +20,7 @@ mod send;
 mod settings;
 mod sign;
 
+pub use counters::Counters;
 pub use pass::{Deliver, Render};
 pub use schedule::{Next, Reply, Schedule, Standing, retry_after};
 pub use send::{Message, Sender};

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, debug, debug_span, error, info, warn};
 
 use super::circuit::Sign;
 use super::consent::{Consent, Consents, May};
+use super::counters::Counters;
 use super::known::{KnownHooks, Target};
 use super::lanes::{Lanes, Slot};
 use super::schedule::{Next, Reply, Schedule, Standing};
@@ -21,7 +22,8 @@ use crate::chance::Chance;
 use crate::changes::{Told, disabling};
 use crate::clock::Clock;
 use crate::model::{
-    AccountId, AccountKey, Attempt, Callback, ChangeId, Delivery, Disabling, Entry, HookId, Outcome, Seq, Verdict,
+    AccountId, AccountKey, Attempt, Callback, ChangeId, Delivery, Disabling, Entry, HookId, Merged, Outcome, Seq,
+    Verdict,
 };
 use crate::outbound::Outbound;
 use crate::store::{self, Ask, Claimed, Results, Returned, Store};
@@ -49,6 +51,7 @@ pub struct Deliver {
     hooks: Arc<KnownHooks>,
     lanes: Lanes<Claim>,
     consents: Consents,
+    counters: Counters,
     /// What the store has not taken yet.
     results: Results,
 }
@@ -121,6 +124,7 @@ impl Deliver {
             store,
             sender: settings.sender(outbound),
             consents: Consents::default(),
+            counters: Counters::default(),
             schedule: settings.schedule(),
             lanes: Lanes::new(settings.lanes(), settings.rules()),
             settings,
@@ -131,6 +135,11 @@ impl Deliver {
             render,
             results: Results::default(),
         }
+    }
+
+    /// What it counts as it goes.
+    pub fn counters(&self) -> Counters {
+        self.counters.clone()
     }
 
     /// Once `stop` is cancelled nothing more is begun, so that a pass ends with what is under way.
@@ -159,6 +168,7 @@ impl Pass for Deliver {
         self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
         loop {
             self.begin(&mut tries, &mut report);
+            self.counters.stand(tries.tasks.len(), self.lanes.shut_count(self.clock.now()));
             if round.is_none() {
                 match failure.take() {
                     Some(err) if tries.is_empty() => return Err(err.into()),
@@ -210,6 +220,7 @@ impl Pass for Deliver {
         }
         let (shut, opens_at) = self.lanes.shut(self.clock.now());
         let due_at = self.store.next_delivery_due_at(&shut).await?;
+        self.counters.stand(0, shut.len());
         report.next_due_at = due_at.into_iter().chain(opens_at).min();
         Ok(report)
     }
@@ -273,7 +284,7 @@ impl Deliver {
     fn until_recheck(&self) -> Duration {
         let recheck = Duration::from_millis(self.settings.recheck_ms);
         let now = self.clock.now();
-        let (_, opens_at) = self.lanes.shut(now);
+        let opens_at = self.lanes.opens_at(now);
         let opens_in = opens_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         opens_in.map_or(recheck, |opens_in| recheck.min(opens_in)).max(Duration::from_millis(1))
     }
@@ -293,6 +304,9 @@ impl Deliver {
         let Claim { delivery, target, .. } = claim;
         let Delivery { account, hook: hook_id, merged, entry, attempts, failing_since, created_at, .. } = delivery;
         let (seq, number) = (entry.seq, attempts.saturating_add(1));
+        if let Some(Merged { count, .. }) = merged.filter(|_| attempts == 0) {
+            self.counters.merged(count);
+        }
         let asks = match &target {
             Target::Hook(hook, _) if may == May::Ask => Some(hook.version),
             _ => None,
@@ -396,6 +410,8 @@ impl Deliver {
             Verdict::Exhausted { .. } => report.exhausted += 1,
             Verdict::Retry { .. } | Verdict::Postpone { .. } | Verdict::Disable(_) => report.failed += 1,
         }
+        let lag = Duration::try_from(ended_at.duration_since(created_at)).unwrap_or_default();
+        self.counters.tried(&verdict, attempt.elapsed, lag);
         let outcome = Outcome { account, hook, seq, attempt, verdict };
         tell(&outcome, &receiver);
         self.results.outcomes.push(outcome);
