@@ -222,7 +222,7 @@ impl Model {
         for (delivery, (seq, hook)) in claimed.iter().zip(got) {
             let owed = self.owed.get_mut(&(hook, seq)).unwrap();
             assert_eq!(delivery.attempts, owed.attempts);
-            assert_eq!(delivery.entry.change.subject.id, INSTANCES[owed.instance]);
+            assert_eq!(delivery.entry.change.subject.id, subject(owed.instance));
             owed.claimed_at = Some(self.now);
             self.claims.push((hook, seq, self.now));
         }
@@ -243,6 +243,8 @@ impl Model {
             Ending::Disable if !replaced => {
                 self.hooks.get_mut(&hook).unwrap().disabled = true;
                 self.end_claims(hook);
+                // The hook is told so itself.
+                self.news(&[(INSTANCES.len() + hook, BTreeSet::from([hook]))]);
             }
             _ if overtaken => {}
             Ending::Exhausted if !replaced => (owed.waiting, owed.exhausted, owed.claimed_at) = (false, true, None),
@@ -269,6 +271,11 @@ impl Model {
         }
         first.into_iter().map(|(seq, hook)| (seq, id(hook))).collect()
     }
+}
+
+/// An instance, or after these a hook.
+fn subject(number: usize) -> String {
+    INSTANCES.get(number).map_or_else(|| id(number - INSTANCES.len()), |id| (*id).to_owned())
 }
 
 fn id(hook: usize) -> String {
@@ -360,7 +367,7 @@ async fn check(world: &World, account: AccountId, model: &Model) {
     assert_eq!(next, model.ready().first().map(|(next_at, ..)| at(*next_at)));
     let log = world.store.log_after(account, Seq(0), 1_000).await.unwrap();
     let log: Vec<(u64, String)> = log.into_iter().map(|entry| (entry.seq.0, entry.change.subject.id)).collect();
-    let wanted = (1..).zip(model.log.iter().map(|instance| INSTANCES[*instance].to_owned()));
+    let wanted = (1..).zip(model.log.iter().map(|instance| subject(*instance)));
     assert_eq!(log, wanted.collect::<Vec<_>>());
 }
 
