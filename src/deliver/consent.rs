@@ -73,12 +73,15 @@ impl Consents {
         match self.given.get_mut(hook).filter(|given| given.version == version && now < given.until) {
             Some(Given { pace: None, .. }) => May::Send,
             Some(Given { pace: Some(pace), next_at, waiting_until, .. }) => {
-                // Further ahead than that only when the clock was set back.
+                // Never more than a pace ahead, unless the clock was set back.
                 if *next_at > now + *pace {
-                    (*next_at, *waiting_until) = (now, now);
+                    *next_at = now + *pace;
+                    *waiting_until = *next_at;
                 }
                 if *next_at <= now {
-                    *next_at = now + *pace;
+                    // The moments keep their distance: who comes a little late to his own takes nothing from the next, who
+                    // would else have to wait behind all others.
+                    *next_at = (*next_at + *pace).max(now);
                     return May::Send;
                 }
                 let until = (*next_at).max(*waiting_until);
@@ -171,5 +174,33 @@ mod tests {
         assert_eq!(consents.may(&hook, 2, at(51)), May::Send);
         assert_eq!(consents.may(&hook, 2, at(51)), May::Send);
         assert_eq!(consents.may(&hook, 2, at(1050)), May::Ask, "it is not good for ever");
+    }
+
+    #[test]
+    fn who_comes_a_little_late_takes_nothing_from_the_next() {
+        let at = |ms: i64| Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap();
+        let hook = HookId("hook_1".to_owned());
+        let mut consents = Consents::default();
+        let pace = Some(Duration::from_secs(10));
+        consents.asked(&hook, 1, Some(Consent { pace }), at(0), Duration::from_secs(100_000));
+        for until in 1..=4 {
+            assert_eq!(consents.may(&hook, 1, at(1)), May::Wait { until: at(until * 10_000) });
+        }
+        for late in [10_200, 20_001, 30_300, 40_000] {
+            assert_eq!(consents.may(&hook, 1, at(late)), May::Send, "{late}");
+        }
+        // Much later there is no allowance saved up, but for the one moment that was missed.
+        let sent = (0..10).filter(|_| consents.may(&hook, 1, at(1_000_000)) == May::Send).count();
+        assert!(sent <= 2, "{sent} at once");
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_nobody_waiting_for_it() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let hook = HookId("hook_1".to_owned());
+        let mut consents = Consents::default();
+        let consent = Consent { pace: Some(Duration::from_secs(10)) };
+        consents.asked(&hook, 1, Some(consent), at(3600), Duration::from_secs(100_000));
+        assert_eq!(consents.may(&hook, 1, at(0)), May::Wait { until: at(10) });
     }
 }

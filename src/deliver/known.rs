@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use tracing::error;
@@ -20,6 +20,16 @@ struct Kept {
     accounts: HashMap<AccountId, AccountKey>,
     /// Hooks that cannot be read and were complained of.
     unreadable: HashSet<HookId>,
+    unreadable_accounts: HashSet<AccountId>,
+}
+
+/// Whose hook it is.
+enum Owner {
+    Known(AccountKey),
+    /// Its last hook was removed.
+    Gone,
+    /// Why, without what is in it.
+    Unreadable(String),
 }
 
 /// What a delivery is to be done with.
@@ -42,13 +52,10 @@ impl KnownHooks {
 
     /// The targets of these, by hook.
     pub(super) async fn targets(&self, deliveries: &[Delivery]) -> Result<HashMap<HookId, Target>, store::Error> {
-        let mut accounts = HashMap::new();
-        for delivery in deliveries {
-            if !accounts.contains_key(&delivery.account)
-                && let Some(key) = self.account(delivery.account).await?
-            {
-                accounts.insert(delivery.account, key);
-            }
+        let mut accounts: HashMap<AccountId, Owner> = HashMap::new();
+        let wanted: BTreeSet<AccountId> = deliveries.iter().map(|delivery| delivery.account).collect();
+        for account in wanted {
+            accounts.insert(account, self.account(account).await?);
         }
         let mut targets = HashMap::new();
         let mut missing = Vec::new();
@@ -97,18 +104,30 @@ impl KnownHooks {
         Ok(targets)
     }
 
-    async fn account(&self, id: AccountId) -> Result<Option<AccountKey>, store::Error> {
+    /// One that cannot be read concerns nobody but itself.
+    async fn account(&self, id: AccountId) -> Result<Owner, store::Error> {
         let kept = self.kept().accounts.get(&id).cloned();
-        if kept.is_some() {
-            return Ok(kept);
+        if let Some(key) = kept {
+            return Ok(Owner::Known(key));
         }
-        let Some(found) = self.store.account(id).await? else { return Ok(None) };
+        let found = match self.store.account(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Owner::Gone),
+            Err(err @ store::Error::Corrupt { .. }) => {
+                if self.kept().unreadable_accounts.insert(id) {
+                    error!(account.id = %id, "Account {id} cannot be read, so what its hooks are owed waits: {err}");
+                }
+                return Ok(Owner::Unreadable(err.to_string()));
+            }
+            Err(err) => return Err(err),
+        };
         let mut kept = self.kept();
         if kept.accounts.len() >= HOOKS_MAX {
             kept.accounts.clear();
         }
+        kept.unreadable_accounts.remove(&id);
         kept.accounts.insert(id, found.key.clone());
-        Ok(Some(found.key))
+        Ok(Owner::Known(found.key))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -116,9 +135,10 @@ impl KnownHooks {
     }
 }
 
-fn target(hook: &Arc<Hook>, account: Option<&AccountKey>) -> Target {
-    match account {
-        Some(account) if hook.disabled.is_none() => Target::Hook(hook.clone(), account.clone()),
+fn target(hook: &Arc<Hook>, owner: Option<&Owner>) -> Target {
+    match owner {
+        Some(Owner::Known(account)) if hook.disabled.is_none() => Target::Hook(hook.clone(), account.clone()),
+        Some(Owner::Unreadable(why)) => Target::Unreadable(why.clone()),
         _ => Target::Nobody,
     }
 }

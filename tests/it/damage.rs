@@ -76,3 +76,22 @@ async fn an_account_that_cannot_be_read_holds_up_no_other() {
     assert_eq!(world.poll().await.failed, 2);
     world.end().await;
 }
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_is_not_a_store_that_fails() {
+    let mut world = World::new().await;
+    for id in ["inst0", "inst1"] {
+        world.provider.add_instance(id, "RUNNING");
+        world.track(id).await;
+    }
+    for id in ["inst0", "inst1"] {
+        world.provider.set_state(id, "STOPPED");
+    }
+    world.tick().await;
+    damage(&world, "UPDATE accounts SET sealed = x'00'").await;
+    // With the whole round failed, what others are owed would go with it.
+    let report = world.deliver().await;
+    assert_eq!((report.due, report.done, report.failed), (2, 0, 2));
+    assert!(report.next_due_at.is_some_and(|at| at > world.clock_now()), "it rests: {report:?}");
+    world.end().await;
+}

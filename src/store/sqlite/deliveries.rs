@@ -211,8 +211,9 @@ async fn claim(tx: &mut SqliteConnection, ask: &Ask) -> Result<Vec<ClaimRow>, sq
 }
 
 /// Receivers are found by leaping through the index from one to the next, and of each only its first few rows are read: the
-/// cost is that of the receivers, not of what waits for them. The `limit` receivers with the longest overdue rows are
-/// enough, as each of them brings at least one.
+/// cost is that of the receivers, not of what waits for them. The list of rooms is searched as a set and walked once, never
+/// joined: a list has no index, and that would cost the receivers times the rooms. The `limit` receivers with the longest
+/// overdue rows are enough, as each of them brings at least one.
 async fn pick(tx: &mut SqliteConnection, ask: &Ask) -> Result<Vec<Pick>, sqlx::Error> {
     let most = ask.rooms.values().copied().chain([ask.per_receiver]).max().unwrap_or_default();
     sqlx::query_as(
@@ -225,8 +226,10 @@ async fn pick(tx: &mut SqliteConnection, ask: &Ask) -> Result<Vec<Pick>, sqlx::E
              FROM receivers r WHERE r.receiver IS NOT NULL
          ),
          roomy (receiver, room) AS (
-             SELECT r.receiver, coalesce(j.value, $4) FROM receivers r LEFT JOIN json_each($5) j ON j.key = r.receiver
-             WHERE r.receiver IS NOT NULL AND coalesce(j.value, $4) > 0
+             SELECT r.receiver, $4 FROM receivers r
+             WHERE $4 > 0 AND r.receiver IS NOT NULL AND r.receiver NOT IN (SELECT key FROM json_each($5))
+             UNION ALL
+             SELECT j.key, j.value FROM json_each($5) j WHERE j.value > 0
          ),
          due (receiver, room) AS (
              SELECT head.receiver, r.room FROM roomy r
