@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) fast: Duration,
     /// So many times its window.
     pub(super) ahead: usize,
+    /// A receiver that takes longer than this to answer gets no slots that others need, however well it answers.
+    pub(super) slow: Duration,
 }
 
 /// How a try went, for the circuit.
@@ -57,6 +59,7 @@ pub(super) struct Circuit {
     /// It has answered since we know it.
     proven: bool,
     fast: bool,
+    slow: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -67,13 +70,21 @@ struct Ramp {
 
 impl Circuit {
     pub(super) fn new(rules: &Rules) -> Self {
-        Self { window: rules.window_first, failures: 0, open: None, ramp: None, proven: false, fast: false }
+        Self {
+            window: rules.window_first,
+            failures: 0,
+            open: None,
+            ramp: None,
+            proven: false,
+            fast: false,
+            slow: false,
+        }
     }
 
     /// How many tries may be under way now.
     pub(super) fn room(&self, rules: &Rules, now: Timestamp, under_way: usize) -> usize {
         let room = match self.open {
-            Some((until, _)) if now < until => 0,
+            Some((until, _)) if rules.is_ahead(until, now) => 0,
             Some(_) => 1,
             None => self.window,
         };
@@ -90,18 +101,24 @@ impl Circuit {
     /// When there will be room that there is not now, if time alone makes it.
     pub(super) fn opens_at(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
         if let Some((until, _)) = self.open {
-            return (now < until).then_some(until);
+            return rules.is_ahead(until, now).then_some(until);
         }
         self.ramp.as_ref().filter(|ramp| ramp.left(rules, now) == 0).map(|ramp| ramp.next_at(rules))
     }
 
-    /// Nothing is known of it, or nothing good: it gets no slots that others need.
+    /// Nothing is known of it, or nothing good: it gets no slots that others need. One that takes long holds each slot for
+    /// long, so with a few of its like it would hold them all.
     pub(super) fn is_suspect(&self) -> bool {
-        !self.proven || self.open.is_some()
+        !self.proven || self.open.is_some() || self.slow
     }
 
-    pub(super) fn is_ramping(&self, rules: &Rules, now: Timestamp) -> bool {
-        self.ramp.as_ref().is_some_and(|ramp| !ramp.is_over(rules, now))
+    pub(super) fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// Since when it works again, while what it missed is sent.
+    pub(super) fn ramping_since(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
+        self.ramp.as_ref().filter(|ramp| !ramp.is_over(rules, now)).map(|ramp| ramp.since)
     }
 
     /// It may be forgotten without harm.
@@ -126,7 +143,8 @@ impl Circuit {
                 self.failures = 0;
                 self.proven = true;
                 self.fast = elapsed <= rules.fast;
-                if sign == Sign::Good {
+                self.slow = elapsed > rules.slow;
+                if sign == Sign::Good && !self.slow {
                     self.window = (self.window + 1).min(rules.window_max);
                 }
                 let recovered = self.open.take().is_some();
@@ -141,7 +159,7 @@ impl Circuit {
                 self.window = (self.window / 2).max(rules.window_first);
                 let times = match self.open {
                     // Begun before it was opened: what it says is known.
-                    Some((until, _)) if now < until => return false,
+                    Some((until, _)) if rules.is_ahead(until, now) => return false,
                     Some((_, times)) => times.saturating_add(1),
                     None if self.ramp.is_some() || asked.is_some() || self.failures >= rules.failures => 1,
                     None => return false,
@@ -155,6 +173,11 @@ impl Circuit {
 }
 
 impl Rules {
+    /// Further ahead than any pause is long: the clock was set back, and nobody is to wait for it.
+    fn is_ahead(&self, until: Timestamp, now: Timestamp) -> bool {
+        now < until && until <= now + self.open_max
+    }
+
     /// Between half of a step and the whole. What the receiver asks for counts, within the bound: others may have hooks there.
     fn pause(&self, times: u32, asked: Option<Duration>, roll: f64) -> Duration {
         let doubled = self.open.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(self.open_max);
@@ -175,7 +198,8 @@ impl Ramp {
     }
 
     fn is_over(&self, rules: &Rules, now: Timestamp) -> bool {
-        self.steps(rules, now) >= f64::from(RAMP_STEPS)
+        // It cannot have begun later than now, unless the clock was set back.
+        self.steps(rules, now) >= f64::from(RAMP_STEPS) || now + rules.ramp_step < self.since
     }
 
     /// `ramp_first` at once, and twice as many with each step.
@@ -216,6 +240,7 @@ mod tests {
             ramp_step: Duration::from_secs(1),
             fast: Duration::from_millis(100),
             ahead: 2,
+            slow: Duration::from_secs(1),
         }
     }
 
@@ -233,6 +258,37 @@ mod tests {
     }
 
     const BAD: Sign = Sign::Bad(None);
+
+    #[test]
+    fn who_takes_long_gets_no_more_and_no_slots_that_others_need() {
+        let mut circuit = Circuit::new(&rules());
+        let mut takes = |ms: u64| {
+            circuit.ended(&rules(), Sign::Good, Duration::from_millis(ms), at(0), 1.0);
+            (circuit.is_suspect(), circuit.room(&rules(), at(0), 0))
+        };
+        assert_eq!(takes(1000), (false, 5));
+        assert_eq!(takes(1001), (true, 5));
+        assert_eq!(takes(15_000), (true, 5));
+        assert_eq!(takes(10), (false, 6));
+    }
+
+    #[test]
+    fn a_clock_set_back_leaves_nobody_alone_for_long() {
+        const HOUR: i64 = 3_600_000;
+        let down = [(HOUR, BAD), (HOUR, BAD), (HOUR, BAD)];
+        assert_eq!((room_after(&down, HOUR), room_after(&down, 0)), (0, 1));
+        let up = [&down[..], &[(HOUR + 6000, Sign::Good)]].concat();
+        // The ramp's ten, or the window.
+        assert!(room_after(&up, HOUR + 6000) <= 10);
+        let mut circuit = Circuit::new(&rules());
+        for (ms, sign) in up {
+            circuit.ended(&rules(), sign, Duration::ZERO, at(ms), 1.0);
+        }
+        (0..10).for_each(|_| circuit.began());
+        assert_eq!(circuit.room(&rules(), at(HOUR + 6000), 0), 0);
+        assert_ne!(circuit.room(&rules(), at(0), 0), 0);
+        assert_eq!(circuit.opens_at(&rules(), at(0)), None);
+    }
 
     #[test]
     fn a_window_grows_with_success_and_shrinks_with_failure() {

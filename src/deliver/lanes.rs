@@ -100,6 +100,8 @@ impl<T> Lanes<T> {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
+            } else if !lane.circuit.is_fast() {
+                room = room.min(self.share().saturating_sub(lane.under_way));
             }
             (receiver, room.saturating_sub(lane.queue.len()))
         });
@@ -107,6 +109,12 @@ impl<T> Lanes<T> {
         let rooms = rooms.filter(|(_, room)| *room != per_receiver).map(|(name, room)| (name.clone(), room)).collect();
         let free = (self.bounds.overall - self.under_way) + self.bounds.queued_max;
         Wanted { limit: self.bounds.claim_max.min(free.saturating_sub(self.queued)), per_receiver, rooms }
+    }
+
+    /// How many tries one receiver may have under way: no more than there are slots that nobody has. However many receivers
+    /// take all they can get, and hold it, one more still finds some.
+    fn share(&self) -> usize {
+        self.bounds.overall - self.under_way
     }
 
     /// Something was claimed.
@@ -126,6 +134,7 @@ impl<T> Lanes<T> {
 
     /// The next that may begin, the receivers in turn.
     pub(super) fn begin(&mut self, now: Timestamp) -> Option<(Slot, T)> {
+        let share = self.share();
         for _ in 0..self.turns.len() {
             if self.under_way >= self.bounds.overall {
                 return None;
@@ -133,7 +142,10 @@ impl<T> Lanes<T> {
             let receiver = self.turns.pop_front()?;
             let lane = self.lanes.get_mut(&receiver).expect("only lanes have turns");
             let suspect = lane.circuit.is_suspect();
-            let has_slot = !suspect || self.suspects_under_way < self.bounds.suspects;
+            let has_slot = match suspect {
+                true => self.suspects_under_way < self.bounds.suspects,
+                false => lane.under_way < share.max(1),
+            };
             if !has_slot || lane.circuit.room(&self.rules, now, lane.under_way) == 0 {
                 self.turns.push_back(receiver);
                 continue;
@@ -187,10 +199,9 @@ impl<T> Lanes<T> {
         self.lanes.values_mut().flat_map(|lane| lane.queue.drain(..)).collect()
     }
 
-    /// Receivers that got up lately: there may be more of theirs to release than one step does.
-    pub(super) fn ramping(&self, now: Timestamp) -> Vec<String> {
-        let ramping = self.lanes.iter().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
-        ramping.map(|(receiver, _)| receiver.clone()).collect()
+    /// Receivers that got up lately, and when: there may be more of theirs to release than one step does.
+    pub(super) fn ramping(&self, now: Timestamp) -> impl Iterator<Item = (&String, Timestamp)> {
+        self.lanes.iter().filter_map(move |(name, lane)| Some((name, lane.circuit.ramping_since(&self.rules, now)?)))
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -207,5 +218,107 @@ impl<T> Lanes<T> {
             first = Some(first.map_or(opens_at, |first| first.min(opens_at)));
         }
         (names, first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_800_000_000_000 + ms).unwrap()
+    }
+
+    /// 100 slots, of which 30 for suspects.
+    fn lanes() -> Lanes<u32> {
+        let second = Duration::from_secs(1);
+        let rules = Rules {
+            window_first: 4,
+            window_max: 64,
+            failures: 3,
+            open: second,
+            open_max: second,
+            ramp_first: 10,
+            ramp_step: second,
+            fast: second / 10,
+            ahead: 4,
+            slow: second,
+        };
+        let bounds = Bounds { overall: 100, suspects: 30, claim_max: 100, queued_max: 100, lanes_max: 100 };
+        Lanes::new(bounds, rules)
+    }
+
+    /// So many tries of it are begun and end well, each after so long.
+    fn serve(lanes: &mut Lanes<u32>, receiver: &str, count: u32, elapsed: Duration) {
+        for item in 0..count {
+            lanes.put(receiver, item);
+            let (slot, _) = lanes.begin(at(0)).expect("there is room for one");
+            lanes.ended(slot, Sign::Good, elapsed, at(0), 0.0);
+        }
+    }
+
+    /// Begins all that may begin: how many of whom.
+    fn begun(lanes: &mut Lanes<u32>) -> BTreeMap<String, usize> {
+        let mut begun = BTreeMap::new();
+        while let Some((slot, _)) = lanes.begin(at(0)) {
+            *begun.entry(slot.receiver().to_owned()).or_default() += 1;
+        }
+        begun
+    }
+
+    fn of(list: &[(&str, usize)]) -> BTreeMap<String, usize> {
+        list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn receivers_begin_in_turn_within_their_windows() {
+        let mut lanes = lanes();
+        for item in 0..6 {
+            lanes.put("a", item);
+            lanes.put("b", item);
+        }
+        let order: Vec<_> =
+            (0..4).map(|_| lanes.begin(at(0)).unwrap()).map(|(slot, item)| (slot.receiver, item)).collect();
+        assert_eq!(order, [("a", 0), ("b", 0), ("a", 1), ("b", 1)].map(|(name, item)| (name.to_owned(), item)));
+        assert_eq!(begun(&mut lanes), of(&[("a", 2), ("b", 2)]));
+        assert_eq!(lanes.queued(), 4);
+    }
+
+    #[test]
+    fn who_answers_well_but_takes_long_gets_only_the_slots_of_suspects() {
+        let mut lanes = lanes();
+        for slow in ["a", "b"] {
+            serve(&mut lanes, slow, 60, Duration::from_millis(10));
+            serve(&mut lanes, slow, 1, Duration::from_secs(14));
+        }
+        for item in 0..60 {
+            lanes.put("a", item);
+            lanes.put("b", item);
+        }
+        assert_eq!(begun(&mut lanes), of(&[("a", 15), ("b", 15)]));
+    }
+
+    #[test]
+    fn however_many_take_all_they_can_get_one_more_finds_slots() {
+        let mut lanes = lanes();
+        let greedy: Vec<_> = (0..20).map(|name| name.to_string()).collect();
+        for name in greedy.iter().map(String::as_str).chain(["late"]) {
+            serve(&mut lanes, name, 60, Duration::from_millis(10));
+        }
+        for name in &greedy {
+            (0..20).for_each(|item| lanes.put(name, item));
+        }
+        let held: usize = begun(&mut lanes).values().sum();
+        assert!((80..=97).contains(&held), "most slots are used, and not all: {held}");
+        lanes.put("late", 1);
+        assert_eq!(begun(&mut lanes), of(&[("late", 1)]));
+    }
+
+    #[test]
+    fn one_alone_gets_its_whole_window() {
+        let mut lanes = lanes();
+        serve(&mut lanes, "a", 36, Duration::from_millis(10));
+        (0..50).for_each(|item| lanes.put("a", item));
+        assert_eq!(begun(&mut lanes), of(&[("a", 40)]));
     }
 }

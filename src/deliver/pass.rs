@@ -24,7 +24,7 @@ use crate::model::{
     AccountId, AccountKey, Attempt, Callback, ChangeId, Delivery, Disabling, Entry, HookId, Outcome, Seq, Verdict,
 };
 use crate::outbound::Outbound;
-use crate::store::{self, Ask, Claimed, Results, Returned, Store};
+use crate::store::{self, Ask, Claimed, Recovered, Results, Returned, Store};
 use crate::tasks::{Pass, Report};
 
 /// Writes the body that is posted: the change, its account, and what of it is this hook's own.
@@ -62,6 +62,8 @@ struct Claim {
     target: Target,
     /// When others may claim it.
     until: Timestamp,
+    /// [`store::Deliveries::revoked`] before it was claimed.
+    revoked: u64,
 }
 
 /// A try under way.
@@ -156,7 +158,7 @@ impl Pass for Deliver {
         let mut failure: Option<store::Error> = None;
         self.lanes.clear();
         self.consents.clear_asking();
-        self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
+        self.tell_recovered();
         loop {
             self.begin(&mut tries, &mut report);
             if round.is_none() {
@@ -204,7 +206,7 @@ impl Pass for Deliver {
                 _ = tokio::time::timeout(recheck, std::future::pending::<()>()) => {
                     look = true;
                     failure = None;
-                    self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
+                    self.tell_recovered();
                 }
             }
         }
@@ -226,9 +228,11 @@ impl Deliver {
         // Asking first is an exchange of its own.
         let exchanges = if self.settings.handshake { 2 } else { 1 };
         let deadline = Duration::from_millis(self.settings.deadline_ms) * exchanges;
+        let revoked = self.store.revoked();
         while let Some((slot, claim)) = self.lanes.begin(now) {
-            // One that waited so long that another may have it before it is sent.
-            if claim.until < now + deadline {
+            // One that waited so long that another may have it before it is sent, or that may not be owed any more: the store
+            // knows, and hands out again what is.
+            if claim.until < now + deadline || claim.revoked != revoked {
                 self.give_back(&claim.delivery, None);
                 self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
                 continue;
@@ -246,6 +250,12 @@ impl Deliver {
     fn give_back(&mut self, delivery: &Delivery, due_at: Option<Timestamp>) {
         let Delivery { account, hook, entry, .. } = delivery;
         self.results.returned.push(Returned { account: *account, hook: hook.clone(), seq: entry.seq, due_at });
+    }
+
+    fn tell_recovered(&mut self) {
+        let ramping = self.lanes.ramping(self.clock.now());
+        let ramping = ramping.map(|(receiver, since)| Recovered { receiver: receiver.clone(), since });
+        self.results.recovered.extend(ramping);
     }
 
     /// One round with the store, if there is something to say or to ask. What is to be recorded goes along.
@@ -372,7 +382,7 @@ impl Deliver {
         let roll = self.chance.roll();
         if self.lanes.ended(slot, reply.sign(), attempt.elapsed, ended_at, roll) {
             info!(receiver, "{receiver} works again");
-            self.results.recovered.push(receiver.clone());
+            self.results.recovered.push(Recovered { receiver: receiver.clone(), since: ended_at });
         }
         let standing = Standing { attempt: attempt.number, created_at, failing_since, ended_at };
         let disabling = |rule, text| {
@@ -409,6 +419,8 @@ async fn round(
     ask: Option<Ask>,
     now: Timestamp,
 ) -> Round {
+    // Before it is asked, so that nothing that happens meanwhile is missed.
+    let revoked = store.revoked();
     let claimed = match &ask {
         Some(ask) => store.record_and_claim(&results, ask).await,
         None => store.record(&results, now).await.map(|()| Claimed::default()),
@@ -430,7 +442,7 @@ async fn round(
     let until = ask.map_or(now, |ask| ask.until);
     let claim = |delivery: Delivery| {
         let target = targets.get(&delivery.hook).cloned().unwrap_or(Target::Nobody);
-        Claim { delivery, target, until }
+        Claim { delivery, target, until, revoked }
     };
     Ok(Brought { claims: deliveries.into_iter().map(claim).collect(), unreadable: unreadable.len() })
 }

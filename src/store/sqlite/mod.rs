@@ -33,6 +33,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::SqlitePool;
 
@@ -48,6 +49,8 @@ pub(super) struct Sqlite {
     writer: Writer,
     readers: SqlitePool,
     keys: KeyRing,
+    /// See [`super::Deliveries::revoked`].
+    revoked: AtomicU64,
     /// Last, so that the lock outlives the connections. The system gives it back however the process ends.
     _lock: File,
 }
@@ -59,7 +62,12 @@ impl Sqlite {
         connect::inspect(path).await?;
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
-        Ok(Self { writer, readers, keys, _lock: lock })
+        Ok(Self { writer, readers, keys, revoked: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// After a commit that took claims back, or changed what is done with them.
+    fn revoke(&self) {
+        self.revoked.fetch_add(1, Ordering::AcqRel);
     }
 }
 

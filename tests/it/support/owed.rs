@@ -211,7 +211,7 @@ impl Deliveries for Owed {
             row.due_at = due_at.unwrap_or(row.due_at);
         }
         for row in &mut inner.rows {
-            if recovered.contains(&row.delivery.receiver) && row.claimed_until.is_none() {
+            if recovered.iter().any(|up| up.receiver == row.delivery.receiver) && row.claimed_until.is_none() {
                 row.due_at = row.due_at.min(now);
             }
         }
@@ -238,6 +238,10 @@ impl Deliveries for Owed {
             }
         }
         Ok(())
+    }
+
+    fn revoked(&self) -> u64 {
+        0
     }
 
     async fn release_claims(&self) -> Result<u64, Error> {
