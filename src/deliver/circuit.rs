@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) fast: Duration,
     /// So many times its window.
     pub(super) ahead: usize,
+    /// A receiver that takes longer than this to answer gets no slots that others need, however well it answers.
+    pub(super) slow: Duration,
 }
 
 /// How a try went, for the circuit.
@@ -57,6 +59,7 @@ pub(super) struct Circuit {
     /// It has answered since we know it.
     proven: bool,
     fast: bool,
+    slow: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +70,15 @@ struct Ramp {
 
 impl Circuit {
     pub(super) fn new(rules: &Rules) -> Self {
-        Self { window: rules.window_first, failures: 0, open: None, ramp: None, proven: false, fast: false }
+        Self {
+            window: rules.window_first,
+            failures: 0,
+            open: None,
+            ramp: None,
+            proven: false,
+            fast: false,
+            slow: false,
+        }
     }
 
     /// How many tries may be under way now.
@@ -95,13 +106,19 @@ impl Circuit {
         self.ramp.as_ref().filter(|ramp| ramp.left(rules, now) == 0).map(|ramp| ramp.next_at(rules))
     }
 
-    /// Nothing is known of it, or nothing good: it gets no slots that others need.
+    /// Nothing is known of it, or nothing good: it gets no slots that others need. One that takes long holds each slot for
+    /// long, so with a few of its like it would hold them all.
     pub(super) fn is_suspect(&self) -> bool {
-        !self.proven || self.open.is_some()
+        !self.proven || self.open.is_some() || self.slow
     }
 
-    pub(super) fn is_ramping(&self, rules: &Rules, now: Timestamp) -> bool {
-        self.ramp.as_ref().is_some_and(|ramp| !ramp.is_over(rules, now))
+    pub(super) fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// Since when it works again, while what it missed is sent.
+    pub(super) fn ramping_since(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
+        self.ramp.as_ref().filter(|ramp| !ramp.is_over(rules, now)).map(|ramp| ramp.since)
     }
 
     /// Neither left alone nor just up again.
@@ -131,7 +148,8 @@ impl Circuit {
                 self.failures = 0;
                 self.proven = true;
                 self.fast = elapsed <= rules.fast;
-                if sign == Sign::Good {
+                self.slow = elapsed > rules.slow;
+                if sign == Sign::Good && !self.slow {
                     self.window = (self.window + 1).min(rules.window_max);
                 }
                 let recovered = self.open.take().is_some();
@@ -227,6 +245,7 @@ mod tests {
             ramp_step: Duration::from_secs(1),
             fast: Duration::from_millis(100),
             ahead: 2,
+            slow: Duration::from_secs(1),
         }
     }
 
@@ -244,6 +263,19 @@ mod tests {
     }
 
     const BAD: Sign = Sign::Bad(None);
+
+    #[test]
+    fn who_takes_long_gets_no_more_and_no_slots_that_others_need() {
+        let mut circuit = Circuit::new(&rules());
+        let mut takes = |ms: u64| {
+            circuit.ended(&rules(), Sign::Good, Duration::from_millis(ms), at(0), 1.0);
+            (circuit.is_suspect(), circuit.room(&rules(), at(0), 0))
+        };
+        assert_eq!(takes(1000), (false, 5));
+        assert_eq!(takes(1001), (true, 5));
+        assert_eq!(takes(15_000), (true, 5));
+        assert_eq!(takes(10), (false, 6));
+    }
 
     #[test]
     fn a_window_grows_with_success_and_shrinks_with_failure() {

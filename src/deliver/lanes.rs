@@ -124,6 +124,8 @@ impl<T> Lanes<T> {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
             if lane.circuit.is_suspect() {
                 room = room.min(suspects);
+            } else if !lane.circuit.is_fast() {
+                room = room.min(self.share().saturating_sub(lane.under_way));
             }
             (receiver.clone(), room.saturating_sub(lane.queue.len()))
         };
@@ -138,6 +140,12 @@ impl<T> Lanes<T> {
         let rooms = rooms.into_iter().filter(|(_, room)| *room != per_receiver).collect();
         let free = (self.bounds.overall - self.under_way) + self.bounds.queued_max;
         Wanted { limit: self.bounds.claim_max.min(free.saturating_sub(self.queued)), per_receiver, rooms }
+    }
+
+    /// How many tries one receiver may have under way: no more than there are slots that nobody has. However many receivers
+    /// take all they can get, and hold it, one more still finds some.
+    fn share(&self) -> usize {
+        self.bounds.overall - self.under_way
     }
 
     /// Something was claimed.
@@ -158,6 +166,7 @@ impl<T> Lanes<T> {
 
     /// The next that may begin, the receivers in turn.
     pub(super) fn begin(&mut self, now: Timestamp) -> Option<(Slot, T)> {
+        let share = self.share();
         for _ in 0..self.turns.len() {
             if self.under_way >= self.bounds.overall {
                 return None;
@@ -165,7 +174,10 @@ impl<T> Lanes<T> {
             let receiver = self.turns.pop_front()?;
             let lane = self.lanes.get_mut(&receiver).expect("only lanes have turns");
             let suspect = lane.circuit.is_suspect();
-            let has_slot = !suspect || self.suspects_under_way < self.bounds.suspects;
+            let has_slot = match suspect {
+                true => self.suspects_under_way < self.bounds.suspects,
+                false => lane.under_way < share.max(1),
+            };
             if !has_slot || lane.circuit.room(&self.rules, now, lane.under_way) == 0 {
                 self.turns.push_back(receiver);
                 continue;
@@ -230,10 +242,9 @@ impl<T> Lanes<T> {
         taken
     }
 
-    /// Receivers that got up lately: there may be more of theirs to release than one step does.
-    pub(super) fn ramping(&self, now: Timestamp) -> Vec<String> {
-        let ramping = self.busy().filter(|(_, lane)| lane.circuit.is_ramping(&self.rules, now));
-        ramping.map(|(receiver, _)| receiver.clone()).collect()
+    /// Receivers that got up lately, and when: there may be more of theirs to release than one step does.
+    pub(super) fn ramping(&self, now: Timestamp) -> impl Iterator<Item = (&String, Timestamp)> {
+        self.busy().filter_map(move |(name, lane)| Some((name, lane.circuit.ramping_since(&self.rules, now)?)))
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -281,6 +292,7 @@ mod tests {
             ramp_step: Duration::from_secs(1),
             fast: Duration::from_millis(100),
             ahead: 2,
+            slow: Duration::from_secs(1),
         }
     }
 
@@ -370,7 +382,7 @@ mod tests {
         (10..15).for_each(|item| lanes.put("works", item));
         let under_way = begun(&mut lanes, at(0));
         let works = under_way.iter().filter(|(slot, _)| slot.receiver() == "works").count();
-        assert_eq!((under_way.len(), works), (11, 5), "six to the unknown, and all that the other may have");
+        assert_eq!((under_way.len(), works), (9, 3), "six to the unknown, and of the others half to one");
         let wanted = lanes.wanted(at(0));
         assert_eq!((wanted.per_receiver, wanted.limit), (0, 8), "whoever else is unknown has to wait");
     }
@@ -395,6 +407,64 @@ mod tests {
         lanes.put("c", 31);
         assert_eq!(items(&begun(&mut lanes, at(0))), [14, 31], "a is full with five");
         assert_eq!(lanes.queued(), 1);
+    }
+
+    /// 100 slots, of which 30 for suspects, and windows of 64.
+    fn wide() -> Lanes<u32> {
+        let bounds = Bounds { overall: 100, suspects: 30, claim_max: 100, queued_max: 100, lanes_max: 100 };
+        Lanes::new(bounds, Rules { window_first: 4, window_max: 64, ..rules() })
+    }
+
+    /// How many of whom begin, of all that may.
+    fn counts(lanes: &mut Lanes<u32>) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        while let Some((slot, _)) = lanes.begin(at(0)) {
+            *counts.entry(slot.receiver().to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn of(list: &[(&str, usize)]) -> BTreeMap<String, usize> {
+        list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    #[test]
+    fn who_answers_well_but_takes_long_gets_only_the_slots_of_suspects() {
+        let mut lanes = wide();
+        for slow in ["a", "b"] {
+            prove(&mut lanes, slow, 60);
+            lanes.put(slow, 0);
+            let (slot, _) = lanes.begin(at(0)).unwrap();
+            lanes.ended(slot, Sign::Good, Duration::from_secs(14), at(0), 0.0);
+        }
+        for slow in ["a", "b"] {
+            (0..60).for_each(|item| lanes.put(slow, item));
+        }
+        assert_eq!(counts(&mut lanes), of(&[("a", 15), ("b", 15)]));
+    }
+
+    #[test]
+    fn however_many_take_all_they_can_get_one_more_finds_slots() {
+        let mut lanes = wide();
+        let greedy: Vec<_> = (0..20).map(|name| name.to_string()).collect();
+        for name in greedy.iter().map(String::as_str).chain(["late"]) {
+            prove(&mut lanes, name, 60);
+        }
+        for name in &greedy {
+            (0..20).for_each(|item| lanes.put(name, item));
+        }
+        let held: usize = counts(&mut lanes).values().sum();
+        assert!((80..=97).contains(&held), "most slots are used, and not all: {held}");
+        lanes.put("late", 1);
+        assert_eq!(counts(&mut lanes), of(&[("late", 1)]));
+    }
+
+    #[test]
+    fn one_alone_gets_its_whole_window() {
+        let mut lanes = wide();
+        prove(&mut lanes, "a", 36);
+        (0..50).for_each(|item| lanes.put("a", item));
+        assert_eq!(counts(&mut lanes), of(&[("a", 40)]));
     }
 
     #[test]
@@ -444,7 +514,7 @@ mod tests {
         lanes.put("a", 1);
         let (probe, _) = lanes.begin(at(5_000)).unwrap();
         assert!(lanes.ended(probe, Sign::Good, Duration::ZERO, at(5_000), 0.0), "it works again");
-        assert_eq!(lanes.ramping(at(5_000)), ["a"]);
+        assert_eq!(lanes.ramping(at(5_000)).collect::<Vec<_>>(), [(&"a".to_owned(), at(5_000))]);
         for item in 0..3 {
             lanes.put("a", item);
             let (slot, _) = lanes.begin(at(5_000)).unwrap();
@@ -455,7 +525,7 @@ mod tests {
         let (shut, opens_at) = lanes.shut(at(5_000));
         assert_eq!(shut, ["a".to_owned()].into());
         assert!(lanes.begin(opens_at.unwrap()).is_some());
-        assert!(lanes.ramping(at(60_000)).is_empty());
+        assert_eq!(lanes.ramping(at(60_000)).count(), 0);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::model::{
     Verdict,
 };
 use crate::outbound::Outbound;
-use crate::store::{self, Ask, Claimed, Results, Returned, Store};
+use crate::store::{self, Ask, Claimed, Mark, Recovered, Results, Returned, Store};
 use crate::tasks::{Pass, Report};
 
 /// Writes the body that is posted: the change, its account, and what of it is this hook's own.
@@ -65,6 +65,8 @@ struct Claim {
     target: Target,
     /// When others may claim it.
     until: Timestamp,
+    /// From before it was claimed.
+    mark: Mark,
 }
 
 /// A try under way.
@@ -165,7 +167,7 @@ impl Pass for Deliver {
         let mut failure: Option<store::Error> = None;
         self.lanes.clear();
         self.consents.clear_asking();
-        self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
+        self.tell_recovered();
         loop {
             self.begin(&mut tries, &mut report);
             self.counters.stand(tries.tasks.len(), self.lanes.shut_count(self.clock.now()));
@@ -214,7 +216,7 @@ impl Pass for Deliver {
                 _ = tokio::time::timeout(recheck, std::future::pending::<()>()) => {
                     look = true;
                     failure = None;
-                    self.results.recovered.extend(self.lanes.ramping(self.clock.now()));
+                    self.tell_recovered();
                 }
             }
         }
@@ -238,8 +240,10 @@ impl Deliver {
         let exchanges = if self.settings.handshake { 2 } else { 1 };
         let deadline = Duration::from_millis(self.settings.deadline_ms) * exchanges;
         while let Some((slot, claim)) = self.lanes.begin(now) {
-            // One that waited so long that another may have it before it is sent.
-            if claim.until < now + deadline {
+            // One that waited so long that another may have it before it is sent, or that may not be owed any more: the store
+            // knows, and hands out again what is.
+            let revoked = self.store.revoked_since(claim.delivery.account, claim.mark);
+            if claim.until < now + deadline || revoked {
                 self.give_back(&claim, None);
                 self.lanes.ended(slot, Sign::Ours, Duration::ZERO, now, 0.0);
                 continue;
@@ -258,6 +262,12 @@ impl Deliver {
         let Claim { delivery: Delivery { account, hook, entry, .. }, until, .. } = claim;
         let returned = Returned { account: *account, hook: hook.clone(), seq: entry.seq, until: *until, due_at };
         self.results.returned.push(returned);
+    }
+
+    fn tell_recovered(&mut self) {
+        let ramping = self.lanes.ramping(self.clock.now());
+        let ramping = ramping.map(|(receiver, since)| Recovered { receiver: receiver.clone(), since });
+        self.results.recovered.extend(ramping);
     }
 
     /// One round with the store, if there is something to say or to ask. What is to be recorded goes along.
@@ -387,7 +397,7 @@ impl Deliver {
         let roll = self.chance.roll();
         if self.lanes.ended(slot, reply.sign(), attempt.elapsed, ended_at, roll) {
             info!(receiver, "{receiver} works again");
-            self.results.recovered.push(receiver.clone());
+            self.results.recovered.push(Recovered { receiver: receiver.clone(), since: ended_at });
         }
         let standing = Standing { attempt: attempt.number, created_at, failing_since, ended_at };
         let disabling = |rule, text| {
@@ -426,6 +436,8 @@ async fn round(
     ask: Option<Ask>,
     now: Timestamp,
 ) -> Round {
+    // Before it is asked, so that nothing that happens meanwhile is missed.
+    let mark = store.mark();
     let claimed = match &ask {
         Some(ask) => store.record_and_claim(&results, ask).await,
         None => store.record(&results, now).await.map(|()| Claimed::default()),
@@ -447,7 +459,7 @@ async fn round(
     let until = ask.map_or(now, |ask| ask.until);
     let claim = |delivery: Delivery| {
         let target = targets.get(&delivery.hook).cloned().unwrap_or(Target::Nobody);
-        Claim { delivery, target, until }
+        Claim { delivery, target, until, mark }
     };
     Ok(Brought { claims: deliveries.into_iter().map(claim).collect(), unreadable: unreadable.len() })
 }

@@ -60,6 +60,9 @@ pub struct Settings {
     pub in_flight_per_receiver: usize,
     /// Tries under way at once to a receiver of which nothing is known. 4.
     pub window_first: usize,
+    /// A receiver that takes longer gets no slots but those of `in_flight_suspects`, and no more of them than before.
+    /// Milliseconds; 1,000.
+    pub slow_ms: u64,
     /// A receiver that answers within this gets its next deliveries claimed ahead, so that it need not wait for the store.
     /// Milliseconds; 100.
     pub fast_ms: u64,
@@ -143,6 +146,7 @@ impl Default for Settings {
             in_flight_per_receiver: 64,
             window_first: 4,
             fast_ms: 100,
+            slow_ms: SECOND,
             claim_ahead: 4,
             circuit_failures: 5,
             circuit_open_ms: 5 * SECOND,
@@ -192,6 +196,7 @@ impl Settings {
             ("disable_after_ms", self.disable_after_ms),
             ("handshake_valid_ms", self.handshake_valid_ms),
             ("fast_ms", self.fast_ms),
+            ("slow_ms", self.slow_ms),
             ("circuit_open_ms", self.circuit_open_ms),
             ("circuit_open_max_ms", self.circuit_open_max_ms),
             ("ramp_step_ms", self.ramp_step_ms),
@@ -323,6 +328,7 @@ impl Settings {
             ramp_first: self.ramp_first,
             ramp_step: ms(self.ramp_step_ms),
             fast: ms(self.fast_ms),
+            slow: ms(self.slow_ms),
             ahead: self.claim_ahead,
         }
     }

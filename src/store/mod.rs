@@ -279,9 +279,21 @@ pub struct Claimed {
 pub struct Results {
     pub outcomes: Vec<Outcome>,
     pub returned: Vec<Returned>,
-    /// Receivers that work again after an outage: what of theirs waits out a failure is due at once, though never before the
-    /// receiver asked for. At most [`RELEASED_MAX`] of each; who has more is told again.
-    pub recovered: Vec<String>,
+    /// Receivers that work again after an outage: what of theirs waits out a failure from before is due at once, though never
+    /// before the receiver asked for. At most [`RELEASED_MAX`] of each; who has more is told again.
+    pub recovered: Vec<Recovered>,
+}
+
+/// A moment of the store's own. See [`Deliveries::mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(pub u64);
+
+/// A receiver that got up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub receiver: String,
+    /// What fails later waits as it always does.
+    pub since: Timestamp,
 }
 
 impl Results {
@@ -330,6 +342,14 @@ pub trait Deliveries: Send + Sync {
 
     /// Both in one transaction: what was recorded makes room and way for what is claimed.
     async fn record_and_claim(&self, results: &Results, ask: &Ask) -> Result<Claimed, Error>;
+
+    /// Now, for [`revoked_since`](Self::revoked_since).
+    fn mark(&self) -> Mark;
+
+    /// Whether claims of the account may have lost their sense since: something was read in the feed, or a hook was set,
+    /// removed, enabled or disabled, and whoever did so may have been answered. What was claimed before and is not begun is to be
+    /// given back; claimed again, it is what is owed then. Costs no query. `true` now and then though nothing happened.
+    fn revoked_since(&self, account: AccountId, mark: Mark) -> bool;
 
     /// Gives back what a dead process had claimed. Called once at the start, by the only process.
     async fn release_claims(&self) -> Result<u64, Error>;

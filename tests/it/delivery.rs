@@ -3,8 +3,8 @@
 use reqwest::StatusCode;
 
 use crate::support::receiver::Receiver;
-use crate::support::receiver::Reply::{self, Full, Hang, HangUp, Status};
-use crate::support::world::{World, minutes, seconds};
+use crate::support::receiver::Reply::{self, Full, Hang, HangUp, Status, TrickleBody};
+use crate::support::world::{PASSWORD, USER, World, client, minutes, seconds};
 
 /// Two changes of one instance, both recorded before anything was sent.
 async fn two_changes(world: &mut World) {
@@ -188,4 +188,68 @@ async fn every_other_answer_is_a_failure() {
         assert_eq!(world.get("/changes").await.status, StatusCode::OK);
         world.end().await;
     }
+}
+
+/// Instances of this many, watched all together.
+async fn runs(world: &mut World, count: usize) {
+    for index in 0..count {
+        world.provider.add_instance(&format!("inst{index}"), "RUNNING");
+    }
+    world.put_hook("instances", &world.hook(), &[]).await;
+    world.tick().await;
+}
+
+async fn stop(world: &mut World, which: std::ops::Range<usize>) {
+    for index in which {
+        world.provider.set_state(&format!("inst{index}"), "STOPPED");
+    }
+    world.clock.advance(seconds(60));
+    world.tick().await;
+}
+
+#[tokio::test]
+async fn what_fails_after_an_outage_waits_as_it_always_does() {
+    let mut world = World::new().await;
+    runs(&mut world, 6).await;
+    stop(&mut world, 0..6).await;
+    world.receiver.otherwise(HangUp);
+    world.deliver().await;
+    // It is up again and does not know the path yet.
+    world.receiver.otherwise(Status(404));
+    let before = world.receiver.received().len();
+    for _ in 0..20 {
+        world.clock.advance(seconds(1));
+        world.deliver().await;
+    }
+    let tries = world.receiver.received().len() - before;
+    // Of each one at once, one after at most 5 s, one after at most 30 s.
+    assert!(tries <= 6 * 8, "{tries} tries of 6 deliveries in 20 s");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_was_removed_is_not_called_any_more() {
+    let mut world =
+        World::with(|settings| (settings.deliver.deadline_ms, settings.deliver.connect_timeout_ms) = (1_000, 1_000))
+            .await;
+    runs(&mut world, 61).await;
+    stop(&mut world, 0..1).await;
+    world.deliver().await;
+    let first = world.receiver.received().len();
+    assert_eq!(first, 1);
+    stop(&mut world, 1..61).await;
+    world.receiver.otherwise(TrickleBody(200, std::time::Duration::from_millis(100)));
+    let id = world.hooks().await[0].id.clone();
+    let delete = client().delete(format!("{}/hooks/{id}", world.base())).basic_auth(USER, Some(PASSWORD));
+    let receiver = world.receiver.clone();
+    let remove = async {
+        receiver.wait_for(first + 4).await;
+        let answer = delete.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        receiver.received().len()
+    };
+    let (_, at_removal) = tokio::join!(world.deliver(), remove);
+    let after = world.receiver.received().len() - at_removal;
+    assert!(after <= 8, "{after} calls begun after the hook was gone, {at_removal} before");
+    world.end().await;
 }

@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use super::revoked::Revoked;
 use super::rows::{Cell, ChangeRow, Doing as _, int, json, row};
 use super::{Sqlite, verdicts};
-use crate::model::{AccountId, Delivery, HookId, Merged, Seq};
-use crate::store::{Ask, Claimed, Deliveries, Error, RELEASED_MAX, Results, Returned};
+use crate::model::{AccountId, Delivery, HookId, Merged, Outcome, Seq, Verdict};
+use crate::store::{Ask, Claimed, Deliveries, Error, Mark, RELEASED_MAX, Recovered, Results, Returned};
 
 row! {
     struct ClaimRow {
@@ -126,7 +127,9 @@ impl Deliveries for Sqlite {
         let mut turn = self.writer.turn(RECORDING).await?;
         let mut tx = turn.begin().await?;
         record(&mut tx, results, now).await?;
-        tx.commit().await.doing(RECORDING)
+        tx.commit().await.doing(RECORDING)?;
+        revoke(&self.revoked, results);
+        Ok(())
     }
 
     async fn record_and_claim(&self, results: &Results, ask: &Ask) -> Result<Claimed, Error> {
@@ -135,7 +138,16 @@ impl Deliveries for Sqlite {
         record(&mut tx, results, ask.now).await?;
         let rows = claim(&mut tx, ask).await.doing(CLAIMING)?;
         tx.commit().await.doing(RECORDING)?;
+        revoke(&self.revoked, results);
         Ok(claimed(rows))
+    }
+
+    fn mark(&self) -> Mark {
+        self.revoked.mark()
+    }
+
+    fn revoked_since(&self, account: AccountId, mark: Mark) -> bool {
+        self.revoked.since(account, mark)
     }
 
     async fn release_claims(&self) -> Result<u64, Error> {
@@ -174,6 +186,15 @@ impl Deliveries for Sqlite {
         .doing("reading when the next delivery is due")?;
         let cell = Cell { table: "deliveries", column: "next_at", account: AccountId(0), key: &"(the earliest)" };
         next.map(|ms| cell.instant(ms)).transpose()
+    }
+}
+
+/// Of a hook that is disabled nothing more is begun.
+fn revoke(revoked: &Revoked, results: &Results) {
+    for Outcome { account, verdict, .. } in &results.outcomes {
+        if let Verdict::Disable(_) | Verdict::Exhausted { disable: Some(_) } = verdict {
+            revoked.note(*account);
+        }
     }
 }
 
@@ -336,8 +357,8 @@ async fn record(tx: &mut SqliteConnection, results: &Results, now: Timestamp) ->
     if !returned.is_empty() {
         take_back(tx, returned).await.doing(RECORDING)?;
     }
-    for receiver in recovered {
-        release(tx, receiver, now.as_millisecond()).await.doing(RECORDING)?;
+    for Recovered { receiver, since } in recovered {
+        release(tx, receiver, since.as_millisecond(), now.as_millisecond()).await.doing(RECORDING)?;
     }
     Ok(())
 }
@@ -369,8 +390,9 @@ async fn take_back(tx: &mut SqliteConnection, returned: &[Returned]) -> Result<(
     .map(drop)
 }
 
-/// The receiver works again: what waits out a failure need not wait longer than the receiver asked for.
-async fn release(tx: &mut SqliteConnection, receiver: &str, now_ms: i64) -> Result<(), sqlx::Error> {
+/// The receiver works again: what waits out a failure from before need not wait longer than the receiver asked for. What failed
+/// since did so at a receiver that works; released, it would use up its steps in no time.
+async fn release(tx: &mut SqliteConnection, receiver: &str, since_ms: i64, now_ms: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE deliveries
          SET due_at = max($2, coalesce(not_before, $2)), next_at = max($2, coalesce(not_before, $2))
@@ -378,11 +400,15 @@ async fn release(tx: &mut SqliteConnection, receiver: &str, now_ms: i64) -> Resu
              SELECT d.rowid FROM deliveries d INDEXED BY deliveries_ready
              WHERE d.receiver = $1 AND d.next_at > $2 AND d.claimed_at IS NULL
                    AND d.next_at > max($2, coalesce(d.not_before, $2))
+                   AND coalesce((SELECT a.at FROM attempts a
+                                 WHERE a.account_id = d.account_id AND a.hook_id = d.hook_id AND a.seq = d.seq
+                                 ORDER BY a.record DESC LIMIT 1) < $4, true)
              ORDER BY d.next_at LIMIT (SELECT $3))",
     )
     .bind(receiver)
     .bind(now_ms)
     .bind(int(RELEASED_MAX))
+    .bind(since_ms)
     .execute(&mut *tx)
     .await
     .map(drop)

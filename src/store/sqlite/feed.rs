@@ -96,6 +96,9 @@ impl Feed for Sqlite {
         .doing(ACTION)?;
         deliveries::promote(&mut tx, &lines, now.as_millisecond()).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
+        if read.rows_affected() > 0 {
+            self.revoked.note(account);
+        }
         Ok(read.rows_affected())
     }
 
@@ -134,6 +137,9 @@ impl Feed for Sqlite {
         .doing(ACTION)?;
         deliveries::promote(&mut tx, &lines, now.as_millisecond()).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
+        if read.rows_affected() > 0 {
+            self.revoked.note(account);
+        }
         Ok(read.rows_affected())
     }
 

@@ -269,6 +269,7 @@ impl Hooks for Sqlite {
             put_baseline(&mut tx, account, baseline).await.doing(ACTION)?;
         }
         tx.commit().await.doing(ACTION)?;
+        self.revoked.note(account);
         Ok(account)
     }
 
@@ -311,6 +312,7 @@ impl Hooks for Sqlite {
         forget_unwatched(&mut tx, account, now.as_millisecond()).await.doing(ACTION)?;
         accounts::forget_if_unused(&mut tx, account).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
+        self.revoked.note(account);
         Ok(true)
     }
 }

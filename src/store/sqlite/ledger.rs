@@ -182,6 +182,7 @@ impl Ledger for Sqlite {
             deliveries::make_ready(&mut tx, account, &hook.0, &receiver, now_ms).await.doing(ACTION)?;
         }
         tx.commit().await.doing(ACTION)?;
+        self.revoked.note(account);
         Ok(true)
     }
 

@@ -26,6 +26,7 @@ mod feed;
 mod hooks;
 mod ledger;
 mod polls;
+mod revoked;
 mod rows;
 mod samples;
 mod verdicts;
@@ -41,6 +42,7 @@ pub(super) use connect::path;
 use async_trait::async_trait;
 
 use super::{Error, KeyRing, Settings, Upkeep};
+use revoked::Revoked;
 use rows::Doing as _;
 use writer::Writer;
 
@@ -48,6 +50,7 @@ pub(super) struct Sqlite {
     writer: Writer,
     readers: SqlitePool,
     keys: KeyRing,
+    revoked: Revoked,
     /// Last, so that the lock outlives the connections. The system gives it back however the process ends.
     _lock: File,
 }
@@ -59,7 +62,7 @@ impl Sqlite {
         connect::inspect(path).await?;
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
-        Ok(Self { writer, readers, keys, _lock: lock })
+        Ok(Self { writer, readers, keys, revoked: Revoked::default(), _lock: lock })
     }
 }
 

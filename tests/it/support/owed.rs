@@ -14,7 +14,7 @@ use tracker::model::{
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep,
+    HookStanding, Hooks, Ledger, Mark, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep,
     WhichDeliveries, WhichHooks,
 };
 use url::Url;
@@ -211,7 +211,7 @@ impl Deliveries for Owed {
             row.due_at = due_at.unwrap_or(row.due_at);
         }
         for row in &mut inner.rows {
-            if recovered.contains(&row.delivery.receiver) && row.claimed_until.is_none() {
+            if recovered.iter().any(|up| up.receiver == row.delivery.receiver) && row.claimed_until.is_none() {
                 row.due_at = row.due_at.min(now);
             }
         }
@@ -238,6 +238,14 @@ impl Deliveries for Owed {
             }
         }
         Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark(0)
+    }
+
+    fn revoked_since(&self, _account: AccountId, _mark: Mark) -> bool {
+        false
     }
 
     async fn release_claims(&self) -> Result<u64, Error> {

@@ -11,7 +11,7 @@ use tracker::model::{
     AccountId, Callback, ChangeId, Collection, Delivery, DeliveryState, Disabling, Hook, HookId, Merged, Mode, Scope,
     Seq, Terms, Verdict,
 };
-use tracker::store::{Ask, Commit, NewChange, Results, Returned, WhichDeliveries};
+use tracker::store::{Ask, Commit, NewChange, Recovered, Results, Returned, WhichDeliveries};
 
 use super::world::{PASSWORD, World, ask, at, change, commit, hook, key, login, outcome, results, subscriber};
 use crate::support::cases::{config, run};
@@ -601,7 +601,8 @@ async fn record(world: &World, account: AccountId, model: &mut Model, said: &Sai
                 due_at: after.map(|after| at(now + after)),
             })
             .collect(),
-        recovered: said.recovered.iter().map(|to| receiver(*to)).collect(),
+        // After all that failed until now.
+        recovered: said.recovered.iter().map(|to| Recovered { receiver: receiver(*to), since: at(now + 1) }).collect(),
     };
     let claimed = match room {
         Some(room) => world.store.record_and_claim(&results, &room.ask(now)).await.unwrap().deliveries,

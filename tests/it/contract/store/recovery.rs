@@ -1,7 +1,7 @@
 //! After an outage, and without a try: what is due again, and when.
 
 use tracker::model::{AccountId, Hook, Seq, Verdict};
-use tracker::store::{RELEASED_MAX, Results, Returned};
+use tracker::store::{RELEASED_MAX, Recovered, Results, Returned};
 
 use super::world::{World, ask, at, collection_hook, hook, outcome, owed, results, retry, subscriber};
 
@@ -13,6 +13,7 @@ contract! {
     what_waits_out_a_failure_is_due_when_its_receiver_works_again
     never_before_the_receiver_asked_for
     another_receiver_asked_for_nothing
+    what_failed_since_it_works_again_waits_as_it_always_does
     what_is_claimed_or_due_is_left_alone
     so_many_are_released_at_once_and_no_more
     results_come_before_claims
@@ -23,8 +24,14 @@ fn back(account: AccountId, hook: &Hook, seq: u64, until: i64, due_at: Option<i6
     Results { returned: vec![returned], ..Results::default() }
 }
 
+/// It got up after all that failed until now.
 fn works(hook: &Hook) -> Results {
-    Results { recovered: vec![hook.receiver().unwrap()], ..Results::default() }
+    works_since(hook, 100_000)
+}
+
+fn works_since(hook: &Hook, since: i64) -> Results {
+    let recovered = Recovered { receiver: hook.receiver().unwrap(), since: at(since) };
+    Results { recovered: vec![recovered], ..Results::default() }
 }
 
 async fn a_claim_given_back_is_due_as_before(world: World) {
@@ -115,6 +122,19 @@ async fn never_before_the_receiver_asked_for(world: World) {
     assert_eq!(world.claimed(62).await, owed(&[("hook_1", 1)]));
     assert!(world.claimed(120).await.is_empty());
     assert_eq!(world.claimed(900).await.last(), owed(&[("hook_1", 2)]).last());
+}
+
+/// Or it would use up its steps in no time.
+async fn what_failed_since_it_works_again_waits_as_it_always_does(world: World) {
+    let hook = collection_hook("hook_1", "one");
+    let account = world.set(&hook).await;
+    world.news(account, 1, &[("i-1", &[&hook]), ("i-2", &[&hook])]).await;
+    world.claim(1).await;
+    world.record(account, &hook, 1, retry(900), 2).await;
+    world.record(account, &hook, 2, retry(900), 20).await;
+    world.store.record(&works_since(&hook, 10), at(30)).await.unwrap();
+    assert_eq!(world.claimed(30).await, owed(&[("hook_1", 1)]));
+    assert_eq!(world.claimed(900).await, owed(&[("hook_1", 1), ("hook_1", 2)]));
 }
 
 async fn another_receiver_asked_for_nothing(world: World) {
