@@ -91,7 +91,7 @@ pub(super) async fn list(
                 }
                 page = read(&call, &tail, &reader, &ask, from).await?;
             }
-            answer(&call, &headers, account, &tail, &reader, &ask, page)
+            answer(&call, &headers, account, &tail, &reader, &ask, page).await
         }
     }
 }
@@ -120,7 +120,7 @@ async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -
 }
 
 /// The bare array, with where to go on.
-fn answer(
+async fn answer(
     call: &Call,
     headers: &HeaderMap,
     account: AccountId,
@@ -158,6 +158,10 @@ fn answer(
             let now = api.clock.now();
             api.store.acknowledge(account, &subscriber, &seqs, now).await.map(drop)
         };
+        if is_known {
+            read.await?;
+            return Ok(response);
+        }
         // How the client hangs up tells whether it has read all.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         let body = std::mem::replace(response.body_mut(), Body::empty());
