@@ -48,6 +48,9 @@ pub(super) enum Sign {
 /// After this many steps a ramp is over: it has let through a million.
 const RAMP_STEPS: u32 = 17;
 
+/// One that takes turns being quick and slow is slow.
+const SLOW_FOR: u32 = 8;
+
 #[derive(Clone, Debug)]
 pub(super) struct Circuit {
     window: usize,
@@ -59,7 +62,8 @@ pub(super) struct Circuit {
     /// It has answered since we know it.
     proven: bool,
     fast: bool,
-    slow: bool,
+    /// How many quick answers it owes until it is believed again.
+    slow: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -70,15 +74,7 @@ struct Ramp {
 
 impl Circuit {
     pub(super) fn new(rules: &Rules) -> Self {
-        Self {
-            window: rules.window_first,
-            failures: 0,
-            open: None,
-            ramp: None,
-            proven: false,
-            fast: false,
-            slow: false,
-        }
+        Self { window: rules.window_first, failures: 0, open: None, ramp: None, proven: false, fast: false, slow: 0 }
     }
 
     /// How many tries may be under way now.
@@ -109,7 +105,7 @@ impl Circuit {
     /// Nothing is known of it, or nothing good: it gets no slots that others need. One that takes long holds each slot for
     /// long, so with a few of its like it would hold them all.
     pub(super) fn is_suspect(&self) -> bool {
-        !self.proven || self.open.is_some() || self.slow
+        !self.proven || self.failures > 0 || self.open.is_some() || self.slow > 0
     }
 
     pub(super) fn is_fast(&self) -> bool {
@@ -148,8 +144,8 @@ impl Circuit {
                 self.failures = 0;
                 self.proven = true;
                 self.fast = elapsed <= rules.fast;
-                self.slow = elapsed > rules.slow;
-                if sign == Sign::Good && !self.slow {
+                self.slow = if elapsed > rules.slow { SLOW_FOR } else { self.slow.saturating_sub(1) };
+                if sign == Sign::Good && self.slow == 0 {
                     self.window = (self.window + 1).min(rules.window_max);
                 }
                 let recovered = self.open.take().is_some();
@@ -274,6 +270,9 @@ mod tests {
         assert_eq!(takes(1000), (false, 5));
         assert_eq!(takes(1001), (true, 5));
         assert_eq!(takes(15_000), (true, 5));
+        for _ in 1..SLOW_FOR {
+            assert_eq!(takes(10), (true, 5));
+        }
         assert_eq!(takes(10), (false, 6));
     }
 

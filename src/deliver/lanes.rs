@@ -1,7 +1,7 @@
 //! One lane for each receiver: what was claimed for it and not begun, how many tries are under way, and its circuit. Says what
 //! to claim and what to begin. Pure: the time and the roll come in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,8 +13,11 @@ use super::circuit::{Circuit, Rules, Sign};
 pub(super) struct Bounds {
     /// Tries under way.
     pub(super) overall: usize,
-    /// Of these, to receivers that never answered or do not now: the others always find slots.
+    /// Of these, to receivers that never answered, do not now, or take long: the others always find slots.
     pub(super) suspects: usize,
+    /// Of these, to the others, as long as they have not taken long. Those of an outage that has just begun soon count no
+    /// more, and leave their slots to who works.
+    pub(super) prompt: usize,
     /// Claimed at once.
     pub(super) claim_max: usize,
     /// Claimed and not begun.
@@ -34,6 +37,11 @@ pub(super) struct Lanes<T> {
     turns: VecDeque<String>,
     under_way: usize,
     suspects_under_way: usize,
+    /// Tries of those who are no suspects, oldest first; some have ended.
+    prompt: VecDeque<(u64, Timestamp, String)>,
+    /// Which of them are under way.
+    prompt_under_way: HashSet<u64>,
+    begun: u64,
     queued: usize,
 }
 
@@ -43,6 +51,14 @@ struct Lane<T> {
     under_way: usize,
     /// Of these, begun as a suspect.
     suspects: usize,
+    /// Of these, begun otherwise, and under way for long.
+    stuck: usize,
+}
+
+impl<T> Lane<T> {
+    fn is_suspect(&self) -> bool {
+        self.stuck > 0 || self.circuit.is_suspect()
+    }
 }
 
 impl<T> Lane<T> {
@@ -63,7 +79,8 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Slot {
     receiver: String,
-    suspect: bool,
+    /// The number of one that was begun as prompt.
+    prompt: Option<u64>,
 }
 
 impl Slot {
@@ -82,6 +99,9 @@ impl<T> Lanes<T> {
             turns: VecDeque::new(),
             under_way: 0,
             suspects_under_way: 0,
+            prompt: VecDeque::new(),
+            prompt_under_way: HashSet::new(),
+            begun: 0,
             queued: 0,
         }
     }
@@ -90,9 +110,11 @@ impl<T> Lanes<T> {
     pub(super) fn clear(&mut self) {
         for lane in self.lanes.values_mut() {
             lane.queue.clear();
-            (lane.under_way, lane.suspects) = (0, 0);
+            (lane.under_way, lane.suspects, lane.stuck) = (0, 0, 0);
         }
         self.turns.clear();
+        self.prompt.clear();
+        self.prompt_under_way.clear();
         (self.under_way, self.suspects_under_way, self.queued) = (0, 0, 0);
         if self.lanes.len() > self.bounds.lanes_max {
             self.lanes.retain(|_, lane| !lane.circuit.is_plain());
@@ -122,7 +144,7 @@ impl<T> Lanes<T> {
         let per_receiver = self.rules.window_first.min(suspects);
         let room = |(receiver, lane): (&String, &Lane<T>)| {
             let mut room = lane.circuit.room(&self.rules, now, lane.under_way) + lane.circuit.ahead(&self.rules);
-            if lane.circuit.is_suspect() {
+            if lane.is_suspect() {
                 room = room.min(suspects);
             } else if !lane.circuit.is_fast() {
                 room = room.min(self.share().saturating_sub(lane.under_way));
@@ -145,7 +167,7 @@ impl<T> Lanes<T> {
     /// How many tries one receiver may have under way: no more than there are slots that nobody has. However many receivers
     /// take all they can get, and hold it, one more still finds some.
     fn share(&self) -> usize {
-        self.bounds.overall - self.under_way
+        self.bounds.prompt.saturating_sub(self.prompt_under_way.len()).min(self.bounds.overall - self.under_way)
     }
 
     /// Something was claimed.
@@ -155,6 +177,7 @@ impl<T> Lanes<T> {
             queue: VecDeque::new(),
             under_way: 0,
             suspects: 0,
+            stuck: 0,
         });
         if lane.queue.is_empty() {
             self.turns.push_back(receiver.to_owned());
@@ -166,6 +189,7 @@ impl<T> Lanes<T> {
 
     /// The next that may begin, the receivers in turn.
     pub(super) fn begin(&mut self, now: Timestamp) -> Option<(Slot, T)> {
+        self.age(now);
         let share = self.share();
         for _ in 0..self.turns.len() {
             if self.under_way >= self.bounds.overall {
@@ -173,10 +197,10 @@ impl<T> Lanes<T> {
             }
             let receiver = self.turns.pop_front()?;
             let lane = self.lanes.get_mut(&receiver).expect("only lanes have turns");
-            let suspect = lane.circuit.is_suspect();
+            let suspect = lane.is_suspect();
             let has_slot = match suspect {
                 true => self.suspects_under_way < self.bounds.suspects,
-                false => lane.under_way < share.max(1),
+                false => share > 0 && lane.under_way < share,
             };
             if !has_slot || lane.circuit.room(&self.rules, now, lane.under_way) == 0 {
                 self.turns.push_back(receiver);
@@ -192,17 +216,48 @@ impl<T> Lanes<T> {
             self.under_way += 1;
             self.suspects_under_way += usize::from(suspect);
             self.queued -= 1;
-            return Some((Slot { receiver, suspect }, item));
+            let prompt = (!suspect).then_some(self.begun);
+            if let Some(number) = prompt {
+                self.begun += 1;
+                self.prompt.push_back((number, now, receiver.clone()));
+                self.prompt_under_way.insert(number);
+            }
+            return Some((Slot { receiver, prompt }, item));
         }
         None
     }
 
+    /// Takes note of those that take long by now.
+    fn age(&mut self, now: Timestamp) {
+        while let Some((number, since, _)) = self.prompt.front() {
+            let under_way = self.prompt_under_way.contains(number);
+            if under_way && now < *since + self.rules.slow {
+                break;
+            }
+            let (number, _, receiver) = self.prompt.pop_front().expect("there is a first one");
+            if self.prompt_under_way.remove(&number)
+                && let Some(lane) = self.lanes.get_mut(&receiver)
+            {
+                lane.stuck += 1;
+            }
+        }
+    }
+
+    /// When a try that is under way will have taken long, and its slot is another's.
+    pub(super) fn ages_at(&self) -> Option<Timestamp> {
+        let mut under_way = self.prompt.iter().filter(|(number, ..)| self.prompt_under_way.contains(number));
+        under_way.next().map(|(_, since, _)| *since + self.rules.slow)
+    }
+
     /// A try ended. `true`: the receiver works again after an outage.
     pub(super) fn ended(&mut self, slot: Slot, sign: Sign, elapsed: Duration, now: Timestamp, roll: f64) -> bool {
-        let Slot { receiver, suspect } = slot;
+        let Slot { receiver, prompt } = slot;
+        let suspect = prompt.is_none();
+        let stuck = prompt.is_some_and(|number| !self.prompt_under_way.remove(&number));
         let lane = self.lanes.get_mut(&receiver).expect("lanes with tries under way are not forgotten");
         lane.under_way -= 1;
         lane.suspects -= usize::from(suspect);
+        lane.stuck -= usize::from(stuck);
         self.under_way -= 1;
         self.suspects_under_way -= usize::from(suspect);
         let recovered = lane.circuit.ended(&self.rules, sign, elapsed, now, roll);
@@ -279,7 +334,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { overall: 12, suspects: 6, claim_max: 8, queued_max: 10, lanes_max: 100 };
+    const BOUNDS: Bounds =
+        Bounds { overall: 12, suspects: 6, prompt: 12, claim_max: 8, queued_max: 10, lanes_max: 100 };
 
     fn rules() -> Rules {
         Rules {
@@ -411,7 +467,8 @@ mod tests {
 
     /// 100 slots, of which 30 for suspects, and windows of 64.
     fn wide() -> Lanes<u32> {
-        let bounds = Bounds { overall: 100, suspects: 30, claim_max: 100, queued_max: 100, lanes_max: 100 };
+        let bounds =
+            Bounds { overall: 100, suspects: 30, prompt: 100, claim_max: 100, queued_max: 100, lanes_max: 100 };
         Lanes::new(bounds, Rules { window_first: 4, window_max: 64, ..rules() })
     }
 
@@ -457,6 +514,34 @@ mod tests {
         assert!((80..=97).contains(&held), "most slots are used, and not all: {held}");
         lanes.put("late", 1);
         assert_eq!(counts(&mut lanes), of(&[("late", 1)]));
+    }
+
+    #[test]
+    fn an_outage_of_many_takes_the_slots_of_who_works_for_a_moment_only() {
+        let bounds = Bounds { overall: 100, suspects: 30, prompt: 40, claim_max: 100, queued_max: 100, lanes_max: 100 };
+        let mut lanes = Lanes::new(bounds, rules());
+        let many: Vec<_> = (0..60).map(|name| name.to_string()).collect();
+        for name in many.iter().map(String::as_str).chain(["works"]) {
+            prove(&mut lanes, name, 1);
+        }
+        for name in &many {
+            (0..2).for_each(|item| lanes.put(name, item));
+        }
+        // None of them answers any more.
+        let first = begun(&mut lanes, at(0));
+        assert_eq!(first.len(), 40);
+        lanes.put("works", 99);
+        assert!(lanes.begin(at(999)).is_none());
+        assert_eq!(lanes.ages_at(), Some(at(1_000)));
+        let second = begun(&mut lanes, at(1_000));
+        assert!(second.iter().any(|(slot, _)| slot.receiver() == "works"));
+        assert!(second.len() <= 60, "bounded all the same: {}", second.len());
+        // Ended in whatever order, everything is given back.
+        for (slot, _) in first.into_iter().chain(second) {
+            lanes.ended(slot, Sign::Good, Duration::ZERO, at(2_000), 0.0);
+        }
+        assert!(lanes.lanes.values().all(|lane| (lane.under_way, lane.suspects, lane.stuck) == (0, 0, 0)));
+        assert_eq!((lanes.under_way, lanes.suspects_under_way, lanes.share()), (0, 0, 40));
     }
 
     #[test]
@@ -646,7 +731,7 @@ mod tests {
                 self.under_way.push((slot, item));
             }
             prop_assert!(self.under_way.len() <= BOUNDS.overall);
-            let suspects = self.under_way.iter().filter(|(slot, _)| slot.suspect).count();
+            let suspects = self.under_way.iter().filter(|(slot, _)| slot.prompt.is_none()).count();
             prop_assert!(suspects <= BOUNDS.suspects, "{suspects} to suspects");
             for number in 0..RECEIVERS {
                 let receiver = format!("r{number}");

@@ -295,7 +295,10 @@ impl Deliver {
         let recheck = Duration::from_millis(self.settings.recheck_ms);
         let now = self.clock.now();
         let opens_at = self.lanes.opens_at(now);
-        let opens_in = opens_at.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+        // What waits for a slot gets that of one that takes long.
+        let ages_at = self.lanes.ages_at().filter(|_| self.lanes.queued() > 0);
+        let next_at = opens_at.into_iter().chain(ages_at).min();
+        let opens_in = next_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
         opens_in.map_or(recheck, |opens_in| recheck.min(opens_in)).max(Duration::from_millis(1))
     }
 

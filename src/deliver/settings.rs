@@ -51,10 +51,13 @@ pub struct Settings {
 
     /// Threads that deliver, apart from those that answer requests and ask clouds. 2.
     pub threads: usize,
-    /// Tries under way at once. 512, at some ten kilobytes each.
+    /// Tries under way at once. 1,024, at some ten kilobytes each.
     pub in_flight: usize,
-    /// Of these, to receivers that never answered or do not answer now. 256: whoever works always finds slots.
+    /// Of these, to receivers that never answered, do not answer now, or are slow. 256: whoever works always finds slots.
     pub in_flight_suspects: usize,
+    /// Of these, to the other receivers, tries that take longer than `slow_ms` no longer counted: when many receivers stop
+    /// answering at once, those that work wait for that long and no longer. 512.
+    pub in_flight_prompt: usize,
     /// Tries under way at once to one receiver (scheme, host and port) that keeps up; it begins with `window_first` and gets
     /// one more with each success. 64.
     pub in_flight_per_receiver: usize,
@@ -141,8 +144,9 @@ impl Default for Settings {
             own_fault_wait_max_ms: 10 * MINUTE,
             disable_after_ms: 5 * DAY,
             threads: 2,
-            in_flight: 512,
+            in_flight: 1_024,
             in_flight_suspects: 256,
+            in_flight_prompt: 512,
             in_flight_per_receiver: 64,
             window_first: 4,
             fast_ms: 100,
@@ -208,6 +212,7 @@ impl Settings {
         let counts = [
             ("answer_bytes_read", self.answer_bytes_read),
             ("in_flight", self.in_flight),
+            ("in_flight_prompt", self.in_flight_prompt),
             ("in_flight_per_receiver", self.in_flight_per_receiver),
             ("claim_max", self.claim_max),
             ("tests_max", self.tests_max),
@@ -337,6 +342,7 @@ impl Settings {
         lanes::Bounds {
             overall: self.in_flight,
             suspects: self.in_flight_suspects,
+            prompt: self.in_flight_prompt,
             claim_max: self.claim_max,
             queued_max: self.queued_max,
             lanes_max: self.receivers_max,
@@ -384,7 +390,7 @@ mod tests {
         check("tests_max = 0", "deliver.tests_max is 0");
         check("recover_batch = 0", "deliver.recover_batch is 0");
         check("in_flight = 4", "deliver.in_flight_per_receiver is more");
-        check("in_flight_suspects = 513", "deliver.in_flight_suspects is more");
+        check("in_flight_suspects = 1025", "deliver.in_flight_suspects is more");
         check("window_first = 65", "deliver.window_first is more");
         check("circuit_open_ms = 300001", "deliver.circuit_open_ms is more");
         check("ramp_first = 0", "deliver.ramp_first is 0");
