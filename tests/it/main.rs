@@ -24,6 +24,7 @@ mod outbound;
 mod proxies;
 mod reads;
 mod reads_away;
+mod recipes;
 mod restart;
 mod secrets;
 mod sending;
