@@ -19,6 +19,7 @@ mod guard;
 mod histories;
 mod ledger;
 mod looking;
+mod openapi;
 mod outage;
 mod outbound;
 mod proxies;
