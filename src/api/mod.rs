@@ -85,6 +85,9 @@ use error::{Fault, Problem};
 /// The version of the Deltacloud API that the answers follow; also in the `Server` header.
 pub const VERSION: &str = "1.1.3";
 
+/// Every route below, in OpenAPI 3.1. Kept by hand; tests hold it against the routes and against real answers.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
 /// What the API is made of.
 pub struct Parts {
     pub settings: Settings,
@@ -272,12 +275,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/deliveries/{id}", get(deliveries::show))
         .route("/api/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .fallback(|| async { Fault::of(Problem::NotFound) });
-    let outermost = if api.settings.metrics {
-        // Nothing of Deltacloud's is about it: neither matrix nor negotiation, credentials or error documents.
-        Router::new().route("/metrics", get(telemetry::show))
-    } else {
-        Router::new()
-    };
+    // Nothing of Deltacloud's is about these: neither matrix nor negotiation, credentials or error documents.
+    let mut outermost = Router::new().route("/openapi.json", get(openapi));
+    if api.settings.metrics {
+        outermost = outermost.route("/metrics", get(telemetry::show));
+    }
     outermost.fallback(front::answer).with_state(front::Front { api, routes })
 }
 
@@ -288,4 +290,8 @@ fn unbound() -> DefaultBodyLimit {
 
 async fn allow(methods: &'static str) -> Response {
     (StatusCode::OK, [(header::ALLOW, methods)]).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
