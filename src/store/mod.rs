@@ -259,7 +259,7 @@ pub struct UnitPlan {
     pub due_at: Timestamp,
     /// Failed looks in a row.
     pub failures: u32,
-    /// Why the last look failed, in one sentence without secrets.
+    /// Why the last look failed, in one sentence without secrets, if that was the provider's fault.
     pub error: Option<String>,
 }
 
