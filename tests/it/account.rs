@@ -72,8 +72,15 @@ async fn a_hook_on_the_account_is_put_shown_listed_and_removed() {
     assert!(tracking["secret"].as_str().unwrap().starts_with("whsec_") && !put.text.contains("t1\""), "{}", put.text);
     assert_eq!(put.json()["api"]["links"], world.get("?format=json").await.json()["api"]["links"]);
 
-    let again = world.put_hook("/", &hook, &[&more[..], &[("track_secret", "")]].concat()).await;
-    assert_eq!(again.json()["api"]["tracking"]["secret"], Value::Null, "shown once: {}", again.text);
+    let again = world.put_hook("", &hook, &[&more[..], &[("track_secret", "")]].concat()).await;
+    let tracking = &again.json()["api"]["tracking"];
+    assert_eq!(
+        (&tracking["mode"], &tracking["secret"]),
+        (&json!("latest"), &Value::Null),
+        "shown once: {}",
+        again.text
+    );
+    assert_eq!(world.hooks().await.len(), 1);
     let xml = world.request(Method::PUT, "?track_hook=feed&format=xml&subscriber=ops").await.text;
     assert!(xml.contains("<tracking hook='feed' since='2026-11-21T10:00:00"), "{xml}");
     assert!(xml.contains("subscriber='ops' />\n</api>"), "{xml}");
