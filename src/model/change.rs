@@ -247,7 +247,7 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 23] = [
+    pub const ALL_KINDS: [&str; 24] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
@@ -271,6 +271,7 @@ impl News {
         "snapshot.gone",
         "snapshot.snapshot",
         "hook.disabled",
+        "account.observation_gap",
     ];
 
     /// How things stand, and no change.

@@ -341,7 +341,7 @@ async fn a_hook_that_is_called_no_more_is_told_to_the_account_and_once_in_the_fe
     let feed = world.feed("").await;
     assert_eq!(feed, [(1, "inst0 RUNNING -> STOPPED".to_owned()), (2, format!("{id} ENABLED -> DISABLED"))]);
     let account = world.account().await.unwrap();
-    let owed = world.store().undelivered(account, &Subscriber::parse("quiet").unwrap(), 100).await.unwrap();
+    let owed = world.store().undelivered(account, &Subscriber::parse("quiet").unwrap(), Seq(0), 100).await.unwrap();
     assert!(owed.is_empty(), "{owed:?}");
 
     // The hook on the account is one of the account itself.
@@ -375,6 +375,8 @@ async fn the_feed_shows_a_gap_to_whoever_has_a_hook_on_the_account_and_the_log_t
     let after = world.get("/changes?after=0").await.json();
     assert_eq!(after.as_array().unwrap().len(), 2);
     assert_eq!(after[0]["token"], Value::Null, "of a hook that is another subscriber's");
+    assert_eq!(world.get("/changes?after=0&collection=account").await.json(), after);
+    assert_eq!(world.get("/changes?after=0&collection=instances").await.json(), json!([]));
     let account = world.account().await.unwrap();
     let known = world.store().known(account, Collection::Instances).await.unwrap();
     assert_eq!((known.members["inst0"].revision, known.through), (0, Seq(2)), "no change of any instance");

@@ -210,9 +210,9 @@ async fn a_hook_that_is_disabled_is_told_to_the_hooks_on_the_account(world: Worl
     world.store.commit_sample(&news).await.unwrap();
     world.claim(3).await;
     world.record(account, &quiet, 3, gone(&quiet), 4).await;
-    let owed = world.store.undelivered(account, &quiet.subscriber, 9).await.unwrap();
+    let owed = world.store.undelivered(account, &quiet.subscriber, Seq(0), 9).await.unwrap();
     assert_eq!(owed.iter().map(|(entry, _)| entry.seq.0).collect::<Vec<_>>(), [3, 4]);
-    let owed = world.store.undelivered(account, &subscriber("wants"), 9).await.unwrap();
+    let owed = world.store.undelivered(account, &subscriber("wants"), Seq(0), 9).await.unwrap();
     assert_eq!(owed.iter().map(|(entry, _)| entry.seq.0).collect::<Vec<_>>(), [2, 4]);
 }
 
