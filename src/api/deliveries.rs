@@ -96,7 +96,8 @@ fn parse(params: &Params) -> Result<WhichDeliveries, Fault> {
         DeliveryState::parse(text).ok_or_else(|| Fault::invalid(format!("`state` must be one of {words}")))
     });
     let collection = params.given("collection").map(|text| {
-        Topic::parse(text).ok_or_else(|| Fault::invalid("`collection` must be one that can be tracked, or `hooks`"))
+        Topic::parse(text)
+            .ok_or_else(|| Fault::invalid("`collection` must be one that can be tracked, `hooks` or `account`"))
     });
     let before = params.given("before").map(|text| {
         let wrong = || Fault::invalid("`before` must be the id of a delivery or the number of a change");

@@ -4,9 +4,11 @@ use axum::response::{IntoResponse as _, Response};
 use super::VERSION;
 use super::call::Call;
 use super::error::Fault;
-use super::render::{Entry, LinkView};
+use super::render::{Entry, LinkView, TrackingView};
 use super::target::{self, Target};
+use super::tracking::{self, Done};
 use crate::drivers::{Abilities, Feature};
+use crate::model::Scope;
 
 /// Collections that have routes. A driver's ability beyond them is not advertised: its link would lead nowhere.
 const SERVED: &[&str] = &[
@@ -43,6 +45,18 @@ pub(super) async fn show(call: Call) -> Result<Response, Fault> {
     if call.params.get("force_auth").is_some() {
         call.caller().await?;
     }
+    Ok(answer(&call, None))
+}
+
+/// Sets, replaces or removes the hook on the account itself. Unlike everything else here it asks who one is.
+pub(super) async fn track(call: Call) -> Result<Response, Fault> {
+    match tracking::put(&call, Scope::Account).await? {
+        Done::Set(tracked) => Ok(answer(&call, Some(tracking::tracked_view(&tracked)))),
+        Done::Removed(_) => Ok(answer(&call, None)),
+    }
+}
+
+fn answer(call: &Call, tracking: Option<TrackingView>) -> Response {
     let abilities = call.driver.abilities();
     let entry = Entry {
         version: VERSION,
@@ -50,8 +64,9 @@ pub(super) async fn show(call: Call) -> Result<Response, Fault> {
         driver: abilities.id,
         provider: call.provider.as_deref(),
         links: links(abilities, |collection| call.base().collection(collection)),
+        tracking,
     };
-    Ok(call.ok(&entry))
+    call.ok(&entry)
 }
 
 fn links(abilities: &Abilities, href: impl Fn(&str) -> String) -> Vec<LinkView> {

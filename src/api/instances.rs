@@ -11,7 +11,9 @@ use super::params::Params;
 use super::render::{Base, InstanceView, List, Member, TrackingView};
 use super::tracking::{self, Asked};
 use crate::drivers::{self, Driver};
-use crate::model::{Action, Callback, Collection, Instance, InstanceId, InstanceState, Login, Resource, ResourceKind};
+use crate::model::{
+    Action, Callback, Collection, Instance, InstanceId, InstanceState, Login, News, Resource, ResourceKind,
+};
 use crate::track::Caller;
 
 impl Collected for Instance {
@@ -57,7 +59,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
     let can_count = call.driver.abilities().features.iter().any(|(_, feature)| feature.name == "instance_count");
     let new = new_instance::parse(&call.params, can_count, call.api.settings.instance_count_max)?;
     // A bad hook, or a caller nobody knows, must be refused before anything exists.
-    let asked = Asked::parse(&call.params)?;
+    let asked = Asked::parse(&call.params, &News::KINDS)?;
     let watcher = match &asked.callback {
         Some(callback) => {
             call.api.tracking.check(callback)?;

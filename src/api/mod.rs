@@ -181,7 +181,8 @@ pub fn router(api: Arc<Api>) -> Router {
     const TRACKED: &str = "OPTIONS,GET,HEAD,PUT";
     const MADE: &str = "OPTIONS,GET,HEAD,POST,DELETE";
     const MADE_AND_TRACKED: &str = "OPTIONS,GET,HEAD,POST,PUT,DELETE";
-    let entry = || get(entry::show).post(entry::choose).options(|| allow("OPTIONS,GET,HEAD,POST"));
+    let entry =
+        || get(entry::show).post(entry::choose).put(entry::track).options(|| allow("OPTIONS,GET,HEAD,POST,PUT"));
     let routes = Router::new()
         .route("/api", entry())
         .route("/api/", entry())

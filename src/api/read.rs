@@ -257,7 +257,7 @@ impl Call {
         let key = owner?;
         let watches = self.watches(&Owner::Known(key.clone())).await;
         let about = |scope: &Scope| match scope {
-            Scope::Account => true,
+            Scope::Account => false,
             Scope::Collection(about) | Scope::Member(about, _) => *about == collection,
         };
         let is_watched = watches.by_place.keys().any(|(_, scope)| collection.is_always_watched() || about(scope));

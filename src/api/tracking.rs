@@ -1,4 +1,4 @@
-//! Hooks over HTTP: `PUT` on a member or a collection, and `track_hook` on create. Parameters are judged here; keeping
+//! Hooks over HTTP: `PUT` on a member, a collection or the account, and `track_hook` on create. Parameters are judged here; keeping
 //! hooks is the work of [`track`].
 
 use std::collections::BTreeSet;
@@ -39,7 +39,6 @@ impl From<track::Error> for Fault {
             track::Error::Store(err) => err.into(),
             track::Error::NotFound(id, collection) => Self::not_found(collection.as_str(), &id),
             track::Error::Refused(_) | track::Error::Secret(_) => Self::invalid(err.to_string()),
-            track::Error::NotTrackable(_) => Self::new(Problem::NotAllowed, err.to_string()),
             track::Error::Busy(_) => Self::new(Problem::Backend, err.to_string()),
         }
     }
@@ -58,7 +57,8 @@ pub(super) async fn put(call: &Call, scope: Scope) -> Result<Done, Fault> {
     if hook.is_empty() {
         return Err(Fault::invalid("`track_hook` is empty; `none` removes a hook"));
     }
-    let asked = Asked::parse(&call.params)?;
+    let kinds: &[_] = if scope == Scope::Account { &News::ACCOUNT_KINDS } else { &News::KINDS };
+    let asked = Asked::parse(&call.params, kinds)?;
     let caller = call.caller().await?;
     match &asked.callback {
         Some(callback) => set(call, &caller, &asked, callback, scope).await.map(|set| Done::Set(Box::new(set))),
@@ -135,8 +135,9 @@ impl Asked {
         }
     }
 
-    pub(super) fn parse(params: &Params) -> Result<Self, Fault> {
-        let terms = terms(params)?;
+    /// `kinds` are the types of changes that may be asked for.
+    pub(super) fn parse(params: &Params, kinds: &[&'static str]) -> Result<Self, Fault> {
+        let terms = terms(params, kinds)?;
         let callback = match params.given("track_hook") {
             None | Some("none") => None,
             Some("feed") => Some(Callback::Feed),
@@ -156,7 +157,7 @@ impl Asked {
     }
 }
 
-fn terms(params: &Params) -> Result<Terms, Fault> {
+fn terms(params: &Params, kinds: &[&'static str]) -> Result<Terms, Fault> {
     let wrong = |name: &str, right: &str| Fault::invalid(format!("`{name}` must be {right}"));
     let mode = params
         .given("track_mode")
@@ -167,25 +168,26 @@ fn terms(params: &Params) -> Result<Terms, Fault> {
     Ok(Terms {
         mode: mode.transpose()?.unwrap_or_default(),
         format: format.transpose()?.unwrap_or_default(),
-        events: params.given("track_events").map(events).transpose()?.unwrap_or_default(),
+        events: params.given("track_events").map(|list| events(list, kinds)).transpose()?.unwrap_or_default(),
     })
 }
 
 /// `state,addresses` or `instance.state,realm.state`; `all` is what one gets without asking.
-fn events(list: &str) -> Result<Events, Fault> {
+fn events(list: &str, kinds: &[&'static str]) -> Result<Events, Fault> {
     if list == "all" {
         return Ok(Events::default());
     }
     let verb = |kind: &'static str| kind.split_once('.').map_or(kind, |(_, verb)| verb);
-    let known = |word: &str| News::KINDS.into_iter().any(|kind| kind == word || verb(kind) == word);
+    let known = |word: &str| kinds.iter().any(|kind| *kind == word || verb(kind) == word);
     let words: BTreeSet<String> = list.split(',').map(|word| word.trim().to_owned()).collect();
     if words.iter().all(|word| known(word)) {
         return Ok(Events(Some(words)));
     }
-    let verbs: BTreeSet<&str> = News::KINDS.into_iter().map(verb).collect();
+    let verbs: BTreeSet<&str> = kinds.iter().copied().map(verb).collect();
     Err(Fault::invalid(format!(
-        "`track_events` must be `all`, or with commas between them some of {}, or whole types as `instance.state`",
+        "`track_events` must be `all`, or with commas between them some of {}, or whole types as `{}`",
         Vec::from_iter(verbs).join(", "),
+        kinds.first().copied().unwrap_or_default(),
     )))
 }
 
@@ -233,7 +235,7 @@ mod tests {
 
     fn asked(pairs: &[(&str, &str)]) -> Result<Asked, Fault> {
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        Asked::parse(&Params::parse(&query, b"", 10).unwrap())
+        Asked::parse(&Params::parse(&query, b"", 10).unwrap(), &News::KINDS)
     }
 
     #[test]
@@ -306,5 +308,17 @@ mod tests {
         check("track_events", "state,weather", false);
         check("track_events", "state,", false);
         check("track_events", "hook.disabled", false);
+        check("track_events", "observation_gap", false);
+    }
+
+    #[test]
+    fn a_hook_on_the_account_asks_for_events_of_the_account() {
+        let check = |list: &str, good: bool| assert_eq!(events(list, &News::ACCOUNT_KINDS).is_ok(), good, "{list}");
+        check("all", true);
+        check("disabled,observation_gap", true);
+        check("account.observation_gap", true);
+        check("hook.disabled", true);
+        check("state", false);
+        check("instance.state", false);
     }
 }

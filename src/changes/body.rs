@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret};
+use crate::model::{
+    AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret, Subject, Topic,
+};
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'-');
@@ -47,7 +49,7 @@ fn body<'a>(entry: &'a Entry, account: &'a AccountKey, told: Told<'a>) -> Body<'
             revision: subject.revision,
             name: subject.name.as_deref(),
             realm: subject.realm.as_deref(),
-            href: format!("{}/{}/{}", told.base, subject.collection, segment(&subject.id)),
+            href: href(told.base, subject),
         },
         from,
         to,
@@ -73,6 +75,15 @@ fn envelope(body: Body<'_>) -> Envelope<'_> {
         sequence: format!("{:020}", body.resource.revision),
         partitionkey: format!("{}/{}", body.resource.collection, body.resource.id),
         data: body,
+    }
+}
+
+/// Where the resource is; for a collection of the account, that collection.
+fn href(base: &str, subject: &Subject) -> String {
+    let id = segment(&subject.id);
+    match subject.collection {
+        Topic::Account => format!("{base}/{id}"),
+        Topic::Of(_) | Topic::Hooks => format!("{base}/{}/{id}", subject.collection),
     }
 }
 
@@ -192,6 +203,8 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
         }
         News::VolumeAppeared { to } | News::VolumeSnapshot { to } => (None, Some(attached(to)), &[]),
         News::HookDisabled { why } => (Some(plain("ENABLED", "enabled")), Some(plain("DISABLED", "disabled")), why),
+        // What happened meanwhile is told by changes of its own, as far as it can still be seen.
+        News::ObservationGap { why } => (None, None, why),
         News::VolumeGone { from } => (Some(attached(from)), None, &[]),
     }
 }
@@ -312,6 +325,14 @@ mod tests {
             why: vec![Reason { rule: "D1".to_owned(), text: "power failure".to_owned() }],
         };
         insta::assert_snapshot!(rendered(&entry(Collection::Realms, "us-east-1a", news), None));
+    }
+
+    #[test]
+    fn a_gap_leads_to_the_collection_and_says_why() {
+        let why = vec![Reason { rule: "provider".to_owned(), text: "9 looks in a row failed".to_owned() }];
+        let mut entry = entry(Collection::Instances, "instances", News::ObservationGap { why });
+        entry.change.subject = Subject { collection: Topic::Account, name: None, realm: None, ..entry.change.subject };
+        insta::assert_snapshot!(rendered(&entry, None), @r#"{"id":"chg_01980f3b6e5b7c1f","type":"account.observation_gap","timestamp":"2026-11-21T10:15:02.120Z","seq":4711,"account":{"driver":"ec2","provider":"us-east-1","id":"123456789012"},"resource":{"collection":"account","id":"instances","revision":9,"name":null,"realm":null,"href":"https://tracker.example/api;driver=ec2;provider=us-east-1/instances"},"from":null,"to":null,"observed":{"before":"2026-11-21T10:14:57.020Z","at":"2026-11-21T10:15:02.020Z"},"why":[{"rule":"provider","text":"9 looks in a row failed"}]}"#);
     }
 
     #[test]

@@ -5,14 +5,20 @@ use crate::model::{Hook, HookId, Scope, Subject, Topic};
 /// The hooks that news of this kind of this resource is owed to, in the order given. A disabled hook is owed it too: what waited
 /// is sent when it is set again, and the feed shows it meanwhile.
 pub fn fan_out(subject: &Subject, kind: &str, hooks: &[Hook]) -> Vec<HookId> {
-    let told = |hook: &&Hook| listens(&hook.scope, subject) && hook.terms.events.include(kind);
+    let told =
+        |hook: &&Hook| is_itself(hook, subject) || listens(&hook.scope, subject) && hook.terms.events.include(kind);
     hooks.iter().filter(told).map(|hook| hook.id.clone()).collect()
+}
+
+/// What is said of a hook is always told to it, whatever it asked for.
+fn is_itself(hook: &Hook, subject: &Subject) -> bool {
+    subject.collection == Topic::Hooks && subject.id == hook.id.0
 }
 
 fn listens(scope: &Scope, subject: &Subject) -> bool {
     match scope {
         // Hears of the account itself, not of what is in it.
-        Scope::Account => false,
+        Scope::Account => matches!(subject.collection, Topic::Hooks | Topic::Account),
         Scope::Collection(collection) => Topic::Of(*collection) == subject.collection,
         Scope::Member(collection, id) => Topic::Of(*collection) == subject.collection && *id == subject.id,
     }
@@ -23,32 +29,35 @@ mod tests {
     use super::*;
     use crate::model::{Callback, Collection, Events, Subscriber, Terms};
 
+    fn hook(scope: Scope, events: &[&str]) -> Hook {
+        let events = events.iter().map(|&event| event.to_owned()).collect();
+        let events = Some(events).filter(|events: &std::collections::BTreeSet<_>| !events.is_empty());
+        Hook {
+            id: HookId("hook_1".to_owned()),
+            subscriber: Subscriber::default(),
+            scope,
+            callback: Callback::Feed,
+            token: None,
+            keys: vec![],
+            terms: Terms { events: Events(events), ..Terms::default() },
+            base: String::new(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            disabled: None,
+            failing_since: None,
+            version: 1,
+            ended_at: None,
+        }
+    }
+
+    fn is_told(hook: Hook, collection: Topic, id: &str, kind: &str) -> bool {
+        let subject = Subject { collection, id: id.to_owned(), revision: 1, name: None, realm: Some("us".to_owned()) };
+        !fan_out(&subject, kind, &[hook]).is_empty()
+    }
+
     #[test]
     fn a_change_goes_to_its_resource_and_to_its_collection() {
         let check = |scope: Scope, told: bool| {
-            let hook = Hook {
-                id: HookId("hook_1".to_owned()),
-                subscriber: Subscriber::default(),
-                scope,
-                callback: Callback::Feed,
-                token: None,
-                keys: vec![],
-                terms: Terms::default(),
-                base: String::new(),
-                created_at: jiff::Timestamp::UNIX_EPOCH,
-                disabled: None,
-                failing_since: None,
-                version: 1,
-                ended_at: None,
-            };
-            let subject = Subject {
-                collection: Collection::Instances.into(),
-                id: "a".to_owned(),
-                revision: 1,
-                name: None,
-                realm: Some("us".to_owned()),
-            };
-            assert_eq!(fan_out(&subject, "instance.state", &[hook]).len(), usize::from(told));
+            assert_eq!(is_told(hook(scope, &[]), Collection::Instances.into(), "a", "instance.state"), told);
         };
         check(Scope::Member(Collection::Instances, "a".to_owned()), true);
         check(Scope::Member(Collection::Instances, "b".to_owned()), false);
@@ -56,6 +65,32 @@ mod tests {
         check(Scope::Collection(Collection::Instances), true);
         check(Scope::Collection(Collection::Realms), false);
         check(Scope::Account, false);
+    }
+
+    #[test]
+    fn what_is_of_the_account_goes_to_its_hooks_and_what_is_of_a_hook_to_itself() {
+        let check = |scope: Scope, events: &[&str], topic: Topic, id: &str, kind: &str, told: bool| {
+            assert_eq!(is_told(hook(scope.clone(), events), topic, id, kind), told, "{scope:?} {events:?} {kind} {id}");
+        };
+        let (gap, off) = ("account.observation_gap", "hook.disabled");
+        let all = Scope::Collection(Collection::Instances);
+        check(Scope::Account, &[], Topic::Account, "instances", gap, true);
+        check(Scope::Account, &["observation_gap"], Topic::Account, "instances", gap, true);
+        check(Scope::Account, &["disabled"], Topic::Account, "instances", gap, false);
+        check(all.clone(), &[], Topic::Account, "instances", gap, false);
+        check(
+            Scope::Member(Collection::Instances, "instances".to_owned()),
+            &[],
+            Topic::Account,
+            "instances",
+            gap,
+            false,
+        );
+        check(Scope::Account, &[], Topic::Hooks, "hook_2", off, true);
+        check(Scope::Account, &["observation_gap"], Topic::Hooks, "hook_2", off, false);
+        check(Scope::Account, &["observation_gap"], Topic::Hooks, "hook_1", off, true);
+        check(all.clone(), &[], Topic::Hooks, "hook_2", off, false);
+        check(all, &["gone"], Topic::Hooks, "hook_1", off, true);
     }
 
     #[test]
@@ -70,7 +105,7 @@ mod tests {
         check(&["instance.state"], "instance.state", true);
         check(&["instance.state"], "realm.state", false);
         check(&["gone", "addresses"], "instance.gone", true);
-        check(&["gone"], "hook.disabled", true);
+        check(&["gone"], "hook.disabled", false);
         check(&["gone"], "instance.snapshot", true);
         assert!(Events(None).include("realm.withdrawn"));
     }

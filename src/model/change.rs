@@ -51,6 +51,8 @@ pub enum Topic {
     Of(Collection),
     /// A hook of the account itself.
     Hooks,
+    /// The account itself. The id is a collection of it.
+    Account,
 }
 
 impl Topic {
@@ -59,14 +61,13 @@ impl Topic {
         match self {
             Self::Of(collection) => collection.as_str(),
             Self::Hooks => "hooks",
+            Self::Account => "account",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        if text == Self::Hooks.as_str() {
-            return Some(Self::Hooks);
-        }
-        Collection::parse(text).map(Self::Of)
+        let own = [Self::Hooks, Self::Account].into_iter().find(|own| own.as_str() == text);
+        own.or_else(|| Collection::parse(text).map(Self::Of))
     }
 }
 
@@ -180,10 +181,14 @@ pub enum News {
     VolumeSnapshot { to: Condition },
     #[serde(rename = "snapshot.snapshot")]
     SnapshotSnapshot { to: Condition },
-    /// A hook is called no more. Owed to that hook itself: its owner finds it in the feed, and its receiver hears of it when
-    /// the hook is enabled again.
+    /// A hook is called no more. Owed to that hook itself (its owner finds it in the feed, and its receiver hears of it when
+    /// the hook is enabled again) and to the hooks on the account.
     #[serde(rename = "hook.disabled")]
     HookDisabled { why: Vec<Reason> },
+    /// Nobody looked at a collection between the two instants of [`Change::observed`], though there were hooks. No change of
+    /// anything in it.
+    #[serde(rename = "account.observation_gap")]
+    ObservationGap { why: Vec<Reason> },
 }
 
 impl News {
@@ -213,10 +218,14 @@ impl News {
             Self::VolumeSnapshot { .. } => "volume.snapshot",
             Self::SnapshotSnapshot { .. } => "snapshot.snapshot",
             Self::HookDisabled { .. } => "hook.disabled",
+            Self::ObservationGap { .. } => "account.observation_gap",
         }
     }
 
-    /// Every word that [`News::kind`] may say, hooks' own aside: what a hook may ask for.
+    /// What a hook on the account may ask for.
+    pub const ACCOUNT_KINDS: [&str; 2] = ["account.observation_gap", "hook.disabled"];
+
+    /// What a hook on resources may ask for.
     pub const KINDS: [&str; 17] = [
         "instance.state",
         "instance.addresses",
@@ -238,7 +247,7 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 23] = [
+    pub const ALL_KINDS: [&str; 24] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
@@ -262,6 +271,7 @@ impl News {
         "snapshot.gone",
         "snapshot.snapshot",
         "hook.disabled",
+        "account.observation_gap",
     ];
 
     /// How things stand, and no change.
@@ -287,6 +297,9 @@ impl fmt::Display for News {
             }
             Self::HookDisabled { why } => {
                 write!(f, "disabled: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::ObservationGap { why } => {
+                write!(f, "not looked at: {}", why.first().map_or("no reason given", |reason| &reason.text))
             }
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
             Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {

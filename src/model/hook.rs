@@ -132,11 +132,11 @@ pub struct Events(pub Option<BTreeSet<String>>);
 
 impl Events {
     /// Does a change of this type ([`News::kind`](super::News::kind)) concern the hook? What its owner asked for
-    /// (snapshots) and what is said of the hook itself always does.
+    /// (snapshots) always does.
     pub fn include(&self, kind: &str) -> bool {
         let Some(wanted) = &self.0 else { return true };
-        let (noun, verb) = kind.split_once('.').unwrap_or(("", kind));
-        noun == "hook" || verb == "snapshot" || wanted.contains(verb) || wanted.contains(kind)
+        let verb = kind.split_once('.').map_or(kind, |(_, verb)| verb);
+        verb == "snapshot" || wanted.contains(verb) || wanted.contains(kind)
     }
 }
 

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::info;
 
+use super::gap;
 use super::plan::{self, Ask, Settings};
 use crate::chance::Chance;
 use crate::changes::fan_out;
@@ -222,8 +224,10 @@ impl Observer {
         observed_at: Option<Timestamp>,
     ) -> Result<Option<Seq>, store::Error> {
         let now = self.clock.now();
-        let hooks = if found.news.is_empty() { Vec::new() } else { self.store.hooks(account.id).await? };
-        let changes = found.news.into_iter().map(|told| NewChange {
+        let gap = self.gap(account.id, known, observed_at).await?;
+        let news: Vec<_> = gap.into_iter().chain(found.news).collect();
+        let hooks = if news.is_empty() { Vec::new() } else { self.store.hooks(account.id).await? };
+        let changes = news.into_iter().map(|told| NewChange {
             told: fan_out(&told.subject, told.news.kind(), &hooks),
             change: Change {
                 id: ChangeId(self.chance.id("chg", now)),
@@ -255,6 +259,24 @@ impl Observer {
             Err(store::Error::Conflict) => Ok(None),
             Err(err) => Err(err),
         }
+    }
+
+    /// What is to be said of the time since the complete look before this one. Read apart from `known`: were it of another
+    /// moment, so would be the version, and a commit decided on it is refused.
+    async fn gap(
+        &self,
+        account: AccountId,
+        known: &Known,
+        looked_at: Option<Timestamp>,
+    ) -> Result<Option<diff::Told>, store::Error> {
+        let collection = known.collection;
+        let (Some(before), Some(at)) = (known.observed_at, looked_at) else { return Ok(None) };
+        if !gap::is_long(before, at, collection, &self.settings) {
+            return Ok(None);
+        }
+        let ended_after = at - Duration::from_millis(self.settings.linger_ms);
+        let watch = self.store.watch(account, collection, ended_after).await?;
+        Ok(watch.and_then(|watch| gap::gap(before, at, collection, &watch, &self.settings)))
     }
 
     fn tell(&self, account: AccountId, changes: &[Entry]) {

@@ -1,13 +1,15 @@
-//! Who is due and what was seen. `plan.rs` decides (pure), `look.rs` asks, compares and commits, `pass.rs` does it for all
+//! Who is due and what was seen. `plan.rs` and `gap.rs` decide (pure), `look.rs` asks, compares and commits, `pass.rs` does it for all
 //! that is due.
 //!
 //! Guarantees: an error is never a change, because a look that failed commits nothing; a look is decided on what was known
 //! *before* it asked. When somebody else wrote meanwhile it is decided anew on that, and thrown away and made again when
-//! they saw the same things later than it asked, so what is known never goes backwards.
+//! they saw the same things later than it asked, so what is known never goes backwards. That nobody looked for long is
+//! said once, in the same commit as the first complete look after it.
 //!
 //! Accepted: a unit may be looked at by several at once (clients set hooks while the poller is there). Where they see the
 //! same change one commits it, and the others find it known.
 
+mod gap;
 mod look;
 mod pass;
 mod plan;

@@ -111,7 +111,8 @@ impl Pass for Poll {
         for UnreadableUnit { account, collection, due_at, error } in unreadable {
             error!(account.id = %account, collection = %collection, "this cannot be looked at until somebody mends it: {error}");
             let later = now + Duration::from_millis(self.settings.failed_wait_max_ms);
-            let plan = UnitPlan { due_at: later, failures: 1, error: Some(error.to_string()) };
+            // Not the provider's fault, and none of its owner's business what our tables look like.
+            let plan = UnitPlan { due_at: later, failures: 1, error: None };
             store.plan_unit(account, collection, due_at, &plan).await?;
         }
         for unit in units {
@@ -146,12 +147,17 @@ impl Pass for Poll {
 impl Visitor {
     /// Looks at the unit and plans the next look.
     async fn visit(&self, unit: Unit) -> Visited {
-        let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await.unwrap_or_else(|_| {
-            error!("a look panicked: this is a bug");
-            Err(Error::Driver(drivers::Error::new(Kind::Unavailable, "the look panicked: this is a bug in Tracker")))
-        });
-        let well = outcome.is_ok();
-        let plan = self.plan(&unit, outcome);
+        let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await;
+        let well = matches!(outcome, Ok(Ok(_)));
+        let plan = outcome.map_or_else(
+            |_| {
+                error!("a look panicked: this is a bug");
+                let failed = drivers::Error::new(Kind::Unavailable, "the look panicked: this is a bug in Tracker");
+                // It waits as after a failure of the provider's, who is not blamed for it.
+                UnitPlan { error: None, ..self.plan(&unit, Err(Error::Driver(failed))) }
+            },
+            |outcome| self.plan(&unit, outcome),
+        );
         let planned = self.store.plan_unit(unit.account.id, unit.collection, unit.plan.due_at, &plan).await;
         // It stays due: a pass looks again after a pause.
         let unplanned_at = planned.err().map(|err| {

@@ -47,6 +47,17 @@ pub struct Settings {
     pub idle_wait_max_ms: u64,
     /// How long an account is still watched after the last resource with a hook in it ended. Milliseconds.
     pub linger_ms: u64,
+    /// The longest time between two complete looks at the instances of an account that goes without saying: if it was longer, the
+    /// account's log says so (`account.observation_gap`). Milliseconds; a few ticks of the cron.
+    pub instances_gap_ms: u64,
+    /// As `instances_gap_ms`, of realms.
+    pub realms_gap_ms: u64,
+    /// As `instances_gap_ms`, of images.
+    pub images_gap_ms: u64,
+    /// As `instances_gap_ms`, of volumes.
+    pub storage_volumes_gap_ms: u64,
+    /// As `instances_gap_ms`, of snapshots.
+    pub storage_snapshots_gap_ms: u64,
     pub absence: diff::Settings,
 }
 
@@ -68,6 +79,11 @@ impl Default for Settings {
             denied_wait_ms: 900_000,
             idle_wait_max_ms: 900_000,
             linger_ms: 3_600_000,
+            instances_gap_ms: 300_000,
+            realms_gap_ms: 900_000,
+            images_gap_ms: 900_000,
+            storage_volumes_gap_ms: 300_000,
+            storage_snapshots_gap_ms: 900_000,
             absence: diff::Settings::default(),
         }
     }
@@ -103,6 +119,11 @@ impl Settings {
             ("denied_wait_ms", self.denied_wait_ms),
             ("idle_wait_max_ms", self.idle_wait_max_ms),
             ("linger_ms", self.linger_ms),
+            ("instances_gap_ms", self.instances_gap_ms),
+            ("realms_gap_ms", self.realms_gap_ms),
+            ("images_gap_ms", self.images_gap_ms),
+            ("storage_volumes_gap_ms", self.storage_volumes_gap_ms),
+            ("storage_snapshots_gap_ms", self.storage_snapshots_gap_ms),
             ("absence.confirm_after_ms", self.absence.confirm_after_ms),
             ("absence.young_for_ms", self.absence.young_for_ms),
             ("absence.withdrawn_after_ms", self.absence.withdrawn_after_ms),
@@ -112,6 +133,16 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    pub fn gap_ms(&self, collection: Collection) -> u64 {
+        match collection {
+            Collection::Instances => self.instances_gap_ms,
+            Collection::Realms => self.realms_gap_ms,
+            Collection::Images => self.images_gap_ms,
+            Collection::StorageVolumes => self.storage_volumes_gap_ms,
+            Collection::StorageSnapshots => self.storage_snapshots_gap_ms,
+        }
     }
 
     pub fn cron(&self, collection: Collection) -> &str {

@@ -182,6 +182,8 @@ pub struct Commit {
     /// Ids that are known no longer; their last revision (that of their change in here, if there is one) stays as
     /// [`Known::former`]. Hooks on them end at `now` (see [`Hook::ended_at`]); hooks on ids that are upserted begin again.
     pub removed: Vec<String>,
+    /// In the order of their numbers. The revision of one that is of the account itself counts the unit's gaps (see
+    /// [`Watch::gaps`]).
     pub changes: Vec<NewChange>,
     pub now: Timestamp,
 }
@@ -217,6 +219,14 @@ pub trait Polls: Send + Sync {
     /// Makes a unit due at `now`, whatever was planned. Somebody just touched what is in it.
     async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error>;
 
+    /// How a unit is watched; `None` while no hook that has not ended before `ended_after` is about it.
+    async fn watch(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        ended_after: Timestamp,
+    ) -> Result<Option<Watch>, Error>;
+
     /// The cadence: every unit of the collection that is healthy (`failures` 0) and due later than `at` becomes due between
     /// `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
     async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error>;
@@ -250,8 +260,22 @@ pub struct UnitPlan {
     pub due_at: Timestamp,
     /// Failed looks in a row.
     pub failures: u32,
-    /// Why the last look failed, in one sentence without secrets.
+    /// Why the last look failed, in one sentence without secrets, if that was the provider's fault.
     pub error: Option<String>,
+}
+
+/// What is known of the time since the last complete look at a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Since when there is one of the hooks that are about it.
+    pub since: Timestamp,
+    /// When the next look is, or was, to be.
+    pub due_at: Option<Timestamp>,
+    /// As in [`UnitPlan`].
+    pub failures: u32,
+    pub error: Option<String>,
+    /// How many gaps were stated of it so far.
+    pub gaps: u64,
 }
 
 /// How much the sender can take.
@@ -338,7 +362,8 @@ pub trait Deliveries: Send + Sync {
 
     /// Records attempts and their verdicts, and takes claims back. A delivery that meanwhile stopped waiting (read in the
     /// feed, dropped) keeps its state; the attempt is kept all the same. After a final verdict the next of the same hook
-    /// and resource becomes due at `now`. A hook that is disabled is told so, as a change of its account.
+    /// and resource becomes due at `now`. A hook that is disabled is told so, as a change of its account, and so are the hooks
+    /// on the account that want to hear of it.
     async fn record(&self, results: &Results, now: Timestamp) -> Result<(), Error>;
 
     /// Both in one transaction: what was recorded makes room and way for what is claimed.

@@ -84,7 +84,6 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub struct SetHook {
     pub subscriber: Subscriber,
-    /// A member or a collection.
     pub scope: Scope,
     pub callback: Callback,
     pub token: Option<Secret>,
@@ -97,7 +96,7 @@ pub struct SetHook {
 /// A hook that was set, and what it was set on.
 #[derive(Clone, Debug)]
 pub struct Tracked {
-    /// The member, or all of the collection, as just seen: the baseline.
+    /// The member, or all of the collection, as just seen: the baseline. Of the account, its instances.
     pub resources: Vec<Resource>,
     pub hook: Hook,
     /// The signing secret, if one was made for this request: shown now and never again.
@@ -116,9 +115,6 @@ pub enum Error {
     Refused(#[from] Refused),
     #[error("track_secret: {0}; or write `rotate` to have one made")]
     Secret(#[from] BadKey),
-    /// Tracking this is not possible.
-    #[error("{0} cannot be tracked")]
-    NotTrackable(&'static str),
     #[error(transparent)]
     Driver(#[from] drivers::Error),
     #[error(transparent)]
@@ -169,7 +165,7 @@ impl Tracking {
         Self { store, observer, outbound, clock, chance, settings, reads, poll, deliver }
     }
 
-    /// Sets or replaces the subscriber's hook on a member or a collection.
+    /// Sets or replaces the subscriber's hook on a member, a collection or the account.
     ///
     /// # Errors
     /// [`Error::Refused`] before anything is asked of the backend; nothing is stored on any error.
@@ -303,7 +299,9 @@ impl Tracking {
     ) -> Result<Seen, Error> {
         let login = &caller.login;
         let (collection, id) = match scope {
-            Scope::Account => return Err(Error::NotTrackable("the account itself")),
+            // What it hears of is whether these can be seen, and its login is the one that they are looked at with from now on. So
+            // it must be one that sees them.
+            Scope::Account => (Collection::Instances, None),
             Scope::Collection(collection) => (*collection, None),
             Scope::Member(collection, id) => (*collection, Some(id)),
         };
@@ -358,7 +356,8 @@ impl Tracking {
     }
 }
 
-/// What was seen, as what the hook's changes are told from. A list is complete, so it is the collection's first sample.
+/// What was seen, as what the hook's changes are told from. A list is complete, so it is the collection's first sample. A hook
+/// on the account is told of nothing that is in it.
 fn baseline(scope: &Scope, seen: &Seen) -> Option<Baseline> {
     let (collection, complete_at) = match scope {
         Scope::Account => return None,

@@ -6,6 +6,7 @@
     reason = "a test binary offers nothing to others, and an unwrap that fails is a test that fails"
 )]
 
+mod account;
 mod bench;
 mod contract;
 mod damage;

@@ -83,8 +83,11 @@ fn last_event(headers: &HeaderMap, most: u64) -> Result<Option<Seq>, Fault> {
 
 fn filter(params: &Params) -> Result<Filter, Fault> {
     let collection = params.given("collection").map(|text| {
-        let wrong =
-            || Fault::invalid("`collection` must be one that can be tracked (`instances`, `realms` …), or `hooks`");
+        let wrong = || {
+            Fault::invalid(
+                "`collection` must be one that can be tracked (`instances`, `realms` …), `hooks` or `account`",
+            )
+        };
         Topic::parse(text).ok_or_else(wrong)
     });
     let plain = |name: &str| match params.given(name) {
@@ -171,6 +174,14 @@ mod tests {
         check(
             "collection=hooks&type=disabled",
             Filter { collection: Some(Topic::Hooks), types: Some(["disabled".to_owned()].into()), ..Filter::default() },
+        );
+        check(
+            "collection=account&type=account.observation_gap",
+            Filter {
+                collection: Some(Topic::Account),
+                types: Some(["account.observation_gap".to_owned()].into()),
+                ..Filter::default()
+            },
         );
         check(
             "resource=i-1&realm=us&type=instance.state,%20snapshot",

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Document, Xml, wrapped};
+use super::{Document, TrackingView, Xml, wrapped};
 use crate::drivers::Feature;
 
 /// The entry point (contract 1.1): every collection with its features.
@@ -15,6 +15,8 @@ pub(in crate::api) struct Entry<'a> {
     /// Left out of the XML when there is none; `default` in JSON.
     pub(in crate::api) provider: Option<&'a str>,
     pub(in crate::api) links: Vec<LinkView>,
+    /// The hook on the account, in the answer to whoever has just set it.
+    pub(in crate::api) tracking: Option<TrackingView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,9 +65,12 @@ impl Serialize for Entry<'_> {
             driver: &'a str,
             provider: &'a str,
             links: &'a [LinkView],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            tracking: Option<&'a TrackingView>,
         }
-        let Self { version, tracker, driver, provider, links } = self;
-        wrapped("api", &Inner { version, tracker, driver, provider: provider.unwrap_or("default"), links }, serializer)
+        let Self { version, tracker, driver, provider, links, tracking } = self;
+        let (provider, tracking) = (provider.unwrap_or("default"), tracking.as_ref());
+        wrapped("api", &Inner { version, tracker, driver, provider, links, tracking }, serializer)
     }
 }
 
@@ -86,6 +91,9 @@ impl Document for Entry<'_> {
                         });
                     }
                 });
+            }
+            if let Some(tracking) = &self.tracking {
+                tracking.xml(xml);
             }
         });
     }
@@ -112,6 +120,7 @@ mod tests {
             driver: "mock",
             provider,
             links: vec![link("realms", &[]), link("instances", &features)],
+            tracking: None,
         };
         insta::assert_snapshot!(both(&entry(None)), @r#"
         <?xml version='1.0' encoding='utf-8' ?>
@@ -182,5 +191,9 @@ mod tests {
         }
         "#);
         assert!(both(&entry(Some("eu"))).contains("<api driver='mock' provider='eu' tracker="));
+        let tracking = Some(TrackingView { hook: Some("feed".to_owned()), ..TrackingView::default() });
+        let tracked = both(&Entry { tracking, ..entry(None) });
+        assert!(tracked.contains("  <tracking hook='feed' stale='false' />\n</api>"), "{tracked}");
+        assert!(tracked.contains(r#""tracking": {"#), "{tracked}");
     }
 }

@@ -165,7 +165,7 @@ fn scope_columns(scope: &Scope) -> (&'static str, &'static str, &str) {
     }
 }
 
-/// The collections whose news a hook may hear of.
+/// The collections of whose looks a hook may hear something: news of what is in them, or that there were none for long.
 fn concerns(scope: &Scope, collection: Collection) -> bool {
     match scope {
         Scope::Account => true,
@@ -325,7 +325,7 @@ async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms:
          SELECT r.account_id, r.collection, r.resource, r.revision, $2 FROM resources r
          WHERE r.account_id = $1 AND r.revision > 0 AND NOT EXISTS (
              SELECT 1 FROM hooks h WHERE h.account_id = r.account_id
-                 AND (r.collection IN (SELECT value FROM json_each($3)) OR h.scope = 'account' OR h.collection = r.collection))",
+                 AND (r.collection IN (SELECT value FROM json_each($3)) OR h.collection = r.collection))",
     )
     .bind(account.0)
     .bind(now_ms)
@@ -336,8 +336,7 @@ async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms:
         "DELETE FROM resources
          WHERE account_id = $1 AND NOT EXISTS (
              SELECT 1 FROM hooks h WHERE h.account_id = $1
-                 AND (resources.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
-                      OR h.collection = resources.collection))",
+                 AND (resources.collection IN (SELECT value FROM json_each($2)) OR h.collection = resources.collection))",
     )
     .bind(account.0)
     .bind(always_watched())
@@ -347,8 +346,7 @@ async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms:
         "UPDATE units SET version = version + 1, observed_at = NULL, due_at = NULL, failures = 0, error = NULL
          WHERE account_id = $1 AND NOT EXISTS (
              SELECT 1 FROM hooks h WHERE h.account_id = $1
-                 AND (units.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
-                      OR h.collection = units.collection))",
+                 AND (units.collection IN (SELECT value FROM json_each($2)) OR h.collection = units.collection))",
     )
     .bind(account.0)
     .bind(always_watched())
@@ -386,13 +384,14 @@ async fn put(
     // An id that belongs to another hook of the account is the caller's bug: the key refuses it.
     sqlx::query(
         "INSERT INTO hooks (account_id, hook_id, subscriber, scope, collection, resource, receiver, sealed, base,
-                            created_at, set_at, disabled_at, disabled_reason, ended_at, mode, format, events)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                            created_at, set_at, disabled_at, disabled_reason, ended_at, mode, format, events, live_since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $11)
          ON CONFLICT (account_id, subscriber, scope, collection, resource) DO UPDATE SET
              hook_id = excluded.hook_id, receiver = excluded.receiver, sealed = excluded.sealed, base = excluded.base,
              created_at = excluded.created_at, set_at = excluded.set_at, disabled_at = excluded.disabled_at,
              disabled_reason = excluded.disabled_reason, ended_at = excluded.ended_at, mode = excluded.mode,
-             format = excluded.format, events = excluded.events, failing_since = NULL, version = hooks.version + 1",
+             format = excluded.format, events = excluded.events, failing_since = NULL, version = hooks.version + 1,
+             live_since = iif(hooks.ended_at IS NULL, hooks.live_since, excluded.live_since)",
     )
     .bind(account.0)
     .bind(&hook.id.0)
@@ -450,6 +449,8 @@ struct UnitStep {
     collection: &'static str,
     /// By how much its version rises.
     step: u8,
+    /// `None`: as it was.
+    due_at: Option<i64>,
 }
 
 async fn make_units_due(
@@ -458,20 +459,23 @@ async fn make_units_due(
     scope: &Scope,
     now_ms: i64,
 ) -> Result<(), sqlx::Error> {
-    let step =
-        |collection| UnitStep { collection: Collection::as_str(collection), step: concerns(scope, collection).into() };
-    let watched = |collection: &Collection| collection.is_always_watched() || concerns(scope, *collection);
-    let steps: Vec<_> = Collection::ALL.into_iter().filter(watched).map(step).collect();
+    let step = |collection: Collection| UnitStep {
+        collection: collection.as_str(),
+        step: concerns(scope, collection).into(),
+        // A hook on the account hears of every look that is made, and wants none made for its own sake.
+        due_at: (collection.is_always_watched() || *scope != Scope::Account).then_some(now_ms),
+    };
+    let touched = |collection: &Collection| collection.is_always_watched() || concerns(scope, *collection);
+    let steps: Vec<_> = Collection::ALL.into_iter().filter(touched).map(step).collect();
     // Also one that was due before: a visit that is under way would otherwise put off what is wanted now.
     sqlx::query(
         "INSERT INTO units (account_id, collection, version, due_at)
-         SELECT $1, value ->> 'collection', value ->> 'step', $3 FROM json_each($2) WHERE true
+         SELECT $1, value ->> 'collection', value ->> 'step', value ->> 'due_at' FROM json_each($2) WHERE true
          ON CONFLICT (account_id, collection) DO UPDATE SET
-             version = version + excluded.version, due_at = excluded.due_at",
+             version = version + excluded.version, due_at = coalesce(excluded.due_at, due_at)",
     )
     .bind(account.0)
     .bind(json(&steps))
-    .bind(now_ms)
     .execute(&mut *tx)
     .await
     .map(drop)

@@ -9,7 +9,7 @@ use super::hooks::always_watched;
 use super::rows::{Cell, Doing as _, int, row};
 use crate::model::{AccountId, Collection};
 use crate::store::keyring::KeyRing;
-use crate::store::{DueUnits, Error, Polls, Unit, UnitPlan, UnreadableUnit};
+use crate::store::{DueUnits, Error, Polls, Unit, UnitPlan, UnreadableUnit, Watch};
 
 /// As far as a cadence may be spread, in milliseconds: 24 days.
 const SPREAD_MS_MAX: i64 = i32::MAX as i64;
@@ -22,6 +22,16 @@ row! {
         error: Option<String>,
         ..
         account: AccountRow,
+    }
+}
+
+row! {
+    struct WatchRow {
+        since: Option<i64>,
+        due_at: Option<i64>,
+        failures: i64,
+        error: Option<String>,
+        gaps: i64,
     }
 }
 
@@ -51,8 +61,7 @@ impl Polls for Sqlite {
              WHERE u.due_at <= $1 AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2)
-                   AND (u.collection IN (SELECT value FROM json_each($4)) OR h.scope = 'account'
-                        OR h.collection = u.collection))
+                   AND (u.collection IN (SELECT value FROM json_each($4)) OR h.collection = u.collection))
              ORDER BY u.due_at, u.account_id, u.collection
              LIMIT (SELECT $3)",
         )
@@ -85,8 +94,7 @@ impl Polls for Sqlite {
              WHERE u.due_at IS NOT NULL AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $1)
-                   AND (u.collection IN (SELECT value FROM json_each($2)) OR h.scope = 'account'
-                        OR h.collection = u.collection))
+                   AND (u.collection IN (SELECT value FROM json_each($2)) OR h.collection = u.collection))
              ORDER BY u.due_at LIMIT 1",
         )
         .bind(ended_after.as_millisecond())
@@ -136,6 +144,38 @@ impl Polls for Sqlite {
             .await
             .doing(ACTION)?;
         tx.commit().await.doing(ACTION)
+    }
+
+    async fn watch(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        ended_after: Timestamp,
+    ) -> Result<Option<Watch>, Error> {
+        let row: Option<WatchRow> = sqlx::query_as(
+            "SELECT u.due_at, u.failures, u.error, u.gaps,
+                    (SELECT min(h.live_since) FROM hooks h
+                     WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $3)
+                       AND (u.collection IN (SELECT value FROM json_each($4)) OR h.collection = u.collection)) AS since
+             FROM units u WHERE u.account_id = $1 AND u.collection = $2",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .bind(ended_after.as_millisecond())
+        .bind(always_watched())
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading how a collection is watched")?;
+        let Some(WatchRow { since: Some(since), due_at, failures, error, gaps }) = row else { return Ok(None) };
+        let cell = Cell { table: "units", column: "gaps", account, key: &collection };
+        let hooks = Cell { table: "hooks", column: "live_since", account, key: &"(the earliest)" };
+        Ok(Some(Watch {
+            since: hooks.instant(since)?,
+            due_at: due_at.map(|ms| cell.column("due_at").instant(ms)).transpose()?,
+            failures: cell.column("failures").unsigned(failures)?,
+            error,
+            gaps: cell.unsigned(gaps)?,
+        }))
     }
 
     async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error> {

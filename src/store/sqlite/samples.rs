@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::Sqlite;
 use super::rows::{Cell, Doing as _, change_body, int, json, resource_body, row};
-use crate::model::{AccountId, Collection, Entry, HookId, Known, KnownResource, Seq};
+use crate::model::{AccountId, Collection, Entry, HookId, Known, KnownResource, Seq, Topic};
 use crate::store::{Commit, Error, NewChange, Samples};
 
 row! {
@@ -120,6 +120,7 @@ impl Samples for Sqlite {
             return Err(Error::Conflict);
         }
         put_resources(&mut tx, commit).await.doing(ACTION)?;
+        count_gaps(&mut tx, commit).await.doing(ACTION)?;
         let entries = record_changes(&mut tx, commit.account, &commit.changes, commit.now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
         if !entries.is_empty() {
@@ -218,20 +219,22 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "UPDATE hooks SET ended_at = NULL
+            "UPDATE hooks SET ended_at = NULL, live_since = $4
              WHERE account_id = $1 AND scope = 'member' AND collection = $2
                    AND resource IN (SELECT value FROM json_each($3)) AND ended_at IS NOT NULL",
         )
         .bind(commit.account.0)
         .bind(commit.collection.as_str())
         .bind(json(&ids))
+        .bind(commit.now.as_millisecond())
         .execute(&mut *tx)
         .await?;
     }
     if !commit.removed.is_empty() {
         let removed = json(&commit.removed);
-        let told: BTreeMap<&str, u64> =
-            commit.changes.iter().map(|new| (new.change.subject.id.as_str(), new.change.subject.revision)).collect();
+        let subjects = commit.changes.iter().map(|new| &new.change.subject);
+        let own = subjects.filter(|subject| subject.collection == Topic::Of(commit.collection));
+        let told: BTreeMap<&str, u64> = own.map(|subject| (subject.id.as_str(), subject.revision)).collect();
         sqlx::query(
             "INSERT OR REPLACE INTO former_resources (account_id, collection, resource, revision, ended_at)
              SELECT account_id, collection, resource, coalesce(told.value, revision), $5
@@ -267,6 +270,20 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
         .await?;
     }
     Ok(())
+}
+
+/// Keeps how many gaps are stated of the unit by now.
+async fn count_gaps(tx: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
+    let subjects = commit.changes.iter().map(|new| &new.change.subject);
+    let gaps = subjects.filter(|subject| subject.collection == Topic::Account).map(|subject| subject.revision).max();
+    let Some(gaps) = gaps else { return Ok(()) };
+    sqlx::query("UPDATE units SET gaps = $3 WHERE account_id = $1 AND collection = $2")
+        .bind(commit.account.0)
+        .bind(commit.collection.as_str())
+        .bind(int(gaps))
+        .execute(&mut *tx)
+        .await
+        .map(drop)
 }
 
 /// Writes those that are not known yet.

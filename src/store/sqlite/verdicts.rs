@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use super::deliveries::{self, Line};
 use super::rows::{Doing as _, int, json, row};
 use super::samples;
-use crate::model::{AccountId, DeliveryState, Disabling, HookId, Outcome, Verdict};
+use crate::model::{AccountId, DeliveryState, Disabling, Events, HookId, Outcome, Verdict};
 use crate::store::{Error, NewChange};
 
 const ACTION: &str = "recording attempts";
@@ -323,7 +323,7 @@ async fn write_failing(tx: &mut SqliteConnection, moved: &[FailingJson<'_>]) -> 
     .map(drop)
 }
 
-/// Calls the hook no more, and records the change that says so, owed to the hook itself.
+/// Calls the hook no more, and records the change that says so, owed to the hook itself and to those on the account.
 async fn disable(
     tx: &mut SqliteConnection,
     account: AccountId,
@@ -348,7 +348,24 @@ async fn disable(
     let Some(count) = count else { return Ok(()) };
     let mut change = *change;
     change.subject.revision = count.cast_unsigned();
-    samples::record_changes(tx, account, &[NewChange { change, told: vec![hook] }], now).await.map(drop)
+    let mut told = on_account(tx, account, change.news.kind()).await?;
+    told.push(hook);
+    samples::record_changes(tx, account, &[NewChange { change, told }], now).await.map(drop)
+}
+
+/// The hooks on the account that want to hear of this kind. Read in here, so that one set a moment ago is not passed over.
+async fn on_account(tx: &mut SqliteConnection, account: AccountId, kind: &str) -> Result<Vec<HookId>, sqlx::Error> {
+    let hooks: Vec<(String, Option<String>)> =
+        sqlx::query_as("SELECT hook_id, events FROM hooks WHERE account_id = $1 AND scope = 'account'")
+            .bind(account.0)
+            .fetch_all(&mut *tx)
+            .await?;
+    // A list that cannot be read is an error to whoever delivers to that hook, and must not keep others from being recorded.
+    let wants = |events: Option<String>| {
+        let events = events.and_then(|list| serde_json::from_str(&list).ok());
+        Events(events).include(kind)
+    };
+    Ok(hooks.into_iter().filter(|(_, events)| wants(events.clone())).map(|(id, _)| HookId(id)).collect())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use tracker::clock::Clock as _;
 use tracker::deliver::{self, ID, Key, SIGNATURE, TIMESTAMP};
-use tracker::model::{DeliveryState, HookId, Merged, Mode, Seq, Subscriber};
+use tracker::model::{Collection, DeliveryState, HookId, Merged, Mode, Scope, Seq, Subject, Subscriber, Topic};
 use tracker::store::{DeliveryStanding, WhichDeliveries};
 
 use super::{Behaviour, Step};
@@ -18,8 +18,35 @@ use crate::support::world::{PASSWORD, USER, World, ask, client, minutes, seconds
 pub(super) const INSTANCES: [&str; 3] = ["inst0", "inst1", "inst2"];
 pub(super) const SUBSCRIBERS: [&str; 2] = ["default", "other"];
 
-/// Where hooks may be: subscriber, and the instance or all of them.
-pub(super) const SLOTS: [(usize, Option<&str>); 4] = [(0, Some("inst0")), (0, None), (1, Some("inst1")), (1, None)];
+/// Where hooks may be: subscriber, and what they are on.
+pub(super) const SLOTS: [(usize, On); 5] =
+    [(0, On::Instance("inst0")), (0, On::Instances), (1, On::Instance("inst1")), (1, On::Instances), (1, On::Account)];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum On {
+    Instance(&'static str),
+    Instances,
+    Account,
+}
+
+impl On {
+    fn of(scope: &Scope) -> Option<Self> {
+        match scope {
+            Scope::Member(_, id) => INSTANCES.into_iter().find(|own| own == id).map(Self::Instance),
+            Scope::Collection(_) => Some(Self::Instances),
+            Scope::Account => Some(Self::Account),
+        }
+    }
+
+    /// Hears of a change of this. Hooks hear of themselves besides.
+    fn hears(self, subject: &Subject) -> bool {
+        match self {
+            Self::Instance(id) => subject.collection == Collection::Instances.into() && subject.id == id,
+            Self::Instances => subject.collection == Collection::Instances.into(),
+            Self::Account => matches!(subject.collection, Topic::Hooks | Topic::Account),
+        }
+    }
+}
 
 /// A disk that others use too may take its time to note something.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -158,9 +185,7 @@ impl Life {
         let scope = SLOTS[slot];
         let subscriber = Subscriber::parse(SUBSCRIBERS[scope.0]).unwrap();
         for hook in self.world.hooks().await {
-            let own = matches!(&hook.scope, tracker::model::Scope::Member(_, id) if Some(id.as_str()) == scope.1)
-                || matches!(&hook.scope, tracker::model::Scope::Collection(_) if scope.1.is_none());
-            if own && hook.subscriber == subscriber {
+            if On::of(&hook.scope) == Some(scope.1) && hook.subscriber == subscriber {
                 self.ids.insert(hook.id, slot);
             }
         }
@@ -274,10 +299,7 @@ impl Life {
             let subject = entry.change.subject;
             assert_eq!(entry.seq.0, self.log.len() as u64 + 1, "numbers have no hole\n{}", self.told());
             let own = self.ids.get(&HookId(subject.id.clone()));
-            let listens = |slot: usize| match own {
-                Some(own) => *own == slot,
-                None => subject.collection.as_str() == "instances" && SLOTS[slot].1.is_none_or(|id| id == subject.id),
-            };
+            let listens = |slot: usize| own == Some(&slot) || SLOTS[slot].1.hears(&subject);
             let live = (0..SLOTS.len()).filter(|slot| self.slots[*slot].is_some() && listens(*slot));
             self.owed.extend(live.map(|slot| (slot, entry.seq.0)));
             self.log.push(subject.id);
@@ -457,11 +479,15 @@ impl Behaviour {
 }
 
 fn put(slot: usize, hook: &str, more: &[(&str, &str)]) -> String {
-    let (subscriber, instance) = SLOTS[slot];
+    let (subscriber, on) = SLOTS[slot];
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("track_hook", hook).append_pair("subscriber", SUBSCRIBERS[subscriber]).extend_pairs(more);
-    let member = instance.map(|id| format!("/{id}")).unwrap_or_default();
-    format!("/instances{member}?{}", query.finish())
+    let path = match on {
+        On::Instance(id) => format!("/instances/{id}"),
+        On::Instances => "/instances".to_owned(),
+        On::Account => String::new(),
+    };
+    format!("{path}?{}", query.finish())
 }
 
 /// Reads the feed and answers with the numbers of what is in it.

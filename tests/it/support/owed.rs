@@ -14,7 +14,7 @@ use tracker::model::{
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Mark, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep,
+    HookStanding, Hooks, Ledger, Mark, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep, Watch,
     WhichDeliveries, WhichHooks,
 };
 use url::Url;
@@ -353,6 +353,10 @@ impl Polls for Owed {
     }
 
     async fn look_now(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<(), Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn watch(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<Option<Watch>, Error> {
         unreachable!("{BEYOND}")
     }
 

@@ -396,7 +396,8 @@ async fn hrefs_follow_forwarding_headers_or_settings() {
 async fn options_lists_verbs_and_needs_nobody() {
     let world = reference().await;
     for (path, verbs) in [
-        ("/api", "OPTIONS,GET,HEAD,POST"),
+        ("/api", "OPTIONS,GET,HEAD,POST,PUT"),
+        ("/api/", "OPTIONS,GET,HEAD,POST,PUT"),
         ("/api/addresses", "OPTIONS,GET,HEAD,POST,DELETE"),
         ("/api/changes", "OPTIONS,GET,HEAD"),
         ("/api/deliveries", "OPTIONS,GET,HEAD"),

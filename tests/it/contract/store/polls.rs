@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use tracker::model::{AccountId, Collection, Hook, Scope};
-use tracker::store::{Commit, UnitPlan};
+use tracker::model::{AccountId, Collection, Hook, InstanceState, Scope};
+use tracker::store::{Commit, UnitPlan, Watch};
 
-use super::world::{World, at, commit, hook, key, login, member, subscriber};
+use super::world::{World, at, commit, hook, instance, key, known, login, member, subscriber};
 
 contract! {
     a_hook_makes_every_unit_of_its_account_due
@@ -12,6 +12,9 @@ contract! {
     a_look_wanted_meanwhile_stands
     a_hook_set_during_a_visit_wants_another
     other_units_are_due_only_where_a_hook_is_about_them
+    a_hook_on_the_account_has_nothing_looked_at_beyond_what_always_is
+    a_unit_is_watched_since_the_first_of_its_hooks
+    a_hook_that_ended_watches_anew_when_it_is_back
     units_without_a_living_hook_are_left_alone
     a_cadence_brings_healthy_units_forward
     a_cadence_never_puts_anything_off
@@ -117,6 +120,65 @@ async fn other_units_are_due_only_where_a_hook_is_about_them(world: World) {
     assert_eq!(found, with);
     world.store.remove_hook(a, &volumes.subscriber, &volumes.scope, at(2)).await.unwrap();
     assert_eq!(due(&world, 2).await.len(), watched().len());
+}
+
+async fn a_hook_on_the_account_has_nothing_looked_at_beyond_what_always_is(world: World) {
+    let whole = Hook { scope: Scope::Account, ..hook("hook_2", "", "one") };
+    let a = world.set(&whole).await;
+    assert_eq!(due(&world, 0).await, watched().into_iter().map(|collection| (a.0, collection)).collect::<Vec<_>>());
+    // What is looked at for another's sake is not looked at any sooner for that of this one.
+    world.set_at(&Hook { scope: Scope::Collection(Collection::Images), ..hook("hook_3", "", "one") }, 1).await;
+    world.plan(a, Collection::Images, &plan(500, 0)).await;
+    world.set_at(&whole, 2).await;
+    assert_eq!(due(&world, 499).await.len(), watched().len());
+    assert_eq!(due(&world, 500).await.len(), watched().len() + 1);
+}
+
+async fn watch(world: &World, account: AccountId, collection: Collection, ended_after: i64) -> Option<Watch> {
+    world.store.watch(account, collection, at(ended_after)).await.unwrap()
+}
+
+async fn a_unit_is_watched_since_the_first_of_its_hooks(world: World) {
+    assert_eq!(watch(&world, AccountId(99), Collection::Instances, 0).await, None);
+    let a = world.set_at(&hook("hook_1", "i-1", "one"), 10).await;
+    world.set_at(&hook("hook_2", "i-2", "one"), 20).await;
+    let volumes = Hook { scope: Scope::Collection(Collection::StorageVolumes), ..hook("hook_3", "", "one") };
+    world.set_at(&volumes, 30).await;
+    world.set_at(&Hook { scope: Scope::Account, ..hook("hook_4", "", "one") }, 5).await;
+    // Set again, it has been there all the time.
+    world.set_at(&Hook { created_at: at(40), ..hook("hook_1", "i-1", "two") }, 40).await;
+    let since = async |collection| watch(&world, a, collection, 0).await.map(|watch| watch.since);
+    assert_eq!(since(Collection::Instances).await, Some(at(5)));
+    assert_eq!(since(Collection::Realms).await, Some(at(5)));
+    assert_eq!(since(Collection::StorageVolumes).await, Some(at(30)));
+    assert_eq!(since(Collection::Images).await, None, "the hook on the account is not about them");
+    world.store.remove_hook(a, &subscriber("default"), &Scope::Account, at(41)).await.unwrap();
+    assert_eq!(since(Collection::Instances).await, Some(at(10)));
+
+    world.plan(a, Collection::Instances, &plan(50, 2)).await;
+    let wanted =
+        Watch { since: at(10), due_at: Some(at(50)), failures: 2, error: Some("timed out".to_owned()), gaps: 0 };
+    assert_eq!(watch(&world, a, Collection::Instances, 0).await, Some(wanted));
+}
+
+async fn a_hook_that_ended_watches_anew_when_it_is_back(world: World) {
+    let own = hook("hook_1", "i-1", "one");
+    let a = world.set_at(&own, 10).await;
+    let since = async |ended_after| watch(&world, a, Collection::Instances, ended_after).await.map(|watch| watch.since);
+    let step = async |upserts, removed, second| {
+        let version = world.store.known(a, Collection::Instances).await.unwrap().version;
+        let commit = Commit { upserts, removed, ..commit(a, version, second) };
+        world.store.commit_sample(&commit).await.unwrap();
+    };
+    let there = || vec![known(instance("i-1", InstanceState::Running), 20)];
+    step(there(), vec![], 20).await;
+    step(vec![], vec!["i-1".to_owned()], 30).await;
+    assert_eq!((since(30).await, since(31).await), (Some(at(10)), None), "for a while it is watched all the same");
+    step(there(), vec![], 40).await;
+    assert_eq!(since(31).await, Some(at(40)));
+    step(vec![], vec!["i-1".to_owned()], 50).await;
+    world.set_at(&own, 60).await;
+    assert_eq!(since(51).await, Some(at(60)), "set again, too");
 }
 
 async fn units_without_a_living_hook_are_left_alone(world: World) {

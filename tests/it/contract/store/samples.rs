@@ -3,7 +3,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use tracker::model::{AccountId, Collection, HookId, InstanceState, KnownResource, Seq};
+use tracker::model::{
+    AccountId, Change, ChangeId, Collection, Hook, HookId, InstanceState, KnownResource, News, Reason, Scope, Seq,
+    Subject, Topic,
+};
 use tracker::store::{Commit, Error, NewChange};
 
 use super::world::{
@@ -21,6 +24,7 @@ contract! {
     of_two_samples_on_one_version_one_wins
     a_resource_that_is_gone_ends_its_hooks_until_it_is_back
     the_last_revision_of_what_is_gone_is_kept
+    gaps_are_counted_with_the_look_that_ends_them
     changes_are_numbered_without_a_hole_in_each_account
     changes_committed_at_once_leave_no_hole
     a_hook_is_told_once_of_a_change
@@ -206,6 +210,49 @@ async fn the_last_revision_of_what_is_gone_is_kept(world: World) {
     let after = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!(after.members["i-1"].revision, 6);
     assert_eq!(after.former.keys().collect::<Vec<_>>(), ["i-\"3\"", "i-2"]);
+}
+
+async fn gaps_are_counted_with_the_look_that_ends_them(world: World) {
+    let own = hook("hook_1", "instances", "one");
+    let whole = Hook { scope: Scope::Account, ..hook("hook_2", "", "one") };
+    let account = world.set(&own).await;
+    world.set(&whole).await;
+    let gap = |revision| {
+        let subject =
+            Subject { collection: Topic::Account, id: "instances".to_owned(), revision, name: None, realm: None };
+        let news = News::ObservationGap { why: vec![Reason { rule: "tracker".to_owned(), text: "late".to_owned() }] };
+        let id = ChangeId(format!("chg_gap_{revision}"));
+        NewChange { change: Change { id, subject, news, ..change("i-1", 9) }, told: vec![whole.id.clone()] }
+    };
+    let version = async || world.store.known(account, Collection::Instances).await.unwrap().version;
+    let gaps = async || world.store.watch(account, Collection::Instances, at(0)).await.unwrap().unwrap().gaps;
+    // An instance may have the name of a collection, and be gone in the look that ends a gap of it.
+    let row = KnownResource { revision: 41, ..known(instance("instances", InstanceState::Running), 1) };
+    let first = Commit { upserts: vec![row], ..commit(account, version().await, 1) };
+    world.store.commit_sample(&first).await.unwrap();
+    assert_eq!(gaps().await, 0);
+    let second =
+        Commit { removed: vec!["instances".to_owned()], changes: vec![gap(1)], ..commit(account, version().await, 9) };
+    let stale = Commit { version: second.version - 1, ..second.clone() };
+    assert!(matches!(world.store.commit_sample(&stale).await, Err(Error::Conflict)));
+    assert_eq!((gaps().await, world.undelivered(account).await.len()), (0, 0));
+    world.store.commit_sample(&second).await.unwrap();
+    assert_eq!(gaps().await, 1);
+    assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().former["instances"], 41);
+    assert_eq!(world.claimed(9).await, owed(&[("hook_2", 1)]));
+    let read = world.store.log_after(account, Seq(0), 9).await.unwrap();
+    assert_eq!(read[0].change, gap(1).change);
+
+    let third = Commit { changes: vec![gap(2)], ..commit(account, version().await, 10) };
+    world.store.commit_sample(&third).await.unwrap();
+    let fourth = commit(account, version().await, 11);
+    world.store.commit_sample(&fourth).await.unwrap();
+    assert_eq!(gaps().await, 2);
+    // When nobody watches any more the count stays, as that of an instance does.
+    world.store.remove_hook(account, &own.subscriber, &own.scope, at(12)).await.unwrap();
+    world.store.remove_hook(account, &whole.subscriber, &whole.scope, at(12)).await.unwrap();
+    world.set_at(&own, 13).await;
+    assert_eq!(gaps().await, 2);
 }
 
 async fn changes_are_numbered_without_a_hole_in_each_account(world: World) {

@@ -1,15 +1,20 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use tracker::model::{AccountId, Entry, Hook, HookId, Seq, Verdict};
+use tracker::model::{AccountId, Collection, Entry, Events, Hook, HookId, Scope, Seq, Terms, Verdict};
+use tracker::store::{Commit, NewChange};
 
-use super::world::{World, ask, at, collection_hook, gone, hook, last, outcome, owed, results, retry, subscriber};
+use super::world::{
+    World, ask, at, change, collection_hook, commit, gone, hook, key, last, login, outcome, owed, results, retry,
+    subscriber,
+};
 
 contract! {
     a_failure_is_tried_again_when_it_says_and_keeps_its_place
     our_own_failure_is_not_counted
     an_exhausted_one_lets_the_next_pass_and_stays_in_the_feed
     a_hook_whose_receiver_is_gone_is_disabled
+    a_hook_that_is_disabled_is_told_to_the_hooks_on_the_account
     many_outcomes_are_recorded_at_once
     two_outcomes_of_one_delivery_count_twice
     a_late_outcome_changes_nothing_that_was_settled
@@ -176,6 +181,43 @@ async fn a_hook_whose_receiver_is_gone_is_disabled(world: World) {
     let stored = world.store.hook_by_id(account, &dead.id).await.unwrap().unwrap();
     assert_eq!(stored.disabled.unwrap().reason, "the receiver said 410");
     assert!(world.store.log_after(account, Seq(5), 9).await.unwrap().is_empty(), "it is said once");
+}
+
+async fn a_hook_that_is_disabled_is_told_to_the_hooks_on_the_account(world: World) {
+    let dead = hook("hook_1", "i-1", "one");
+    let whole = |id: &str, subscriber_of: &str, events: &[&str]| {
+        let events = events.iter().map(|&event| event.to_owned()).collect::<BTreeSet<_>>();
+        let terms = Terms { events: Events(Some(events).filter(|events| !events.is_empty())), ..Terms::default() };
+        Hook { scope: Scope::Account, subscriber: subscriber(subscriber_of), terms, ..hook(id, "", "two") }
+    };
+    let account = world.set(&dead).await;
+    world.set(&whole("hook_2", "default", &[])).await;
+    world.set(&whole("hook_3", "wants", &["hook.disabled"])).await;
+    let quiet = whole("hook_4", "quiet", &["observation_gap"]);
+    world.set(&quiet).await;
+    world.store.save_hook(&key("b"), &login("b"), &whole("hook_5", "default", &[]), None, at(0)).await.unwrap();
+    world.news(account, 1, &[("i-1", &[&dead])]).await;
+    world.claim(1).await;
+    world.record(account, &dead, 1, gone(&dead), 2).await;
+    assert_eq!(world.claimed(2).await, owed(&[("hook_2", 2), ("hook_3", 2)]));
+    // His own, and once.
+    assert_eq!(world.undelivered(account).await, owed_as_seqs(&[(1, "hook_1"), (2, "hook_1")]));
+
+    // One on the account that is disabled itself is told so, whatever it asked for.
+    let version = world.store.known(account, Collection::Instances).await.unwrap().version;
+    let told = NewChange { change: change("i-9", 3), told: vec![quiet.id.clone()] };
+    let news = Commit { changes: vec![told], ..commit(account, version, 3) };
+    world.store.commit_sample(&news).await.unwrap();
+    world.claim(3).await;
+    world.record(account, &quiet, 3, gone(&quiet), 4).await;
+    let owed = world.store.undelivered(account, &quiet.subscriber, Seq(0), 9).await.unwrap();
+    assert_eq!(owed.iter().map(|(entry, _)| entry.seq.0).collect::<Vec<_>>(), [3, 4]);
+    let owed = world.store.undelivered(account, &subscriber("wants"), Seq(0), 9).await.unwrap();
+    assert_eq!(owed.iter().map(|(entry, _)| entry.seq.0).collect::<Vec<_>>(), [2, 4]);
+}
+
+fn owed_as_seqs(list: &[(u64, &str)]) -> Vec<(u64, String)> {
+    list.iter().map(|(seq, hook)| (*seq, (*hook).to_owned())).collect()
 }
 
 async fn many_outcomes_are_recorded_at_once(world: World) {
