@@ -394,12 +394,8 @@ impl World {
     /// Waits until the subscriber has got everything. That a client has read an answer is noted a moment later. Reading
     /// is getting, so nothing else can be waited for like this.
     pub async fn feed_runs_dry(&self, query: &str) {
-        for _ in 0..1_000 {
-            if self.feed(query).await.is_empty() {
-                return;
-            }
-        }
-        panic!("what was read is owed again and again");
+        let runs_dry = async { while !self.feed(query).await.is_empty() {} };
+        tokio::time::timeout(seconds(20), runs_dry).await.expect("what was read is owed again and again");
     }
 
     /// The account of [`USER`] at the mock cloud, once something of it was tracked.
@@ -426,12 +422,14 @@ impl World {
 
     /// Waits until the store owes that. That an answer was written out is noted a moment after the client has it.
     pub async fn owed_becomes(&self, expected: &[u64]) {
-        for _ in 0..1_000 {
-            if self.owed().await == expected {
-                return;
+        let becomes = async {
+            while self.owed().await != expected {
+                tokio::task::yield_now().await;
             }
+        };
+        if tokio::time::timeout(seconds(20), becomes).await.is_err() {
+            assert_eq!(self.owed().await, expected);
         }
-        assert_eq!(self.owed().await, expected);
     }
 
     /// All changes of that account in the store, whatever the provider says.
