@@ -319,7 +319,11 @@ impl Hooks for Sqlite {
 
 /// What nobody watches any more is known no longer: when somebody does again, what happened meanwhile is no news to him.
 /// Ids that come back go on counting their changes.
-async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn forget_unwatched(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT OR REPLACE INTO former_resources (account_id, collection, resource, revision, ended_at)
          SELECT r.account_id, r.collection, r.resource, r.revision, $2 FROM resources r
