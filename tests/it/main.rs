@@ -25,6 +25,7 @@ mod proxies;
 mod reads;
 mod reads_away;
 mod restart;
+mod retention;
 mod secrets;
 mod sending;
 mod support;

@@ -481,7 +481,8 @@ async fn make_units_due(
     .map(drop)
 }
 
-/// Whether a change of what the hook listens to was recorded since its baseline was seen.
+/// Whether a change of what the hook listens to was recorded since its baseline was seen. Of changes that were recorded since
+/// and are pruned already it cannot be told, so any of them counts.
 async fn is_overtaken(
     tx: &mut SqliteConnection,
     account: AccountId,
@@ -495,7 +496,9 @@ async fn is_overtaken(
     sqlx::query_scalar(
         "SELECT EXISTS (
              SELECT 1 FROM changes
-             WHERE account_id = $1 AND seq > $2 AND collection = $3 AND resource = coalesce($4, resource))",
+             WHERE account_id = $1 AND seq > $2 AND collection = $3 AND resource = coalesce($4, resource))
+                OR $2 + 1 < coalesce((SELECT min(seq) FROM changes WHERE account_id = $1),
+                                     (SELECT last_seq + 1 FROM accounts WHERE account_id = $1))",
     )
     .bind(account.0)
     .bind(int(baseline.through.0))
