@@ -35,8 +35,8 @@ impl Default for Settings {
             cron: "50 */10 * * * *".to_owned(),
             keep_ms: 7 * DAY_MS,
             changes_max: 1_000_000,
-            batch: 500,
-            pause_ms: 50,
+            batch: 200,
+            pause_ms: 20,
             steps_max: 20_000,
         }
     }

@@ -1,9 +1,10 @@
 //! What is kept long enough goes, and nobody is told half of it.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 
+use crate::support::child::Tracker;
 use crate::support::receiver::Reply::Status;
-use crate::support::world::{World, minutes, seconds};
+use crate::support::world::{World, ask, minutes, seconds};
 
 const HOUR: u64 = 60;
 const DAY: u64 = 24 * HOUR;
@@ -147,9 +148,38 @@ async fn what_was_pruned_is_counted() {
     world.clock.advance(minutes(8 * DAY));
     world.prune().await;
     let base = world.base().trim_end_matches("/api").to_owned();
-    let metrics = crate::support::world::ask(&base, reqwest::Method::GET, "/metrics", "", "").await.text;
+    let metrics = ask(&base, Method::GET, "/metrics", "", "").await.text;
     for line in ["tracker_pruned_total{table=\"changes\"} 1", "tracker_given_up_total 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
     world.end().await;
+}
+
+#[tokio::test]
+async fn a_running_tracker_prunes_when_its_cron_expression_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("TRACKER_RETENTION__CRON", "* * * * * *"),
+        ("TRACKER_RETENTION__CHANGES_MAX", "3"),
+        ("TRACKER_RETENTION__BATCH", "1"),
+        ("TRACKER_RETENTION__PAUSE_MS", "1"),
+    ];
+    let mut tracker = Tracker::start(folder.path(), &settings).await;
+    let (status, text) = tracker.request(Method::PUT, "/instances?track_hook=feed").await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    for _ in 0..2 {
+        let mark = tracker.mark();
+        for _ in 0..6 {
+            // Its appearance is news.
+            let (status, text) = tracker.request(Method::POST, "/instances?image_id=img1").await;
+            assert_eq!(status, StatusCode::CREATED, "{text}");
+            let (status, _) = tracker.request(Method::GET, "/instances").await;
+            assert_eq!(status, StatusCode::OK);
+        }
+        tracker.line_after(mark, |line| line.contains("Pruned ")).await;
+    }
+    let (status, text) = tracker.request(Method::GET, "/changes?after=0").await;
+    assert_eq!(status, StatusCode::GONE, "{text}");
+    let (ended_well, log) = tracker.stop().await;
+    assert!(ended_well && !log.contains("panicked"), "{log}");
 }

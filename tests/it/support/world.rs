@@ -318,6 +318,7 @@ impl World {
         let Rooms { retain, retain_beat, .. } = &mut self.running.as_mut().expect("Tracker runs").parts;
         retain_beat.ring();
         while retain.pass(now).await.unwrap().next_due_at.is_some() {}
+        assert_eq!(retain.pass(now).await.unwrap(), Report::default(), "between rounds it does nothing");
     }
 
     /// Starts to send what is due and stops in the middle when `until` is ready.

@@ -21,7 +21,7 @@ contract! {
     what_is_owed_for_too_long_is_given_up_and_the_next_of_its_line_is_due
     what_is_under_way_is_left_alone_until_its_claim_runs_out
     an_outcome_of_what_was_given_up_harms_nothing
-    the_ready_one_of_another_line_stays_the_only_one
+    what_is_given_up_out_of_turn_makes_way_for_none
     hooks_that_ended_long_ago_go_with_the_credentials_once_nothing_is_owed
     a_hook_that_ended_goes_alone_while_another_watches
     a_resource_that_is_gone_for_long_begins_anew
@@ -171,22 +171,24 @@ fn all() -> WhichDeliveries {
     WhichDeliveries { limit: 1_000, scan_max: 1_000, ..WhichDeliveries::default() }
 }
 
-/// An older one was sent again while the newer one of its line is under way: given up, it makes way for none.
-async fn the_ready_one_of_another_line_stays_the_only_one(world: World) {
+/// Older ones were sent again while the newest of their line is under way: the first of them, given up, makes way for none.
+async fn what_is_given_up_out_of_turn_makes_way_for_none(world: World) {
     let hook = hook("hook_1", "i-1", "one");
     let account = world.set(&hook).await;
-    world.news(account, 1, &[("i-1", &[&hook])]).await;
-    world.claim(1).await;
-    world.record(account, &hook, 1, Verdict::Delivered, 1).await;
-    world.news(account, 90, &[("i-1", &[&hook]), ("i-1", &[&hook])]).await;
-    assert_eq!(world.claimed(100).await, owed(&[("hook_1", 2)]));
+    for (seq, second) in [(1, 1), (2, 90)] {
+        world.news(account, second, &[("i-1", &[&hook])]).await;
+        world.claim(second).await;
+        world.record(account, &hook, seq, Verdict::Delivered, second).await;
+    }
+    world.news(account, 91, &[("i-1", &[&hook])]).await;
+    assert_eq!(world.claimed(100).await, owed(&[("hook_1", 3)]));
     let delivered = [DeliveryState::Delivered];
-    let again = world.store.redeliver(account, &hook.id, &[Seq(1)], &delivered, at(100)).await.unwrap();
-    assert_eq!(again, Some(1));
+    let again = world.store.redeliver(account, &hook.id, &[Seq(1), Seq(2)], &delivered, at(100)).await.unwrap();
+    assert_eq!(again, Some(2));
     assert_eq!(world.prune(&rules(101, 60)).await.given_up, 1);
-    assert!(world.claimed(101).await.is_empty(), "the newer one is still under way");
-    world.record(account, &hook, 2, Verdict::Delivered, 102).await;
-    assert_eq!(world.claimed(102).await, owed(&[("hook_1", 3)]));
+    assert!(world.claimed(101).await.is_empty(), "the newest is still under way");
+    world.record(account, &hook, 3, Verdict::Delivered, 102).await;
+    assert_eq!(world.claimed(102).await, owed(&[("hook_1", 2)]));
 }
 
 /// Instance `i-1` is known, then gone, at these seconds.
