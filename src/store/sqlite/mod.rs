@@ -26,6 +26,7 @@ mod accounts;
 mod connect;
 mod deliveries;
 mod feed;
+mod followers;
 mod hooks;
 mod ledger;
 mod polls;
@@ -44,6 +45,7 @@ use sqlx::SqlitePool;
 pub(super) use connect::path;
 
 use super::{Error, KeyRing, Settings};
+use followers::Followers;
 use revoked::Revoked;
 use writer::Writer;
 
@@ -52,6 +54,7 @@ pub(super) struct Sqlite {
     readers: SqlitePool,
     keys: KeyRing,
     revoked: Revoked,
+    followers: Followers,
     /// Last, so that the lock outlives the connections. The system gives it back however the process ends.
     _lock: File,
 }
@@ -63,6 +66,6 @@ impl Sqlite {
         connect::inspect(path).await?;
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
-        Ok(Self { writer, readers, keys, revoked: Revoked::default(), _lock: lock })
+        Ok(Self { writer, readers, keys, revoked: Revoked::default(), followers: Followers::default(), _lock: lock })
     }
 }

@@ -132,7 +132,7 @@ async fn what_is_owed_for_too_long_is_given_up_and_the_next_of_its_line_is_due(w
     let pruned = world.prune(&rules(100, 60)).await;
     assert_eq!((pruned.changes, pruned.deliveries, pruned.given_up), (1, 2, 2));
     assert_eq!(world.claimed(100).await, owed(&[("hook_1", 2)]), "what waited behind it is due at once");
-    let unread = world.store.undelivered(account, &subscriber("reader"), 10).await.unwrap();
+    let unread = world.store.undelivered(account, &subscriber("reader"), Seq(0), 10).await.unwrap();
     assert_eq!(unread.iter().map(|(entry, _)| entry.seq.0).collect::<Vec<_>>(), [2]);
 }
 
@@ -353,7 +353,7 @@ async fn everything_goes_on_meanwhile(world: World) {
             // Asked afterwards: what was there by then was there before.
             let (oldest, last) = store.log_bounds(account).await.unwrap();
             let oldest = oldest.map_or(last.0 + 1, |seq| seq.0);
-            store.undelivered(account, &subscriber("reader"), 5).await.unwrap();
+            store.undelivered(account, &subscriber("reader"), Seq(0), 5).await.unwrap();
             if place + 1 < oldest {
                 missed += oldest - 1 - place;
                 place = oldest - 1;
