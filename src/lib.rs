@@ -32,6 +32,8 @@ pub mod deliver;
 pub mod drivers;
 /// What is remembered, in one transaction per business step.
 pub mod store;
+/// What is kept long enough goes, a little at a time.
+pub mod retain;
 /// HTTP out, bounded and guarded, for drivers and deliveries.
 pub mod outbound;
 /// Runs passes: on time, when woken, never two at once.

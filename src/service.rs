@@ -21,6 +21,7 @@ use crate::model::Collection;
 use crate::outbound::{self, Outbound, SystemLookup};
 use crate::poll::{Observer, Poll};
 use crate::reads::Reads;
+use crate::retain::{Beat, Retain};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{Cron, CronWork, Tasks, Wake};
@@ -34,8 +35,10 @@ pub struct Parts {
     pub api: Arc<Api>,
     pub poll: Poll,
     pub deliver: Deliver,
+    pub retain: Retain,
     pub poll_wake: Wake,
     pub deliver_wake: Wake,
+    pub retain_beat: Beat,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
 }
@@ -99,8 +102,11 @@ impl Parts {
             deliver_wake.clone(),
             changes::render,
         );
+        let retain_beat = Beat::default();
+        let retain = Retain::new(store.clone(), clock.clone(), settings.retention.clone(), retain_beat.clone());
         let mut registry = api::Registry::default();
         deliver.counters().register(&mut registry);
+        retain.counters().register(&mut registry);
         let api = Api::new(api::Parts {
             settings: settings.api.clone(),
             drivers,
@@ -117,7 +123,7 @@ impl Parts {
             chance,
             registry,
         });
-        Ok(Self { api, poll, deliver, poll_wake, deliver_wake, store, clock })
+        Ok(Self { api, poll, deliver, retain, poll_wake, deliver_wake, retain_beat, store, clock })
     }
 }
 
@@ -179,6 +185,9 @@ impl Service {
         let cron = Cron::start(cadences(settings, &parts)).await.map_err(anyhow::Error::msg)?;
         let tasks = Tasks::new(settings.tasks.clone(), parts.clock.clone());
         tasks.run(parts.poll, parts.poll_wake);
+        // Whoever is started for an hour a day may never run when the cron says so.
+        parts.retain_beat.ring();
+        tasks.run(parts.retain, parts.retain_beat.wake);
         let deliveries = runtime::Builder::new_multi_thread()
             .worker_threads(settings.deliver.threads)
             .thread_name("deliver")
@@ -208,7 +217,8 @@ impl Service {
     }
 }
 
-/// Each tick marks the units of a collection as due and wakes the poller; what that means is decided there.
+/// Each tick marks the units of a collection as due and wakes the poller, or has a round of pruning begin; what that means is
+/// decided there.
 fn cadences(settings: &Settings, parts: &Parts) -> Vec<(String, CronWork)> {
     let spread = Duration::from_millis(settings.poll.spread_ms);
     let cadence = |collection: Collection| {
@@ -224,5 +234,10 @@ fn cadences(settings: &Settings, parts: &Parts) -> Vec<(String, CronWork)> {
         });
         (settings.poll.cron(collection).to_owned(), work)
     };
-    Collection::ALL.map(cadence).into()
+    let beat = parts.retain_beat.clone();
+    let prune: CronWork = Arc::new(move || {
+        beat.ring();
+        Box::pin(async {})
+    });
+    Collection::ALL.map(cadence).into_iter().chain([(settings.retention.cron.clone(), prune)]).collect()
 }

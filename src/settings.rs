@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{api, deliver, drivers, feed, poll, reads, store, tasks, track};
+use crate::{api, deliver, drivers, feed, poll, reads, retain, store, tasks, track};
 
 /// The settings file with every key at its default and a comment on each.
 pub const COMMENTED: &str = include_str!("settings.toml");
@@ -28,6 +28,7 @@ pub struct Settings {
     pub poll: poll::Settings,
     pub deliver: deliver::Settings,
     pub feed: feed::Settings,
+    pub retention: retain::Settings,
     pub tasks: tasks::Settings,
 }
 
@@ -98,6 +99,7 @@ impl Settings {
         self.poll.check().map_err(Error)?;
         self.deliver.check().map_err(Error)?;
         self.feed.check().map_err(Error)?;
+        self.retention.check(self.deliver.give_up_after_ms).map_err(Error)?;
         self.api.check().map_err(Error)?;
         tracing_subscriber::EnvFilter::try_new(&self.log.filter)
             .map_err(|err| Error(format!("log.filter `{}` is no filter: {err}", self.log.filter)))?;
@@ -312,6 +314,7 @@ mod tests {
         check("track.secret_overlap_ms = 99999999999999999", "track.secret_overlap_ms");
         check("api.auth_cache_seconds = 99999999999999999", "api.auth_cache_seconds");
         check("tasks.backstop_ms = 0", "tasks.backstop_ms");
+        check("deliver.give_up_after_ms = 864000000", "retention.keep_ms");
         check("tasks.failed_pause_ms = 0", "tasks.failed_pause_ms");
         check("store.busy_wait_ms = 0", "store.busy_wait_ms");
         check("store.url = 'mysql://x'", "store.url");

@@ -14,6 +14,7 @@ mod error;
 mod keyring;
 mod ledger;
 mod sqlite;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use keyring::KeyRing;
 pub use ledger::{
     DeliveryPage, DeliveryStanding, HookStanding, LastTry, Ledger, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks,
 };
+pub use upkeep::{PruneFrom, PruneRules, Pruned, Upkeep};
 
 use crate::model::{
     Account, AccountId, AccountKey, Change, Collection, Delivery, Entry, Hook, HookId, Known, KnownResource, Login,
@@ -338,6 +340,10 @@ impl Results {
 /// Deliveries of one receiver that one step releases at most after an outage, so that no step takes long.
 pub const RELEASED_MAX: usize = 1_000;
 
+/// Attempts of one delivery that are kept, the newest. A fault of our own is on record and counts no try, so there is no other
+/// end to them.
+pub const ATTEMPTS_KEPT: usize = 100;
+
 /// A claim given back without a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Returned {
@@ -361,8 +367,8 @@ pub trait Deliveries: Send + Sync {
     async fn claim(&self, ask: &Ask) -> Result<Claimed, Error>;
 
     /// Records attempts and their verdicts, and takes claims back. A delivery that meanwhile stopped waiting (read in the
-    /// feed, dropped) keeps its state; the attempt is kept all the same. After a final verdict the next of the same hook
-    /// and resource becomes due at `now`. A hook that is disabled is told so, as a change of its account, and so are the hooks
+    /// feed, dropped) keeps its state; of its attempts the newest [`ATTEMPTS_KEPT`] are kept all the
+    /// same. After a final verdict the next of the same hook and resource becomes due at `now`. A hook that is disabled is told so, as a change of its account, and so are the hooks
     /// on the account that want to hear of it.
     async fn record(&self, results: &Results, now: Timestamp) -> Result<(), Error>;
 
@@ -426,11 +432,4 @@ pub trait Feed: Send + Sync {
 
     /// The oldest change still kept, if any, and the last number given (0 before the first).
     async fn log_bounds(&self, account: AccountId) -> Result<(Option<Seq>, Seq), Error>;
-}
-
-#[async_trait]
-pub trait Upkeep: Send + Sync {
-    /// Brings the store to rest when Tracker stops: all of it lies in the file that its operator copies. Nothing is lost
-    /// without it; the next start finds everything all the same.
-    async fn rest(&self) -> Result<(), Error>;
 }

@@ -29,6 +29,7 @@ mod reads;
 mod reads_away;
 mod recipes;
 mod restart;
+mod retention;
 mod secrets;
 mod sending;
 mod support;

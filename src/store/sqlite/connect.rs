@@ -18,6 +18,7 @@ use crate::store::{Error, Settings};
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "house", include_str!("../../../migrations/sqlite/0001_house.sql")),
     (2, "delivery", include_str!("../../../migrations/sqlite/0002_delivery.sql")),
+    (3, "retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
     (4, "gaps", include_str!("../../../migrations/sqlite/0004_gaps.sql")),
 ];
 

@@ -319,7 +319,11 @@ impl Hooks for Sqlite {
 
 /// What nobody watches any more is known no longer: when somebody does again, what happened meanwhile is no news to him.
 /// Ids that come back go on counting their changes.
-async fn forget_unwatched(tx: &mut SqliteConnection, account: AccountId, now_ms: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn forget_unwatched(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT OR REPLACE INTO former_resources (account_id, collection, resource, revision, ended_at)
          SELECT r.account_id, r.collection, r.resource, r.revision, $2 FROM resources r
@@ -481,7 +485,8 @@ async fn make_units_due(
     .map(drop)
 }
 
-/// Whether a change of what the hook listens to was recorded since its baseline was seen.
+/// Whether a change of what the hook listens to was recorded since its baseline was seen. Of changes that were recorded since
+/// and are pruned already it cannot be told, so any of them counts.
 async fn is_overtaken(
     tx: &mut SqliteConnection,
     account: AccountId,
@@ -495,7 +500,9 @@ async fn is_overtaken(
     sqlx::query_scalar(
         "SELECT EXISTS (
              SELECT 1 FROM changes
-             WHERE account_id = $1 AND seq > $2 AND collection = $3 AND resource = coalesce($4, resource))",
+             WHERE account_id = $1 AND seq > $2 AND collection = $3 AND resource = coalesce($4, resource))
+                OR $2 + 1 < coalesce((SELECT min(seq) FROM changes WHERE account_id = $1),
+                                     (SELECT last_seq + 1 FROM accounts WHERE account_id = $1))",
     )
     .bind(account.0)
     .bind(int(baseline.through.0))

@@ -13,11 +13,14 @@
 //! ([`ledger`]) waits while a newer one is claimed. Everything that claims looks at ready rows only, so a million waiting
 //! ones cost nothing.
 //!
+//! **Pruning.** A delivery never outlives its change: changes go only from the oldest on, and only below the oldest delivery
+//! that is kept ([`upkeep`]).
+//!
 //! Races accepted: the outcome of a claim that ran out and was taken again by another counts its attempt, but decides
 //! nothing except `Delivered` (the receiver has it) and `Disable` (the receiver is gone); see [`verdicts`].
 //!
 //! Absent on purpose: group commit. The steps take a transaction that is already open, so one writer task could run
-//! several of them in one, each in a savepoint, without touching them. Pruning, until the trait asks for it.
+//! several of them in one, each in a savepoint, without touching them.
 
 mod accounts;
 mod connect;
@@ -30,6 +33,7 @@ mod polls;
 mod revoked;
 mod rows;
 mod samples;
+mod upkeep;
 mod verdicts;
 mod writer;
 
@@ -40,12 +44,9 @@ use sqlx::SqlitePool;
 
 pub(super) use connect::path;
 
-use async_trait::async_trait;
-
-use super::{Error, KeyRing, Settings, Upkeep};
+use super::{Error, KeyRing, Settings};
 use followers::Followers;
 use revoked::Revoked;
-use rows::Doing as _;
 use writer::Writer;
 
 pub(super) struct Sqlite {
@@ -66,15 +67,5 @@ impl Sqlite {
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
         Ok(Self { writer, readers, keys, revoked: Revoked::default(), followers: Followers::default(), _lock: lock })
-    }
-}
-
-#[async_trait]
-impl Upkeep for Sqlite {
-    async fn rest(&self) -> Result<(), Error> {
-        const ACTION: &str = "folding the write-ahead log into the store";
-        let mut turn = self.writer.turn(ACTION).await?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(turn.connection()).await.doing(ACTION)?;
-        Ok(())
     }
 }

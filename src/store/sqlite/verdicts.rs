@@ -10,7 +10,7 @@ use super::deliveries::{self, Line};
 use super::rows::{Doing as _, int, json, row};
 use super::samples;
 use crate::model::{AccountId, DeliveryState, Disabling, Events, HookId, Outcome, Verdict};
-use crate::store::{Error, NewChange};
+use crate::store::{ATTEMPTS_KEPT, Error, NewChange};
 
 const ACTION: &str = "recording attempts";
 
@@ -302,6 +302,21 @@ async fn write_attempts(tx: &mut SqliteConnection, attempts: &[AttemptJson<'_>])
          FROM json_each($1)",
     )
     .bind(json(&attempts))
+    .execute(&mut *tx)
+    .await?;
+    let kept = int(ATTEMPTS_KEPT);
+    let full: Vec<_> = attempts.iter().filter(|attempt| attempt.record > kept).collect();
+    if full.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "DELETE FROM attempts WHERE (account_id, hook_id, seq, record) IN (
+             SELECT a.account_id, a.hook_id, a.seq, a.record FROM json_each($1) CROSS JOIN attempts a
+                 ON a.account_id = value ->> 'account' AND a.hook_id = value ->> 'hook' AND a.seq = value ->> 'seq'
+                    AND a.record <= (value ->> 'record') - $2)",
+    )
+    .bind(json(&full))
+    .bind(kept)
     .execute(&mut *tx)
     .await
     .map(drop)

@@ -28,6 +28,7 @@ mod ledger;
 mod merging;
 mod polls;
 mod recovery;
+mod retention;
 mod samples;
 mod sqlite_file;
 mod verdicts;

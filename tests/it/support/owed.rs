@@ -14,8 +14,8 @@ use tracker::model::{
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Mark, Polls, Pulse, Results, Returned, Samples, Snapshots, UnitPlan, Upkeep, Watch,
-    WhichDeliveries, WhichHooks,
+    HookStanding, Hooks, Ledger, Mark, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results, Returned, Samples,
+    Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
 };
 use url::Url;
 
@@ -455,5 +455,9 @@ impl Ledger for Owed {
 impl Upkeep for Owed {
     async fn rest(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn prune(&self, _: &PruneRules, _: PruneFrom) -> Result<Pruned, Error> {
+        unreachable!("{BEYOND}")
     }
 }

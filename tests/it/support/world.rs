@@ -70,6 +70,8 @@ struct Running {
 struct Rooms {
     poll: tracker::poll::Poll,
     deliver: tracker::deliver::Deliver,
+    retain: tracker::retain::Retain,
+    retain_beat: tracker::retain::Beat,
     store: Arc<dyn store::Store>,
 }
 
@@ -214,14 +216,15 @@ impl World {
         store.release_claims().await.unwrap();
         let drivers = self.drivers(chance.clone());
         let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
-        let Parts { api, poll, deliver, store, .. } = parts;
+        let Parts { api, poll, deliver, retain, retain_beat, store, .. } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let base = format!("http://{address}/api");
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(api), self.settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
-        self.running = Some(Running { parts: Rooms { poll, deliver, store }, address, base, stop, server });
+        self.running =
+            Some(Running { parts: Rooms { poll, deliver, retain, retain_beat, store }, address, base, stop, server });
     }
 
     /// The real ones, with the world's hands on the mock cloud.
@@ -307,6 +310,15 @@ impl World {
     pub async fn deliver(&mut self) -> Report {
         let now = self.clock.now();
         self.running.as_mut().expect("Tracker runs").parts.deliver.pass(now).await.unwrap()
+    }
+
+    /// One round of pruning, to its end.
+    pub async fn prune(&mut self) {
+        let now = self.clock.now();
+        let Rooms { retain, retain_beat, .. } = &mut self.running.as_mut().expect("Tracker runs").parts;
+        retain_beat.ring();
+        while retain.pass(now).await.unwrap().next_due_at.is_some() {}
+        assert_eq!(retain.pass(now).await.unwrap(), Report::default(), "between rounds it does nothing");
     }
 
     /// Starts to send what is due and stops in the middle when `until` is ready.

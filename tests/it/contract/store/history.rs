@@ -1,6 +1,6 @@
 //! A random history on the store equals the same history on a map in memory: no change is lost, `seq` has no hole, and of
 //! a hook and a resource things go out in order, whatever is set, removed, read, retried, merged, given back, disabled, sent
-//! again, cut or reopened in between.
+//! again, pruned, cut or reopened in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use tracker::model::{
     AccountId, Callback, ChangeId, Collection, Delivery, DeliveryState, Disabling, Hook, HookId, Merged, Mode, Scope,
     Seq, Terms, Verdict,
 };
-use tracker::store::{Ask, Commit, NewChange, Recovered, Results, Returned, WhichDeliveries};
+use tracker::store::{Ask, Commit, NewChange, PruneRules, Recovered, Results, Returned, WhichDeliveries};
 
 use super::world::{PASSWORD, World, ask, at, change, commit, hook, key, login, outcome, results, subscriber};
 use crate::support::cases::{config, run};
@@ -46,6 +46,8 @@ enum Step {
     /// These are to be sent again, whatever became of them, or only what was given up.
     Again(usize, Vec<u64>, bool),
     Enable(usize),
+    /// A round of it: what is kept is younger than so many seconds and among so many, and a step does so much.
+    Prune(i64, u64, usize),
     Wait(i64),
     Release,
     Reopen,
@@ -147,6 +149,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..HOOKS, prop::collection::vec(1..30_u64, 1..6), any::<bool>())
             .prop_map(|(hook, seqs, all)| Step::Again(hook, seqs, all)),
         1 => (0..HOOKS).prop_map(Step::Enable),
+        2 => (0..200_i64, 0..20_u64, 1..6_usize).prop_map(|(age, count, step)| Step::Prune(age, count, step)),
         4 => (1..45_i64).prop_map(Step::Wait),
         1 => Just(Step::Release),
         1 => Just(Step::Reopen),
@@ -184,8 +187,10 @@ struct Owed {
 struct Model {
     now: i64,
     hooks: BTreeMap<usize, Set>,
-    /// What every change is of, and its revision, by seq from 1.
-    log: Vec<(String, u64)>,
+    /// What every change is of, its revision and when it was recorded, by seq from 1.
+    log: Vec<(String, u64, i64)>,
+    /// So many of them, the oldest, are kept no longer.
+    pruned: u64,
     owed: BTreeMap<(usize, u64), Owed>,
     /// Every claim ever made: hook, seq and when.
     claims: Vec<Claim>,
@@ -299,7 +304,7 @@ impl Model {
     }
 
     fn news(&mut self, resource: &str, revision: u64, told: &BTreeSet<usize>) {
-        self.log.push((resource.to_owned(), revision));
+        self.log.push((resource.to_owned(), revision, self.now));
         let seq = self.log.len() as u64;
         for hook in told.iter().filter(|hook| self.hooks.contains_key(hook)) {
             let owed = Owed {
@@ -393,7 +398,7 @@ impl Model {
         }
         self.promote();
         for ((hook, seq, claimed_at), after) in returned {
-            let owed = self.owed.get_mut(&(*hook, *seq)).unwrap();
+            let Some(owed) = self.owed.get_mut(&(*hook, *seq)) else { continue };
             if owed.claimed_at.take_if(|newest| newest == claimed_at).is_some() {
                 owed.due_at = after.map_or(owed.due_at, |after| self.now + after);
             }
@@ -409,6 +414,10 @@ impl Model {
     /// `true`: its hook is to be disabled.
     fn ended(&mut self, (hook, seq, attempted_at): Claim, ending: Ending) -> bool {
         let now = self.now;
+        if !self.owed.contains_key(&(hook, seq)) {
+            // Pruned meanwhile: there is nothing that it could be said of.
+            return false;
+        }
         let replaced = self.hooks.get(&hook).is_some_and(|set| attempted_at < set.set_at);
         if let Some(set) = self.hooks.get_mut(&hook).filter(|_| !replaced) {
             match ending {
@@ -453,6 +462,33 @@ impl Model {
             let revision = set.disabled_count;
             self.news(&id(hook), revision, &BTreeSet::from([hook]));
         }
+    }
+
+    /// How many changes, deliveries, and deliveries still owed are kept no longer.
+    fn prune(&mut self, age: i64, count: u64, step: usize) -> (u64, u64, u64) {
+        let (now, last) = (self.now, self.log.len() as u64);
+        let (pruned, deliveries) = (self.pruned, self.owed.len());
+        let mut given_up = 0;
+        let goes = |seq: u64, at: i64| at < now - age || seq + count <= last;
+        let first_kept =
+            (self.pruned + 1..=last).find(|seq| !goes(*seq, self.log[*seq as usize - 1].2)).unwrap_or(last + 1);
+        loop {
+            let kept = first_kept.min(self.pruned + 1 + step as u64);
+            self.owed.retain(|(_, seq), owed| {
+                let under_way = owed.claimed_at.is_some_and(|claimed_at| now < claimed_at + LEASE);
+                let stays = *seq >= kept || under_way;
+                given_up +=
+                    u64::from(!stays && matches!(owed.state, DeliveryState::Waiting | DeliveryState::Exhausted));
+                stays
+            });
+            let oldest_owed = self.owed.keys().map(|(_, seq)| *seq).min().unwrap_or(kept);
+            let before = std::mem::replace(&mut self.pruned, kept.min(oldest_owed) - 1);
+            if before == self.pruned {
+                break;
+            }
+        }
+        self.promote();
+        (self.pruned - pruned, (deliveries - self.owed.len()) as u64, given_up)
     }
 
     fn release(&mut self) -> u64 {
@@ -573,6 +609,12 @@ async fn take(world: World, account: AccountId, model: &mut Model, step: &Step) 
             assert_eq!(found, model.hooks.contains_key(number));
             model.enable(*number);
         }
+        Step::Prune(age, count, step) => {
+            let before = at(model.now - age);
+            let rules = PruneRules { now, before, changes_max: *count, rows_max: *step };
+            let pruned = world.prune(&rules).await;
+            assert_eq!((pruned.changes, pruned.deliveries, pruned.given_up), model.prune(*age, *count, *step));
+        }
         Step::Wait(seconds) => model.now += seconds,
         Step::Release => assert_eq!(store.release_claims().await.unwrap(), model.release()),
         Step::Reopen => return world.reopen().await,
@@ -625,10 +667,14 @@ async fn check(world: &World, account: AccountId, model: &Model) {
     }
     let log = world.store.log_after(account, Seq(0), 1_000).await.unwrap();
     let log: Vec<_> = log.into_iter().map(|entry| (entry.seq.0, entry.change.subject)).collect();
-    let told: Vec<_> = log.iter().map(|(seq, subject)| (*seq, (subject.id.clone(), subject.revision))).collect();
-    assert_eq!(told, (1..).zip(model.log.iter().cloned()).collect::<Vec<_>>());
+    let told: Vec<_> = log.iter().map(|(seq, subject)| (*seq, subject.id.as_str(), subject.revision)).collect();
+    let wanted = (1..).zip(&model.log).map(|(seq, (id, revision, _))| (seq, id.as_str(), *revision));
+    assert_eq!(told, wanted.filter(|(seq, ..)| *seq > model.pruned).collect::<Vec<_>>());
+    let (oldest, last) = world.store.log_bounds(account).await.unwrap();
+    assert_eq!((oldest.map(|seq| seq.0), last.0), (told.first().map(|(seq, ..)| *seq), model.log.len() as u64));
     let which = WhichDeliveries { limit: 10_000, scan_max: 10_000, ..WhichDeliveries::default() };
     let rows = world.store.deliveries(account, &which).await.unwrap().deliveries;
+    assert!(rows.iter().all(|row| row.change.is_some()), "no delivery outlives its change");
     let rows: BTreeMap<_, _> = rows
         .into_iter()
         .map(|row| ((number(&row.hook.0), row.seq.0), (row.state, row.attempts, row.merged, row.under_way)))

@@ -13,7 +13,9 @@ use tracker::model::{
     Entry, ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed,
     Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
-use tracker::store::{self, Ask, Commit, KeyRing, NewChange, Results, Settings, Store, UnitPlan};
+use tracker::store::{
+    self, Ask, Commit, KeyRing, NewChange, PruneFrom, PruneRules, Pruned, Results, Settings, Store, UnitPlan,
+};
 
 pub(super) const PASSWORD: &str = "pa\"ss-w0rd-ü";
 pub(super) const TOKEN: &str = "t0ken-of-the-caller";
@@ -85,6 +87,27 @@ impl World {
         let units = self.store.due_units(far, Timestamp::UNIX_EPOCH, 10_000).await.unwrap().units;
         let unit = units.iter().find(|unit| unit.account.id == account && unit.collection == collection).unwrap();
         self.store.plan_unit(account, collection, unit.plan.due_at, plan).await.unwrap();
+    }
+
+    /// A round of pruning, to its end; no step does more than it may.
+    pub(super) async fn prune(&self, rules: &PruneRules) -> Pruned {
+        let mut total = Pruned::default();
+        let mut next = Some(PruneFrom::default());
+        while let Some(from) = next {
+            let step = self.store.prune(rules, from).await.unwrap();
+            let most = rules.rows_max as u64;
+            assert!(step.changes <= most && step.deliveries <= most, "{step:?}");
+            assert!(step.deliveries <= 1 || step.deliveries + step.attempts <= most, "{step:?}");
+            assert!(step.hooks <= most && step.former_resources <= most, "{step:?}");
+            total.changes += step.changes;
+            total.deliveries += step.deliveries;
+            total.given_up += step.given_up;
+            total.attempts += step.attempts;
+            total.hooks += step.hooks;
+            total.former_resources += step.former_resources;
+            next = step.next;
+        }
+        total
     }
 
     pub(super) async fn undelivered(&self, account: AccountId) -> Vec<(u64, String)> {
