@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 pub use error::Error;
-pub use keyring::KeyRing;
+pub use keyring::{KeyAbout, KeyRing};
 pub use ledger::{
     DeliveryPage, DeliveryStanding, HookStanding, LastTry, Ledger, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks,
 };
