@@ -42,7 +42,7 @@ pub struct Changes {
 #[derive(Args)]
 pub(super) struct Which {
     /// Everything after this number, delivered or not
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true)]
     pub(super) after: Option<u64>,
     /// Of this collection: `instances`, `realms` …
     #[arg(long, value_name = "NAME")]

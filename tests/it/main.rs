@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod client;
 mod contract;
 mod damage;
 mod delivery;
