@@ -20,6 +20,8 @@ pub mod reads;
 pub mod track;
 /// Who is due and what was seen: passes over accounts.
 pub mod poll;
+/// Reading on in the log: long polls and streams share what is read.
+pub mod feed;
 /// What counts as news. Pure.
 pub mod diff;
 /// What a change looks like and who is told. Pure.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 use tracker::chance::Chance;
 use tracker::client::{self, Client, EXIT_CODES};
 use tracker::clock::SystemClock;
@@ -89,6 +89,7 @@ fn check_config(config: Option<PathBuf>) -> anyhow::Result<()> {
 async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
     let settings = Settings::load(config.as_deref(), std::env::vars())?;
     log_to_stderr(&settings.log);
+    raise_open_files();
     let (clock, chance) = (Arc::new(SystemClock), Arc::new(Chance::from_system()));
     let keys = KeyRing::load_or_create(&settings.store, &chance)?;
     let store = store::open(&settings.store, keys).await?;
@@ -103,6 +104,15 @@ async fn serve(config: Option<PathBuf>) -> anyhow::Result<()> {
     info!("Stopping");
     service.stop().await;
     Ok(())
+}
+
+/// Each connection, in and out, is an open file, and shells give a process few: it takes what it may have.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(err) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!("No more than {current:?} files may be open, as the system refuses more: {err}");
+    }
 }
 
 fn log_to_stderr(log: &settings::Log) {

@@ -112,6 +112,7 @@ impl Parts {
             reads,
             stale_seconds: settings.reads.stale_seconds,
             finish_as_404: settings.reads.finish_as_404,
+            feed: settings.feed.clone(),
             clock: clock.clone(),
             chance,
             registry,

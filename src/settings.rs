@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{api, deliver, drivers, poll, reads, store, tasks, track};
+use crate::{api, deliver, drivers, feed, poll, reads, store, tasks, track};
 
 /// The settings file with every key at its default and a comment on each.
 pub const COMMENTED: &str = include_str!("settings.toml");
@@ -27,6 +27,7 @@ pub struct Settings {
     pub track: track::Settings,
     pub poll: poll::Settings,
     pub deliver: deliver::Settings,
+    pub feed: feed::Settings,
     pub tasks: tasks::Settings,
 }
 
@@ -96,6 +97,7 @@ impl Settings {
         self.tasks.check().map_err(Error)?;
         self.poll.check().map_err(Error)?;
         self.deliver.check().map_err(Error)?;
+        self.feed.check().map_err(Error)?;
         self.api.check().map_err(Error)?;
         tracing_subscriber::EnvFilter::try_new(&self.log.filter)
             .map_err(|err| Error(format!("log.filter `{}` is no filter: {err}", self.log.filter)))?;

@@ -46,6 +46,8 @@ pub(super) struct Inner {
     /// `http://localhost:3001/api`, and the matrix if the request used one.
     pub(super) base: String,
     pub(super) params: Params,
+    /// Only the head of the answer is wanted.
+    pub(super) head: bool,
     pub(super) format: Format,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,

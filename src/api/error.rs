@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
@@ -69,6 +69,8 @@ pub(super) struct Fault {
     pub(super) allow: Option<&'static str>,
     /// The body was not read whole, so the connection cannot be used again.
     pub(super) close: bool,
+    /// Headers that go with the document.
+    pub(super) more: Option<Box<HeaderMap>>,
 }
 
 impl Fault {
@@ -78,7 +80,7 @@ impl Fault {
     }
 
     pub(super) fn new(problem: Problem, message: impl Into<String>) -> Self {
-        Self { problem, message: message.into(), retry_after: None, allow: None, close: false }
+        Self { problem, message: message.into(), retry_after: None, allow: None, close: false, more: None }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {

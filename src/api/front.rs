@@ -27,7 +27,7 @@ use super::receipt::Wire;
 use super::render::render;
 use super::target::{self, Target};
 use super::upload::{self, Carries, Place};
-use super::{Api, VERSION};
+use super::{Api, VERSION, changes};
 use crate::drivers::Driver;
 use crate::model::{Bucket, DriverId};
 
@@ -98,8 +98,12 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
         Carries::Blob | Carries::BlobForm => api.settings.blob_bytes_max,
     };
     let body = read(body, bytes_max, Duration::from_millis(api.settings.body_ms)).await?;
+    let path = said.target.path.clone();
     let (call, request) = understood(api, parts, said, carries, body)?;
-    let deadline = Duration::from_millis(api.settings.answer_ms);
+    let mut deadline = Duration::from_millis(api.settings.answer_ms);
+    if path == "/api/changes" {
+        deadline += changes::patience(&call.params, api.feeds.settings());
+    }
     match tokio::time::timeout(deadline, front.routes.clone().oneshot(request)).await {
         Ok(Ok(mut response)) => {
             if let Some(spent) = call.backend.spent() {
@@ -169,6 +173,7 @@ fn call_of(api: &Arc<Api>, parts: &request::Parts, said: &Said, params: Params) 
         origin: origin.clone(),
         provider: chosen.provider.clone(),
         params,
+        head: parts.method == Method::HEAD,
         format: *format,
         authorization: headers.get(header::AUTHORIZATION).cloned(),
         referer: headers.get(header::REFERER).cloned(),
@@ -250,7 +255,8 @@ fn choose(api: &Api, target: &Target, headers: &HeaderMap) -> Result<Chosen, Fau
 /// Only Tracker's own collections are JSON only.
 fn offers(path: &str) -> Offers {
     match path.split('/').nth(2) {
-        Some("changes" | "hooks" | "deliveries") => Offers::Json,
+        Some("changes") => Offers::JsonOrEvents,
+        Some("hooks" | "deliveries") => Offers::Json,
         _ => Offers::XmlOrJson,
     }
 }
@@ -366,6 +372,9 @@ fn document(fault: &Fault, outline: &Outline) -> Response {
     }
     if let Some(allow) = fault.allow {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    for (name, value) in fault.more.iter().flat_map(|more| more.iter()) {
+        headers.append(name, value.clone());
     }
     if fault.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

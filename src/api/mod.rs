@@ -71,6 +71,7 @@ pub use telemetry::Registry;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
+use crate::feed::{self, Feeds};
 use crate::model::{
     Bucket, DriverId, Firewall, HardwareProfile, Image, Instance, Key, Metric, Network, NetworkInterface,
     PublicAddress, Realm, Snapshot, Subnet, Volume,
@@ -98,6 +99,7 @@ pub struct Parts {
     /// See [`reads::Settings`](crate::reads::Settings).
     pub stale_seconds: u64,
     pub finish_as_404: bool,
+    pub feed: feed::Settings,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<Chance>,
     /// What other rooms count, to be shown at `/metrics` beside what is asked of the store.
@@ -116,6 +118,7 @@ pub struct Api {
     tracking: Tracking,
     care: Care,
     reads: Arc<Reads>,
+    feeds: Feeds,
     stale: Duration,
     finish_as_404: bool,
     clock: Arc<dyn Clock>,
@@ -139,6 +142,7 @@ impl Api {
             reads,
             stale_seconds,
             finish_as_404,
+            feed,
             clock,
             chance,
             registry,
@@ -152,6 +156,7 @@ impl Api {
             uploads: Semaphore::new(settings.blobs_max.min(Semaphore::MAX_PERMITS)),
             settings,
             drivers,
+            feeds: Feeds::new(store.clone(), feed),
             store,
             tracking,
             care,

@@ -1,5 +1,7 @@
 //! Which representation a request wants. Pure.
 
+use std::cmp::Reverse;
+
 /// A representation that Tracker writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Format {
@@ -23,13 +25,15 @@ impl Format {
 pub(super) enum Offers {
     XmlOrJson,
     Json,
+    /// JSON, in an array or in a stream of events: [`wants_events`].
+    JsonOrEvents,
 }
 
 impl Offers {
     fn default(self) -> Format {
         match self {
             Self::XmlOrJson => Format::Xml,
-            Self::Json => Format::Json,
+            Self::Json | Self::JsonOrEvents => Format::Json,
         }
     }
 
@@ -59,6 +63,7 @@ pub(super) fn choose(accept: Option<&str>, format: Option<&str>, offers: Offers)
         let (format, named) = match kind.as_str() {
             "application/xml" | "text/xml" => (Format::Xml, true),
             "application/json" => (Format::Json, true),
+            EVENTS if offers == Offers::JsonOrEvents => (Format::Json, true),
             // There are no pages, so who asks for a page gets what everyone gets.
             "*/*" | "text/html" | "application/xhtml+xml" => (offers.default(), false),
             _ => continue,
@@ -70,6 +75,22 @@ pub(super) fn choose(accept: Option<&str>, format: Option<&str>, offers: Offers)
         }
     }
     best.map(|(.., format)| format)
+}
+
+const EVENTS: &str = "text/event-stream";
+
+/// Whether a stream of events is wanted rather than JSON.
+pub(super) fn wants_events(accept: Option<&str>, format: Option<&str>) -> bool {
+    let weight_of = |wanted: &str| {
+        let ranges = accept.unwrap_or_default().split(',').map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            (kind, parts.find_map(|part| part.strip_prefix("q=")).map_or(1_000, weight))
+        });
+        ranges.enumerate().find(|(_, (kind, _))| kind == wanted).map(|(place, (_, weight))| (weight, Reverse(place)))
+    };
+    let events = weight_of(EVENTS).filter(|(weight, _)| *weight > 0);
+    format.is_none() && events.is_some_and(|events| weight_of("application/json").is_none_or(|json| events > json))
 }
 
 /// In thousandths. Nonsense counts as full weight, as if it were not there.
@@ -117,6 +138,27 @@ mod tests {
         check(Some("image/png"), Some("xml"), XML);
         check(Some("application/xml"), Some("foo"), None);
         check(None, Some(""), None);
+    }
+
+    #[test]
+    fn events_are_sent_to_who_prefers_them() {
+        let check = |accept: &str, format, events: bool| {
+            assert_eq!(wants_events(Some(accept), format), events, "{accept}");
+            let choice = choose(Some(accept), format, Offers::JsonOrEvents);
+            assert!(!events || choice == Some(Format::Json), "{accept}");
+        };
+        check("text/event-stream", None, true);
+        check("Text/Event-Stream; charset=utf-8", None, true);
+        check("text/event-stream, */*", None, true);
+        check("text/event-stream, application/json", None, true);
+        check("application/json, text/event-stream", None, false);
+        check("application/json;q=0.5, text/event-stream", None, true);
+        check("text/event-stream;q=0", None, false);
+        check("text/event-stream", Some("json"), false);
+        check("application/json", None, false);
+        check("*/*", None, false);
+        assert!(!wants_events(None, None));
+        assert_eq!(choose(Some("text/event-stream"), None, Offers::Json), None);
     }
 
     #[test]

@@ -20,6 +20,10 @@ use super::Settings;
 use super::front::Peer;
 use super::receipt::{Watching, Wire};
 
+/// Cancelled when Tracker stops; put into requests, for those that would wait.
+#[derive(Clone, Debug)]
+pub(super) struct Stopping(pub(super) CancellationToken);
+
 /// How long a failed `accept` (no descriptors left, mostly) makes us wait before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,8 +92,10 @@ async fn connection(
     }
     let wire = Wire::default();
     let stream = TokioIo::new(Watching::new(stream, wire.clone(), patience));
+    let stopping = Stopping(stop.clone());
     let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(stopping.clone());
         request.extensions_mut().insert(wire.clone());
         request.map(Body::new)
     });

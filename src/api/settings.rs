@@ -78,7 +78,7 @@ impl Default for Settings {
             body_ms: 30_000,
             write_ms: 30_000,
             answer_ms: 40_000,
-            connections_max: 1_024,
+            connections_max: 4_096,
             stop_ms: 10_000,
             auth_cache_seconds: 60,
             auth_cache_max: 10_000,

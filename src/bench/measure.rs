@@ -26,7 +26,7 @@ impl Usage {
         let file = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
         Self {
             cpu_s: ticks(&file("stat")).unwrap_or_default() as f64 / TICKS_A_SECOND,
-            memory_peak_mib: peak_kib(&file("status")).unwrap_or_default() as f64 / 1024.0,
+            memory_peak_mib: kib(&file("status"), "VmHWM:").unwrap_or_default() as f64 / 1024.0,
         }
     }
 
@@ -44,10 +44,16 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// `VmHWM` of a `status` file.
-fn peak_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A figure of a `status` file.
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// What this process holds now. MiB; 0 where there is no `/proc`.
+pub(super) fn memory_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kib(&status, "VmRSS:").unwrap_or_default() as f64 / 1024.0
 }
 
 /// How many processes wanted a processor over the last minute: above a fraction of 1, somebody else is measured as well.
@@ -131,8 +137,11 @@ mod tests {
 
     #[test]
     fn peak_memory_is_read() {
-        assert_eq!(peak_kib("Name:\ttracker\nVmPeak:\t  9 kB\nVmHWM:\t   20480 kB\nVmRSS:\t 1 kB\n"), Some(20_480));
-        assert_eq!(peak_kib("Name:\ttracker\n"), None);
+        assert_eq!(
+            kib("Name:\ttracker\nVmPeak:\t  9 kB\nVmHWM:\t   20480 kB\nVmRSS:\t 1 kB\n", "VmHWM:"),
+            Some(20_480)
+        );
+        assert_eq!(kib("Name:\ttracker\n", "VmHWM:"), None);
     }
 
     #[test]

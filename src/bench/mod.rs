@@ -17,8 +17,10 @@
 mod cloud;
 mod deliver;
 mod fairness;
+mod follow;
 mod limits;
 mod measure;
+mod readers;
 mod receipts;
 mod remote;
 mod rig;
@@ -38,6 +40,11 @@ pub enum Bench {
     Deliver(deliver::Args),
     /// What receivers that hang, drip, reset and fail cost the healthy ones beside them
     Fairness(fairness::Args),
+    /// How soon all who follow an account hear of a change, and what they cost
+    Follow(follow::Args),
+    /// Those who follow, in a process of their own
+    #[command(hide = true)]
+    Readers(readers::Args),
     /// The receivers, in a process of their own
     #[command(hide = true)]
     Sink(sink::Args),
@@ -73,6 +80,8 @@ impl Bench {
         match self {
             Self::Deliver(args) => deliver::run(&args).await,
             Self::Fairness(args) => fairness::run(&args).await,
+            Self::Follow(args) => follow::run(&args).await,
+            Self::Readers(args) => readers::run(args).await,
             Self::Sink(args) => sink::run(args).await,
         }
     }

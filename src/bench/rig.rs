@@ -1,21 +1,25 @@
 //! A store in a temporary folder with hooks on a restless cloud, and the engine that delivers from it.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::cloud::{Cloud, Step, upserts};
 use super::receipts::Owed;
+use crate::api::{self, Api};
 use crate::chance::Chance;
 use crate::clock::{Clock as _, SystemClock};
 use crate::deliver::{self, Deliver};
-use crate::drivers::Drivers;
+use crate::drivers::{Drivers, MockSettings};
 use crate::model::{
     AccountId, AccountKey, Callback, ChangeId, Collection, Credentials, DriverId, Hook, HookId, Login, Scope, Secret,
     SigningKey, Subscriber, Terms,
@@ -32,6 +36,7 @@ pub(super) struct Rig {
     chance: Arc<Chance>,
     /// Until it is started.
     engine: Option<Deliver>,
+    api: Arc<Api>,
     wake: Wake,
     account: AccountId,
     hooks: Vec<HookId>,
@@ -50,8 +55,12 @@ const STOP_GRACE_MS: u64 = 100;
 const SETTLE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Whom the mock cloud knows.
+pub(super) const USER: &str = "mockuser";
+pub(super) const PASSWORD: &str = "mockpassword";
+
 fn account_key() -> AccountKey {
-    AccountKey { driver: DriverId::new("mock"), provider: "default".to_owned(), identity: "bench".to_owned() }
+    AccountKey { driver: DriverId::new("mock"), provider: "default".to_owned(), identity: USER.to_owned() }
 }
 
 /// A change as hooks get it, of about this length.
@@ -78,13 +87,14 @@ impl Rig {
         settings.store.url = format!("sqlite:{}", folder.path().join("bench.db").display());
         settings.store.key_ring = folder.path().join("bench.keys").display().to_string();
         settings.deliver.allow_networks.push("127.0.0.0/8".parse()?);
+        settings.drivers.mock = MockSettings::default();
         settings.tasks.stop_grace_ms = STOP_GRACE_MS;
 
         let (clock, chance) = (Arc::new(SystemClock), Arc::new(Chance::from_system()));
         let keys = KeyRing::load_or_create(&settings.store, &chance)?;
         let store = store::open(&settings.store, keys).await?;
         let drivers = Drivers::new(&settings.drivers, &drivers_outbound(&settings)?, clock.clone(), chance.clone());
-        let Parts { deliver, deliver_wake, .. } =
+        let Parts { api, deliver, deliver_wake, .. } =
             Parts::new(&settings, store.clone(), drivers, clock.clone(), chance.clone())?;
         let mut rig = Self {
             store,
@@ -92,6 +102,7 @@ impl Rig {
             clock,
             chance,
             engine: Some(deliver),
+            api,
             wake: deliver_wake,
             account: AccountId(0),
             hooks: vec![],
@@ -101,13 +112,29 @@ impl Rig {
             _folder: folder,
         };
         for callback in callbacks {
-            rig.hook(callback.clone()).await?;
+            rig.hook(Callback::Post(callback.clone())).await?;
         }
         rig.version = rig.store.known(rig.account, Collection::Instances).await?.version;
         Ok(rig)
     }
 
-    async fn hook(&mut self, callback: Url) -> anyhow::Result<()> {
+    /// One hook that reads the feed.
+    pub(super) async fn feed_hook(&mut self) -> anyhow::Result<()> {
+        self.hook(Callback::Feed).await?;
+        self.version = self.store.known(self.account, Collection::Instances).await?.version;
+        Ok(())
+    }
+
+    /// Serves the API on a port of the loopback, to the end of the process.
+    pub(super) async fn serve(&self) -> anyhow::Result<SocketAddr> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (router, settings) = (api::router(self.api.clone()), self.settings.api.clone());
+        tokio::spawn(async move { api::serve(listener, router, &settings, CancellationToken::new()).await });
+        Ok(address)
+    }
+
+    async fn hook(&mut self, callback: Callback) -> anyhow::Result<()> {
         let now = self.clock.now();
         let subscriber = Subscriber::parse(&format!("bench-{}", self.hooks.len())).context("a name")?;
         let secret = deliver::new_key(&self.chance.bytes());
@@ -115,7 +142,7 @@ impl Rig {
             id: HookId(self.chance.id("hook", now)),
             subscriber,
             scope: Scope::Collection(Collection::Instances),
-            callback: Callback::Post(callback),
+            callback,
             token: None,
             keys: vec![SigningKey { secret, until: None }],
             base: BASE.to_owned(),
@@ -126,7 +153,7 @@ impl Rig {
             terms: Terms::default(),
             ended_at: None,
         };
-        let credentials = Credentials { user: "bench".to_owned(), password: Secret::from("bench") };
+        let credentials = Credentials { user: USER.to_owned(), password: Secret::from(PASSWORD) };
         let login = Login { driver: DriverId::new("mock"), provider: None, credentials };
         self.account = self.store.save_hook(&account_key(), &login, &hook, None, now).await?;
         self.hooks.push(hook.id);

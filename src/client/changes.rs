@@ -22,7 +22,7 @@ use super::told::line;
 
 Without --after and --follow it shows what is owed to the subscriber and was not delivered yet, and that counts as
 delivered when it is read, also by callbacks that wait. With them it reads the log, and that takes nothing from anybody,
-unless --subscriber names one: everything up to the place it asks from then counts as delivered to that one.
+unless --subscriber names one: what lies before the place it asks from then counts as delivered to that one.
 
 {EXIT_CODES}"))]
 pub struct Changes {

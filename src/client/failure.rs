@@ -44,11 +44,13 @@ pub(super) struct Failure {
     text: String,
     /// It may go well the next time.
     passing: bool,
+    /// The place asked for is no longer kept: the oldest that is.
+    oldest_kept: Option<u64>,
 }
 
 impl Failure {
     pub(super) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), passing: false }
+        Self { exit, text: text.into(), passing: false, oldest_kept: None }
     }
 
     pub(super) fn failed(text: impl Into<String>) -> Self {
@@ -67,6 +69,15 @@ impl Failure {
     #[must_use]
     pub(super) fn passing(self) -> Self {
         Self { passing: true, ..self }
+    }
+
+    #[must_use]
+    pub(super) fn oldest_kept_is(self, seq: Option<u64>) -> Self {
+        Self { oldest_kept: seq.filter(|seq| *seq > 0), ..self }
+    }
+
+    pub(super) fn oldest_kept(&self) -> Option<u64> {
+        self.oldest_kept
     }
 
     pub(super) fn is_passing(&self) -> bool {

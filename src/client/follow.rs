@@ -17,8 +17,10 @@ pub(super) const READER: &str = "tracker-cli";
 
 /// How long the server may hold a question until there is something to tell. Seconds.
 const WAIT_S: u64 = 30;
-/// Between two empty answers there is at least this, should the server not know how to wait.
-const IDLE_MIN: Duration = Duration::from_millis(200);
+/// Between two empty answers there is at least this, should the server not wait: there may be no log yet. It doubles each time,
+/// up to the longest.
+const IDLE: Duration = Duration::from_millis(200);
+const IDLE_MAX: Duration = Duration::from_secs(2);
 /// After the first failure in a row there is a pause of up to this; it doubles each time, up to the longest.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -57,6 +59,8 @@ pub(super) struct Page {
     pub(super) changes: Vec<Told>,
     /// The place to go on from when all of it was told.
     pub(super) through: u64,
+    /// There is more at once.
+    more: bool,
 }
 
 /// A change as it came: the same bytes that a callback has.
@@ -88,7 +92,7 @@ impl Follow {
 
     /// What comes next, however long it takes. The caller tells it, and then goes on from [`Page::through`] by asking again.
     pub(super) async fn next(&mut self) -> Result<Page, Failure> {
-        let mut failures = 0;
+        let (mut failures, mut idle) = (0, IDLE);
         loop {
             let asked_at = tokio::time::Instant::now();
             match self.ask().await {
@@ -102,7 +106,10 @@ impl Follow {
                     if !page.changes.is_empty() {
                         return Ok(page);
                     }
-                    pause(IDLE_MIN.saturating_sub(asked_at.elapsed())).await;
+                    if !page.more {
+                        pause(idle.saturating_sub(asked_at.elapsed())).await;
+                        idle = (idle * 2).min(IDLE_MAX);
+                    }
                 }
                 Err(failure) if failure.is_passing() && self.connected => {
                     if failures == 0 {
@@ -123,18 +130,21 @@ impl Follow {
         match self.server.get_waiting(&["changes"], &query, Duration::from_secs(WAIT_S)).await {
             Ok(answer) => page(&answer, self.after),
             Err(failure) => {
-                let Some(oldest) = failure.text().and_then(oldest_kept) else { return Err(failure) };
+                let Some(oldest) = failure.oldest_kept() else { return Err(failure) };
                 let lost = format!(
                     "the changes after {} up to {} are no longer kept; the oldest kept is {oldest}",
                     self.after,
                     oldest - 1
                 );
                 if !self.from_oldest {
-                    let text = format!("{lost}. List the resources anew, then go on with --after {}", oldest - 1);
+                    let text = format!(
+                        "{lost}: list the resources anew for what is missing, and go on with --after {} or --from-oldest",
+                        oldest - 1
+                    );
                     return Err(Failure::failed(text));
                 }
                 note(&format!("tracker: {lost}; going on from there"));
-                Ok(Page { changes: vec![], through: oldest - 1 })
+                Ok(Page { changes: vec![], through: oldest - 1, more: true })
             }
         }
     }
@@ -155,7 +165,11 @@ fn page(answer: &Answer, after: u64) -> Result<Page, Failure> {
     let newest = changes.last().map_or(after, |told| told.seq);
     let through = answer.seq().unwrap_or(newest).max(newest).max(after);
     // An answer never goes back; should one do, what was told is not told again.
-    Ok(Page { changes: changes.into_iter().filter(|told| told.seq > after).collect(), through })
+    Ok(Page {
+        changes: changes.into_iter().filter(|told| told.seq > after).collect(),
+        through,
+        more: answer.next().is_some(),
+    })
 }
 
 /// The changes in an answer of the feed.
@@ -171,13 +185,6 @@ pub(super) fn told(answer: &Answer) -> Result<Vec<Told>, Failure> {
         Ok(Told { seq, raw })
     };
     changes.into_iter().map(numbered).collect()
-}
-
-/// `… the oldest kept change is 17. …`
-fn oldest_kept(text: &str) -> Option<u64> {
-    let (_, rest) = text.split_once("the oldest kept change is ")?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok().filter(|oldest| *oldest > 0)
 }
 
 /// Half of a step for certain, the other half by lot. `roll` is 0 to 1.
@@ -206,14 +213,6 @@ mod tests {
         check(4, 0.5, 6_000);
         check(5, 1.0, 15_000);
         check(u32::MAX, 1.0, 15_000);
-    }
-
-    #[test]
-    fn the_oldest_kept_is_found_in_the_refusal() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(oldest_kept(text), expected, "{text}");
-        check("What came after 3 is no longer kept; the oldest kept change is 17. List the resources anew", Some(17));
-        check("the oldest kept change is 0.", None);
-        check("There is no change", None);
     }
 
     #[test]

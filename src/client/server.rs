@@ -124,6 +124,9 @@ impl Server {
         }
         let ours = answer.headers.contains_key(DRIVER);
         let refusal = refusal(answer.status, &answer.body, ours, &self.base);
+        if answer.status == StatusCode::GONE {
+            return Err(refusal.oldest_kept_is(number(&answer.headers, "tracker-oldest-seq")));
+        }
         // Tracker's own word for a path that it does not have at all; a resource that is missing is named.
         let astray = !ours || refusal.text().is_some_and(|text| text.starts_with("Not Found"));
         Err(if astray { self.astray().await.unwrap_or(refusal) } else { refusal })
@@ -186,7 +189,7 @@ impl Answer {
 
     /// `Tracker-Seq`: the answer includes everything up to there.
     pub(super) fn seq(&self) -> Option<u64> {
-        self.headers.get("tracker-seq")?.to_str().ok()?.parse().ok()
+        number(&self.headers, "tracker-seq")
     }
 
     /// The question that the rest is an answer to. Of the link only the query is taken: credentials go nowhere but where the
@@ -195,6 +198,10 @@ impl Answer {
         let link = self.headers.get(LINK)?.to_str().ok()?;
         next(link)
     }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
 fn next(link: &str) -> Option<Vec<(String, String)>> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Address, Collection, InstanceState, RealmState};
 
 /// A change's place in its account's log: 1, 2, 3 … without holes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
@@ -235,6 +235,33 @@ impl News {
         "snapshot.state",
         "snapshot.appeared",
         "snapshot.gone",
+    ];
+
+    /// All of them.
+    pub const ALL_KINDS: [&str; 23] = [
+        "instance.state",
+        "instance.addresses",
+        "instance.appeared",
+        "instance.gone",
+        "instance.snapshot",
+        "realm.state",
+        "realm.appeared",
+        "realm.withdrawn",
+        "realm.snapshot",
+        "image.state",
+        "image.appeared",
+        "image.gone",
+        "image.snapshot",
+        "volume.state",
+        "volume.attachment",
+        "volume.appeared",
+        "volume.gone",
+        "volume.snapshot",
+        "snapshot.state",
+        "snapshot.appeared",
+        "snapshot.gone",
+        "snapshot.snapshot",
+        "hook.disabled",
     ];
 
     /// How things stand, and no change.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 pub use error::Error;
 pub use keyring::{KeyAbout, KeyRing};
@@ -360,12 +361,13 @@ pub trait Deliveries: Send + Sync {
 
 #[async_trait]
 pub trait Feed: Send + Sync {
-    /// What the subscriber has not got yet (waiting or exhausted, of its hooks), oldest first, a change once, with the
-    /// hook that owes it (the one with the smallest id if several do).
+    /// What the subscriber has not got yet (waiting or exhausted, of its hooks) and comes after a place, oldest first, a
+    /// change once, with the hook that owes it (the one with the smallest id if several do).
     async fn undelivered(
         &self,
         account: AccountId,
         subscriber: &Subscriber,
+        after: Seq,
         limit: usize,
     ) -> Result<Vec<(Entry, HookId)>, Error>;
 
@@ -392,6 +394,10 @@ pub trait Feed: Send + Sync {
 
     /// The account's log after a place, oldest first, delivered or not.
     async fn log_after(&self, account: AccountId, after: Seq, limit: usize) -> Result<Vec<Entry>, Error>;
+
+    /// Tells when changes may have been recorded, by a number that rises. It rises after the commit, so whoever looks at the
+    /// number first and at the log then misses nothing. Now and then it rises without a change.
+    fn follow(&self, account: AccountId) -> watch::Receiver<u64>;
 
     /// The oldest change still kept, if any, and the last number given (0 before the first).
     async fn log_bounds(&self, account: AccountId) -> Result<(Option<Seq>, Seq), Error>;

@@ -15,6 +15,7 @@ mod ec2;
 mod ec2_end_to_end;
 mod encrypted;
 mod feed;
+mod following;
 mod foreign;
 mod guard;
 mod histories;

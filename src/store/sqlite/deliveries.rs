@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::revoked::Revoked;
 use super::rows::{Cell, ChangeRow, Doing as _, int, json, row};
 use super::{Sqlite, verdicts};
 use crate::model::{AccountId, Delivery, HookId, Merged, Outcome, Seq, Verdict};
@@ -128,7 +127,7 @@ impl Deliveries for Sqlite {
         let mut tx = turn.begin().await?;
         record(&mut tx, results, now).await?;
         tx.commit().await.doing(RECORDING)?;
-        revoke(&self.revoked, results);
+        self.tell(results);
         Ok(())
     }
 
@@ -138,7 +137,7 @@ impl Deliveries for Sqlite {
         record(&mut tx, results, ask.now).await?;
         let rows = claim(&mut tx, ask).await.doing(CLAIMING)?;
         tx.commit().await.doing(RECORDING)?;
-        revoke(&self.revoked, results);
+        self.tell(results);
         Ok(claimed(rows))
     }
 
@@ -189,11 +188,14 @@ impl Deliveries for Sqlite {
     }
 }
 
-/// Of a hook that is disabled nothing more is begun.
-fn revoke(revoked: &Revoked, results: &Results) {
-    for Outcome { account, verdict, .. } in &results.outcomes {
-        if let Verdict::Disable(_) | Verdict::Exhausted { disable: Some(_) } = verdict {
-            revoked.note(*account);
+impl Sqlite {
+    /// Of a hook that was disabled nothing more is begun, and a change says so.
+    fn tell(&self, results: &Results) {
+        for Outcome { account, verdict, .. } in &results.outcomes {
+            if let Verdict::Disable(_) | Verdict::Exhausted { disable: Some(_) } = verdict {
+                self.revoked.note(*account);
+                self.followers.tell(*account);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::Sqlite;
 use super::deliveries::{self, Line};
@@ -23,12 +24,13 @@ impl Feed for Sqlite {
         &self,
         account: AccountId,
         subscriber: &Subscriber,
+        after: Seq,
         limit: usize,
     ) -> Result<Vec<(Entry, HookId)>, Error> {
         let rows: Vec<OwedRow> = sqlx::query_as(
             "SELECT owed.hook_id, owed.seq, c.change_id, c.at, c.collection, c.resource, c.body
              FROM (SELECT d.seq, min(d.hook_id) AS hook_id FROM deliveries d INDEXED BY deliveries_unread
-                   WHERE d.account_id = $1 AND d.subscriber = $2 AND d.state IN ('waiting', 'exhausted')
+                   WHERE d.account_id = $1 AND d.subscriber = $2 AND d.seq > $4 AND d.state IN ('waiting', 'exhausted')
                    GROUP BY d.seq ORDER BY d.seq LIMIT (SELECT $3)) owed
              LEFT JOIN changes c ON c.account_id = $1 AND c.seq = owed.seq
              ORDER BY owed.seq",
@@ -36,6 +38,7 @@ impl Feed for Sqlite {
         .bind(account.0)
         .bind(subscriber.as_str())
         .bind(int(limit))
+        .bind(int(after.0))
         .fetch_all(&self.readers)
         .await
         .doing("reading undelivered changes")?;
@@ -110,6 +113,21 @@ impl Feed for Sqlite {
         now: Timestamp,
     ) -> Result<u64, Error> {
         const ACTION: &str = "acknowledging changes";
+        // Mostly there is nothing, and reading does not wait for the one writer.
+        let some: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_unread
+                            WHERE account_id = $1 AND subscriber = $2 AND seq <= $3
+                                  AND state IN ('waiting', 'exhausted'))",
+        )
+        .bind(account.0)
+        .bind(subscriber.as_str())
+        .bind(int(seq.0))
+        .fetch_one(&self.readers)
+        .await
+        .doing(ACTION)?;
+        if !some {
+            return Ok(0);
+        }
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         let lines: Vec<Line> = sqlx::query_as(
@@ -155,6 +173,10 @@ impl Feed for Sqlite {
         .await
         .doing("reading the log")?;
         rows.into_iter().map(|row| row.entry(account)).collect()
+    }
+
+    fn follow(&self, account: AccountId) -> watch::Receiver<u64> {
+        self.followers.follow(account)
     }
 
     async fn log_bounds(&self, account: AccountId) -> Result<(Option<Seq>, Seq), Error> {

@@ -212,6 +212,7 @@ impl Ledger for Sqlite {
         let changes: Vec<_> = changes.iter().cloned().map(told).collect();
         let entries = samples::record_changes(&mut tx, *account, &changes, *now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
+        self.followers.tell(*account);
         Ok(entries.first().zip(entries.last()).map(|(first, last)| (first.seq, last.seq)))
     }
 

@@ -23,6 +23,7 @@ mod accounts;
 mod connect;
 mod deliveries;
 mod feed;
+mod followers;
 mod hooks;
 mod ledger;
 mod polls;
@@ -42,6 +43,7 @@ pub(super) use connect::path;
 use async_trait::async_trait;
 
 use super::{Error, KeyRing, Settings, Upkeep};
+use followers::Followers;
 use revoked::Revoked;
 use rows::Doing as _;
 use writer::Writer;
@@ -51,6 +53,7 @@ pub(super) struct Sqlite {
     readers: SqlitePool,
     keys: KeyRing,
     revoked: Revoked,
+    followers: Followers,
     /// Last, so that the lock outlives the connections. The system gives it back however the process ends.
     _lock: File,
 }
@@ -62,7 +65,7 @@ impl Sqlite {
         connect::inspect(path).await?;
         let (writer, readers) = connect::connect(path, settings).await?;
         connect::fit(path, &writer, &keys).await?;
-        Ok(Self { writer, readers, keys, revoked: Revoked::default(), _lock: lock })
+        Ok(Self { writer, readers, keys, revoked: Revoked::default(), followers: Followers::default(), _lock: lock })
     }
 }
 

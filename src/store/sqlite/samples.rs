@@ -122,6 +122,9 @@ impl Samples for Sqlite {
         put_resources(&mut tx, commit).await.doing(ACTION)?;
         let entries = record_changes(&mut tx, commit.account, &commit.changes, commit.now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
+        if !entries.is_empty() {
+            self.followers.tell(commit.account);
+        }
         Ok(entries)
     }
 }

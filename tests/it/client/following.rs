@@ -152,7 +152,7 @@ async fn what_is_no_longer_kept_is_said_and_gone_on_from_only_when_asked() {
         }
         let text = "What came after 3 is no longer kept; the oldest kept change is 17. List the resources anew";
         let document = serde_json::json!({"code": 410, "message": text});
-        Full(410, vec![ours], document.to_string().into_bytes())
+        Full(410, vec![ours, ("tracker-oldest-seq", "17".to_owned())], document.to_string().into_bytes())
     }
     let server = Receiver::start().await;
     server.answers_by(reply);

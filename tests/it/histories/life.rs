@@ -236,7 +236,7 @@ impl Life {
         let subscriber = Subscriber::parse(SUBSCRIBERS[who]).unwrap();
         let noted = async {
             loop {
-                let owed = self.world.store().undelivered(account, &subscriber, 1_000).await.unwrap();
+                let owed = self.world.store().undelivered(account, &subscriber, Seq(0), 1_000).await.unwrap();
                 if !owed.iter().any(|(entry, _)| seqs.contains(&entry.seq.0)) {
                     break;
                 }

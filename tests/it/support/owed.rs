@@ -363,7 +363,7 @@ impl Polls for Owed {
 
 #[async_trait]
 impl Feed for Owed {
-    async fn undelivered(&self, _: AccountId, _: &Subscriber, _: usize) -> Result<Vec<(Entry, HookId)>, Error> {
+    async fn undelivered(&self, _: AccountId, _: &Subscriber, _: Seq, _: usize) -> Result<Vec<(Entry, HookId)>, Error> {
         unreachable!("{BEYOND}")
     }
 
@@ -380,6 +380,10 @@ impl Feed for Owed {
     }
 
     async fn log_after(&self, _: AccountId, _: Seq, _: usize) -> Result<Vec<Entry>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    fn follow(&self, _: AccountId) -> watch::Receiver<u64> {
         unreachable!("{BEYOND}")
     }
 

@@ -420,7 +420,7 @@ impl World {
     /// What the store still owes the default subscriber of that account, asked without HTTP.
     pub async fn owed(&self) -> Vec<u64> {
         let account = self.account().await.expect("something was tracked");
-        let owed = self.store().undelivered(account, &Subscriber::default(), 1_000).await.unwrap();
+        let owed = self.store().undelivered(account, &Subscriber::default(), Seq(0), 1_000).await.unwrap();
         owed.iter().map(|(entry, _)| entry.seq.0).collect()
     }
 

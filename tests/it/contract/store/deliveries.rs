@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use tracker::model::{Hook, Scope, Verdict};
+use tracker::model::{Hook, Scope, Seq, Verdict};
 use tracker::store::Ask;
 
 use super::world::{World, ask, at, change, collection_hook, feed_hook, hook, key, login, owed, retry, subscriber};
@@ -208,6 +208,6 @@ async fn accounts_are_claimed_together(world: World) {
 
     // The same hook and number of another account is another delivery.
     world.record(a, &whole, 1, Verdict::Delivered, 4).await;
-    assert!(world.store.undelivered(a, &subscriber("ops"), 9).await.unwrap().is_empty());
-    assert_eq!(world.store.undelivered(b, &subscriber("ops"), 9).await.unwrap().len(), 1);
+    assert!(world.store.undelivered(a, &subscriber("ops"), Seq(0), 9).await.unwrap().is_empty());
+    assert_eq!(world.store.undelivered(b, &subscriber("ops"), Seq(0), 9).await.unwrap().len(), 1);
 }

@@ -19,10 +19,10 @@ async fn what_is_undelivered_comes_once_and_oldest_first(world: World) {
     let account = world.set(&one).await;
     world.set(&two).await;
     let entries = world.news(account, 1, &[("i-1", &[&one, &two]), ("i-2", &[&one]), ("i-3", &[])]).await;
-    let got = world.store.undelivered(account, &subscriber("default"), 10).await.unwrap();
+    let got = world.store.undelivered(account, &subscriber("default"), Seq(0), 10).await.unwrap();
     assert_eq!(got, [(entries[0].clone(), two.id.clone()), (entries[1].clone(), one.id.clone())]);
-    assert_eq!(world.store.undelivered(account, &subscriber("default"), 1).await.unwrap().len(), 1);
-    assert!(world.store.undelivered(account, &subscriber("default"), 0).await.unwrap().is_empty());
+    assert_eq!(world.store.undelivered(account, &subscriber("default"), Seq(0), 1).await.unwrap().len(), 1);
+    assert!(world.store.undelivered(account, &subscriber("default"), Seq(0), 0).await.unwrap().is_empty());
     assert!(world.undelivered(AccountId(99)).await.is_empty());
 
     world.claim(1).await;
@@ -44,7 +44,7 @@ async fn subscribers_do_not_read_for_one_another(world: World) {
     assert_eq!(world.store.acknowledge(account, &subscriber("default"), &[Seq(1)], at(2)).await.unwrap(), 1);
     assert_eq!(world.store.acknowledge(account, &subscriber("default"), &[Seq(1)], at(2)).await.unwrap(), 0);
     assert!(world.undelivered(account).await.is_empty());
-    assert_eq!(world.store.undelivered(account, &subscriber("you"), 9).await.unwrap().len(), 1);
+    assert_eq!(world.store.undelivered(account, &subscriber("you"), Seq(0), 9).await.unwrap().len(), 1);
     assert_eq!(world.undelivered(other).await.len(), 1);
     assert_eq!(world.claim(2).await.len(), 2);
 }

@@ -358,7 +358,7 @@ async fn a_row_that_makes_no_sense_is_named() {
             Ok(due) => faults.extend(due.unreadable.into_iter().map(|unit| unit.error)),
             Err(err) => faults.push(err),
         }
-        faults.extend(store.undelivered(account, &default, 9).await.err());
+        faults.extend(store.undelivered(account, &default, Seq(0), 9).await.err());
         faults.extend(store.log_after(account, Seq(0), 9).await.err());
         faults.extend(store.claim(&ask(at(9), at(69), 9, 9, &[])).await.unwrap().unreadable);
         assert!(!faults.is_empty(), "{sql}: nobody noticed");

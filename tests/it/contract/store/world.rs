@@ -88,7 +88,7 @@ impl World {
     }
 
     pub(super) async fn undelivered(&self, account: AccountId) -> Vec<(u64, String)> {
-        let owed = self.store.undelivered(account, &Subscriber::default(), 100).await.unwrap();
+        let owed = self.store.undelivered(account, &Subscriber::default(), Seq(0), 100).await.unwrap();
         owed.into_iter().map(|(entry, hook)| (entry.seq.0, hook.0)).collect()
     }
 }

@@ -1,0 +1,70 @@
+use std::collections::BTreeSet;
+
+use crate::model::{Change, Topic};
+
+/// What of a log a reader wants. Everything that is given must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub collection: Option<Topic>,
+    pub resource: Option<String>,
+    /// Types, whole (`instance.state`) or by the word after the dot.
+    pub types: Option<BTreeSet<String>>,
+    /// The realm of an instance or a volume; a realm is in itself.
+    pub realm: Option<String>,
+}
+
+impl Filter {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn fits(&self, change: &Change) -> bool {
+        let Self { collection, resource, types, realm } = self;
+        let kind = change.news.kind();
+        let verb = kind.split_once('.').map_or(kind, |(_, verb)| verb);
+        let subject = &change.subject;
+        collection.is_none_or(|wanted| wanted == subject.collection)
+            && resource.as_ref().is_none_or(|wanted| *wanted == subject.id)
+            && types.as_ref().is_none_or(|wanted| wanted.contains(kind) || wanted.contains(verb))
+            && realm.as_ref().is_none_or(|wanted| Some(wanted) == subject.realm.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::{ChangeId, Collection, News, Observed, RealmState, Subject};
+
+    #[test]
+    fn all_that_is_given_must_fit() {
+        let change = Change {
+            id: ChangeId("chg_1".to_owned()),
+            at: Timestamp::UNIX_EPOCH,
+            subject: Subject {
+                collection: Collection::Realms.into(),
+                id: "eu".to_owned(),
+                revision: 1,
+                name: None,
+                realm: Some("eu".to_owned()),
+            },
+            observed: Observed { before: None, at: Timestamp::UNIX_EPOCH },
+            news: News::RealmAppeared { to: RealmState::Available, to_native: "up".to_owned() },
+        };
+        let check = |filter: Filter, fits: bool| assert_eq!(filter.fits(&change), fits, "{filter:?}");
+        let text = |text: &str| Some(text.to_owned());
+        let types = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        check(Filter::default(), true);
+        check(Filter { collection: Some(Collection::Realms.into()), ..Filter::default() }, true);
+        check(Filter { collection: Some(Topic::Hooks), ..Filter::default() }, false);
+        check(Filter { resource: text("eu"), ..Filter::default() }, true);
+        check(Filter { resource: text("us"), ..Filter::default() }, false);
+        check(Filter { realm: text("eu"), ..Filter::default() }, true);
+        check(Filter { realm: text("us"), ..Filter::default() }, false);
+        check(Filter { types: types(&["state", "appeared"]), ..Filter::default() }, true);
+        check(Filter { types: types(&["realm.appeared"]), ..Filter::default() }, true);
+        check(Filter { types: types(&["instance.appeared"]), ..Filter::default() }, false);
+        check(Filter { resource: text("eu"), types: types(&["state"]), ..Filter::default() }, false);
+    }
+}

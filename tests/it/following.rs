@@ -1,0 +1,377 @@
+//! Reading on: long polls and streams of events.
+
+use reqwest::{Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+
+use crate::support::events::Events;
+use crate::support::receiver::Reply::Status;
+use crate::support::world::{PASSWORD, USER, World, client, seconds};
+
+/// So many running instances, followed as a collection, with a hook as it is given.
+async fn followed(count: usize, hook: &str, edit: impl FnOnce(&mut tracker::settings::Settings)) -> World {
+    let mut world = World::with(edit).await;
+    for n in 0..count {
+        world.provider.add_instance(&format!("inst{n}"), "RUNNING");
+    }
+    let hook = if hook == "receiver" { world.hook() } else { hook.to_owned() };
+    assert_eq!(world.put_hook("instances", &hook, &[]).await.status, StatusCode::OK);
+    world.poll().await;
+    world
+}
+
+/// All of them, in one look: one change each.
+async fn become_all(world: &mut World, count: usize, state: &str) {
+    for n in 0..count {
+        world.provider.set_state(&format!("inst{n}"), state);
+    }
+    world.clock.advance(seconds(60));
+    world.tick().await;
+}
+
+#[tokio::test]
+async fn a_stream_tells_what_was_and_then_what_happens() {
+    let mut world = followed(2, "feed", |_| {}).await;
+    become_all(&mut world, 2, "STOPPED").await;
+    let mut events = Events::open(world.base(), "?after=1", None).await;
+    let first = events.next().await.unwrap();
+    assert_eq!((first.id, first.kind.as_str()), (2, "instance.state"));
+    assert_eq!((&first.data["seq"], &first.data["to"]["state"]), (&2.into(), &"STOPPED".into()));
+    become_all(&mut world, 2, "RUNNING").await;
+    assert_eq!(events.ids(2).await, [3, 4]);
+    become_all(&mut world, 1, "STOPPED").await;
+    assert_eq!(events.ids(1).await, [5]);
+    // The same words as in an answer.
+    let page = world.get("/changes?after=1").await.json();
+    assert_eq!(page[0], first.data);
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_without_a_place_is_what_the_subscriber_has_not_got_and_comes_back_by_its_id() {
+    let mut world = followed(3, "feed", |_| {}).await;
+    become_all(&mut world, 3, "STOPPED").await;
+    let mut events = Events::open(world.base(), "", None).await;
+    assert_eq!(events.ids(3).await, [1, 2, 3]);
+    assert_eq!(world.owed().await, [1, 2, 3], "written is not read");
+    drop(events);
+    let mut events = Events::open(world.base(), "", Some(2)).await;
+    assert_eq!(events.ids(1).await, [3]);
+    assert_eq!(world.owed().await, [3]);
+    become_all(&mut world, 1, "RUNNING").await;
+    assert_eq!(events.ids(1).await, [4]);
+    drop(events);
+    // One that has lost its id as well gets again what it did not acknowledge.
+    let mut events = Events::open(world.base(), "", None).await;
+    assert_eq!(events.ids(2).await, [3, 4]);
+    // Another subscriber hooked nothing.
+    let mut other = Events::open(world.base(), "?subscriber=other&type=gone", None).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    assert_eq!(events.ids(1).await, [5]);
+    world.stop().await;
+    assert_eq!((events.next().await, other.next().await), (None, None));
+}
+
+#[tokio::test]
+async fn what_a_callback_brought_is_not_streamed_as_undelivered() {
+    let mut world = followed(1, "receiver", |_| {}).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    world.deliver().await;
+    world.receiver.otherwise(Status(503));
+    become_all(&mut world, 1, "RUNNING").await;
+    let mut events = Events::open(world.base(), "", None).await;
+    assert_eq!(events.ids(1).await, [2]);
+    // Acknowledged by its id, it is not called back.
+    drop(events);
+    let events = Events::open(world.base(), "", Some(2)).await;
+    world.receiver.otherwise(Status(200));
+    world.live(seconds(600)).await;
+    assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_long_poll_answers_as_soon_as_there_is_something() {
+    let mut world = followed(1, "feed", |_| {}).await;
+    for query in ["after=0&wait=60", "wait=60"] {
+        let address = world.base().to_owned();
+        let (sent, waits) = tokio::sync::oneshot::channel();
+        let poll = tokio::spawn(async move {
+            let request = client().get(format!("{address}/changes?{query}")).basic_auth(USER, Some(PASSWORD));
+            sent.send(()).unwrap();
+            request.send().await.unwrap().text().await.unwrap()
+        });
+        waits.await.unwrap();
+        become_all(&mut world, 1, "STOPPED").await;
+        let answer: serde_json::Value = serde_json::from_str(&poll.await.unwrap()).unwrap();
+        assert_eq!(answer[0]["to"]["state"], "STOPPED", "{query}");
+        become_all(&mut world, 1, "RUNNING").await;
+        world.get("/changes?after=2").await;
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_nothing_when_its_time_is_over_or_tracker_stops() {
+    let mut world = followed(1, "feed", |_| {}).await;
+    let empty = world.get("/changes?after=0&wait=1").await;
+    assert_eq!((empty.status, empty.text.as_str()), (StatusCode::OK, "[]"));
+    assert_eq!(empty.headers["tracker-seq"], "0");
+    let address = world.base().to_owned();
+    let waiting = tokio::spawn(async move {
+        let request = client().get(format!("{address}/changes?wait=60")).basic_auth(USER, Some(PASSWORD));
+        request.send().await.unwrap().text().await.unwrap()
+    });
+    let mut events = Events::open(world.base(), "", None).await;
+    events.read().await;
+    tokio::time::timeout(seconds(10), world.stop()).await.expect("who waits keeps nobody from stopping");
+    // It was asked before, or it found nobody there.
+    if let Ok(text) = waiting.await {
+        assert_eq!(text, "[]");
+    }
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
+    let mut world = followed(2, "feed", |_| {}).await;
+    assert_eq!(world.put_hook("realms", "feed", &[]).await.status, StatusCode::OK);
+    world.poll().await;
+    world.provider.set_realm("us", tracker::model::RealmState::Unavailable, Some("power"));
+    become_all(&mut world, 2, "STOPPED").await;
+    become_all(&mut world, 1, "RUNNING").await;
+    let log = world.get("/changes?after=0").await.json();
+    let all: Vec<(u64, String)> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| (change["seq"].as_u64().unwrap(), change["resource"]["id"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(all.len(), 4, "{all:?}");
+    let of = |id: &str| all.iter().filter(|(_, other)| other == id).map(|(seq, _)| *seq).collect::<Vec<_>>();
+    let seqs = async |query: &str| {
+        let answer = world.get(&format!("/changes?after=0&{query}")).await;
+        assert_eq!(answer.headers["tracker-seq"], "4", "{query}: everything was looked at");
+        answer.json().as_array().unwrap().iter().map(|change| change["seq"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs("collection=realms").await, of("us"));
+    assert_eq!(seqs("resource=inst0").await, of("inst0"));
+    assert_eq!(seqs("type=realm.state").await, of("us"));
+    assert_eq!(seqs("type=state").await.len(), 4);
+    assert_eq!(seqs("type=gone").await, [0; 0]);
+    assert_eq!(seqs("realm=nowhere").await, [0; 0]);
+    assert_eq!(seqs("realm=us&collection=instances").await.len(), 3);
+    // A page leads on with the same filter.
+    let page = world.get("/changes?after=0&limit=1&resource=inst0&type=state,gone").await;
+    let link = page.headers["link"].to_str().unwrap();
+    assert!(link.contains("resource=inst0") && link.contains("type=state%2Cgone"), "{link}");
+
+    let mut events = Events::open(world.base(), "?after=0&resource=inst0", None).await;
+    assert_eq!(events.ids(2).await, of("inst0"));
+    drop(events);
+    assert_eq!(world.owed().await.len(), 4);
+    Events::open(world.base(), "?after=0&resource=inst0", Some(4)).await;
+    let rest: Vec<u64> = [of("inst1"), of("us")].concat();
+    world
+        .owed_becomes(&{
+            let mut rest = rest.clone();
+            rest.sort_unstable();
+            rest
+        })
+        .await;
+    world.get("/changes?after=4&collection=realms").await;
+    assert_eq!(world.owed().await, of("inst1"));
+    assert_eq!(world.feed("?resource=nobody").await, []);
+    assert_eq!(world.owed().await, of("inst1"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn filters_that_fit_little_look_at_a_bounded_part_and_lead_on() {
+    let mut world = followed(9, "feed", |settings| settings.feed.scan_max = 4).await;
+    become_all(&mut world, 9, "STOPPED").await;
+    let mut path = "/changes?after=0&resource=inst8".to_owned();
+    let mut got = Vec::new();
+    let mut pages = 0;
+    loop {
+        let page = world.get(&path).await;
+        pages += 1;
+        got.extend(page.json().as_array().unwrap().iter().map(|change| change["seq"].as_u64().unwrap()));
+        let Some(link) = page.headers.get("link") else { break };
+        let link = link.to_str().unwrap().trim_start_matches('<').split('>').next().unwrap();
+        link.split("/api;driver=mock;provider=default").last().unwrap().clone_into(&mut path);
+        path = path.split("/api").last().unwrap().to_owned();
+    }
+    assert_eq!((got, pages), (vec![9], 3));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_head_hands_nothing_over_and_an_unchanged_answer_is_not_sent_twice() {
+    let mut world = followed(1, "feed", |_| {}).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    for path in ["/changes", "/changes?after=1", "/changes?wait=60&after=1"] {
+        assert_eq!(world.request(Method::HEAD, path).await.status, StatusCode::OK);
+        assert_eq!(world.owed().await, [1], "{path}");
+    }
+    let log = world.get("/changes?after=0").await;
+    let ask = async |path: &str, tag: &str| {
+        let request = client().get(format!("{}{path}", world.base())).basic_auth(USER, Some(PASSWORD));
+        request.header("if-none-match", tag).send().await.unwrap()
+    };
+    let tag = log.headers["etag"].to_str().unwrap().to_owned();
+    for tag in [tag.clone(), format!("\"{tag}\""), format!("W/\"{tag}\", \"x\"")] {
+        let same = ask("/changes?after=0", &tag).await;
+        assert_eq!((same.status(), same.headers()["tracker-seq"].to_str().unwrap()), (StatusCode::NOT_MODIFIED, "1"));
+    }
+    assert_eq!(ask("/changes?after=0", "\"other\"").await.status(), StatusCode::OK);
+    // Who has the very answer has got what is in it.
+    assert_eq!(ask("/changes", &tag).await.status(), StatusCode::NOT_MODIFIED);
+    world.owed_becomes(&[]).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nobody_follows_where_nothing_is_tracked_nor_from_what_is_not_there() {
+    let mut world = World::new().await;
+    let refused = async |base: &str, query: &str, id: Option<u64>| {
+        let (status, text) = Events::try_open(base, query, id).await.err().expect("it is refused");
+        (status.as_u16(), text)
+    };
+    let (status, text) = refused(world.base(), "", None).await;
+    assert!(status == 404 && text.contains("track_hook"), "{text}");
+    world.provider.add_instance("inst0", "RUNNING");
+    world.put_hook("instances", "feed", &[]).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    for (query, id, wanted) in [("?after=7", None, "last change is 1"), ("", Some(7), "last change is 1")] {
+        let (status, text) = refused(world.base(), query, id).await;
+        assert!(status == 400 && text.contains(wanted), "{text}");
+    }
+    let strange = client().get(format!("{}/changes", world.base())).basic_auth(USER, Some("wrong"));
+    assert_eq!(strange.header("accept", "text/event-stream").send().await.unwrap().status(), 401);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn so_many_may_wait_and_no_more() {
+    let world = followed(1, "feed", |settings| settings.feed.followers_max = 2).await;
+    let one = Events::open(world.base(), "", None).await;
+    let two = Events::open(world.base(), "?after=0", None).await;
+    let full = world.get("/changes?after=0&wait=9").await;
+    assert_eq!((full.status, full.headers.contains_key("retry-after")), (StatusCode::BAD_GATEWAY, true));
+    assert_eq!(world.get("/changes?after=0").await.status, StatusCode::OK, "who does not wait takes no place");
+    drop(two);
+    for _ in 0..1_000 {
+        if Events::try_open(world.base(), "", None).await.is_ok() {
+            drop(one);
+            return world.end().await;
+        }
+    }
+    panic!("a place is never given back");
+}
+
+#[tokio::test]
+async fn a_stream_says_that_it_is_there_and_ends_after_its_time() {
+    let world = followed(1, "feed", |settings| {
+        settings.feed.heartbeat_ms = 5;
+        settings.feed.stream_max_seconds = 1;
+    })
+    .await;
+    let mut events = Events::open(world.base(), "", None).await;
+    assert_eq!(events.next().await, None, "it ends by itself");
+    assert!(events.heartbeats > 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_cut_off_and_goes_on_from_its_id() {
+    let count = 400;
+    let mut world = followed(count, "feed", |settings| settings.api.write_ms = 200).await;
+    let token = "t".repeat(1_000);
+    assert_eq!(world.put_hook("instances", "feed", &[("track_token", &token)]).await.status, StatusCode::OK);
+    for state in ["STOPPED", "RUNNING", "STOPPED", "RUNNING"] {
+        become_all(&mut world, count, state).await;
+    }
+    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
+    let head = format!(
+        "GET /api/changes?after=0 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut some = vec![0; 20_000];
+    stream.read_exact(&mut some).await.unwrap();
+    // It reads no more. Everybody else goes on meanwhile.
+    let mut quick = Events::open(world.base(), "?after=0", None).await;
+    assert_eq!(quick.ids(4 * count).await, (1..=4 * count as u64).collect::<Vec<_>>());
+    drop(quick);
+    tokio::time::timeout(seconds(10), world.stop()).await.expect("one who does not read keeps nobody from stopping");
+    drop(stream);
+    world.start().await;
+    let text = String::from_utf8_lossy(&some).into_owned();
+    let last = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse::<u64>().ok()).max().unwrap();
+    // The last one may be cut in the middle.
+    let mut events = Events::open(world.base(), "?after=0", Some(last - 1)).await;
+    assert_eq!(events.ids(3).await, [last, last + 1, last + 2]);
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_place_that_was_pruned_meanwhile_ends_the_stream_and_is_said_to_who_comes_back() {
+    let mut world = followed(3, "feed", |settings| settings.feed.tail_max = 1).await;
+    become_all(&mut world, 3, "STOPPED").await;
+    world.get("/changes?after=3").await;
+    let pool = sqlx::SqlitePool::connect(&world.settings.store.url).await.unwrap();
+    sqlx::raw_sql("DELETE FROM changes WHERE seq < 3").execute(&pool).await.unwrap();
+    pool.close().await;
+    let gone = world.get("/changes?after=1").await;
+    assert_eq!((gone.status, gone.headers["tracker-oldest-seq"].to_str().unwrap()), (StatusCode::GONE, "3"));
+    let link = gone.headers["link"].to_str().unwrap();
+    assert!(link.ends_with("/instances>; rel=\"start\""), "{link}");
+    assert!(gone.text.contains("/instances"), "{}", gone.text);
+    let (status, _) = Events::try_open(world.base(), "?after=0", Some(1)).await.err().unwrap();
+    assert_eq!(status, StatusCode::GONE);
+    let mut events = Events::open(world.base(), "?after=2", None).await;
+    assert_eq!(events.ids(1).await, [3]);
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn many_followers_of_one_account_all_get_everything() {
+    let mut world = followed(5, "feed", |settings| settings.feed.tail_max = 3).await;
+    let mut followers = Vec::new();
+    for n in 0..40_u64 {
+        become_all(&mut world, 1, if n % 2 == 0 { "STOPPED" } else { "RUNNING" }).await;
+        followers.push((n, Events::open(world.base(), &format!("?after={n}"), None).await));
+    }
+    become_all(&mut world, 5, "STOPPED").await;
+    let last = world.get("/changes?after=0&limit=1000").await.headers["tracker-seq"].to_str().unwrap().parse().unwrap();
+    for (after, events) in &mut followers {
+        let wanted: Vec<u64> = (*after + 1..=last).collect();
+        assert_eq!(events.ids(wanted.len()).await, wanted);
+    }
+    drop(followers);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_token_is_told_to_its_own_subscriber_only() {
+    let mut world = followed(1, "feed", |_| {}).await;
+    assert_eq!(world.put_hook("instances", "feed", &[("track_token", "mine"), ("subscriber", "a")]).await.status, 200);
+    let mut mine = Events::open(world.base(), "?after=0&subscriber=a", None).await;
+    let mut other = Events::open(world.base(), "?after=0&subscriber=b", None).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    assert_eq!(mine.next().await.unwrap().data["token"], "mine");
+    assert_eq!(other.next().await.unwrap().data.get("token"), None);
+    // A new token is told from the next change on, also in a stream that is open.
+    assert_eq!(world.put_hook("instances", "feed", &[("track_token", "new"), ("subscriber", "a")]).await.status, 200);
+    become_all(&mut world, 1, "RUNNING").await;
+    assert_eq!(mine.next().await.unwrap().data["token"], "new");
+    drop((mine, other));
+    world.end().await;
+}
