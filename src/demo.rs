@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::chance::Chance;
+use crate::client::{because, news};
 use crate::clock::{Clock, SystemClock};
 use crate::deliver;
 use crate::drivers::{Drivers, MockSettings};
@@ -173,23 +174,11 @@ fn line(change: &Value, colours: bool) -> String {
     let resource = &change["resource"];
     let what = format!("{}/{}", text(&resource["collection"]), text(&resource["id"]));
     let time: String = text(&change["timestamp"]).chars().skip(11).take(8).collect();
-    let news = match change["type"].as_str().unwrap_or_default() {
-        "instance.addresses" => format!("now at {}", addresses(&change["to"])),
-        "instance.gone" | "realm.withdrawn" => format!("{} -> gone", text(&change["from"]["state"])),
-        "instance.appeared" | "realm.appeared" => format!("new, {}", text(&change["to"]["state"])),
-        _ => format!("{} -> {}", text(&change["from"]["state"]), text(&change["to"]["state"])),
-    };
+    let news = news(change);
     let news = format!("{news:<26}");
     let news = if colours { format!("\x1b[1m{news}\x1b[0m") } else { news };
-    let why: Vec<_> = change["why"].as_array().into_iter().flatten().map(|reason| text(&reason["text"])).collect();
-    let why = if why.is_empty() { String::new() } else { format!("  because {}", why.join("; ")) };
+    let why = because(change);
     format!("  {time}  {what:<18} {news} seq {}{why}", change["seq"])
-}
-
-fn addresses(side: &Value) -> String {
-    let all = ["public_addresses", "private_addresses"].into_iter().filter_map(|list| side[list].as_array());
-    let texts: Vec<_> = all.flatten().filter_map(Value::as_str).collect();
-    if texts.is_empty() { "no address".to_owned() } else { texts.join(", ") }
 }
 
 #[cfg(test)]

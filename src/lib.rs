@@ -48,5 +48,7 @@ pub mod settings;
 pub mod service;
 /// Everything in one process, to be looked at.
 pub mod demo;
+/// The command line as a client of the API.
+pub mod client;
 /// How fast it delivers here, and what the machine allows.
 pub mod bench;

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 use tracker::chance::Chance;
+use tracker::client::{self, Client, EXIT_CODES};
 use tracker::clock::SystemClock;
 use tracker::drivers::Drivers;
 use tracker::service::{self, Parts, Service};
@@ -18,7 +20,7 @@ use tracker::store::{self, KeyRing};
 
 /// Watches clouds and tells you what changed.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +54,10 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    #[command(flatten)]
+    Client(Box<Client>),
+    /// Print the completion script of a shell: `tracker completions bash > /etc/bash_completion.d/tracker`
+    Completions { shell: Shell },
 }
 
 #[tokio::main]
@@ -60,11 +66,10 @@ async fn main() -> ExitCode {
         Command::Serve { config } => serve(config).await,
         Command::Demo { port, seed } => tracker::demo::run(port, seed, asked_to_stop()).await,
         Command::Bench(bench) => bench.run().await,
-        Command::CheckConfig { print: true, .. } => {
-            print!("{}", settings::COMMENTED);
-            Ok(())
-        }
+        Command::CheckConfig { print: true, .. } => return client::print_text(settings::COMMENTED),
         Command::CheckConfig { config, print: false } => check_config(config),
+        Command::Client(client) => return client.run().await,
+        Command::Completions { shell } => return client::completions(shell, Cli::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -300,6 +300,10 @@ mod tests {
         {
             load("", &[(name, "x")]).unwrap();
         }
+        // What the command line takes as a client.
+        for name in ["TRACKER_URL", "TRACKER_USER", "TRACKER_PASSWORD", "TRACKER_CREDENTIALS", "TRACKER_FORWARD"] {
+            load("", &[(name, "x")]).unwrap();
+        }
     }
 
     #[test]

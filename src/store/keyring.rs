@@ -1,3 +1,5 @@
+mod file;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -16,6 +18,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{Error, Settings, sqlite};
 use crate::chance::Chance;
 use crate::model::AccountId;
+
+pub use file::KeyAbout;
 
 /// A key ring of more bytes than this is some other file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 pub use error::Error;
-pub use keyring::KeyRing;
+pub use keyring::{KeyAbout, KeyRing};
 pub use ledger::{
     DeliveryPage, DeliveryStanding, HookStanding, LastTry, Ledger, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks,
 };

@@ -8,6 +8,7 @@
 
 mod account;
 mod bench;
+mod client;
 mod contract;
 mod damage;
 mod delivery;

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod child;
+pub mod cli;
 pub mod events;
 pub mod faulty;
 pub mod foreign;

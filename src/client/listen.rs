@@ -1,0 +1,199 @@
+//! `tracker listen`: the feed as callbacks, for those who cannot be called.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use url::Url;
+
+use super::EXIT_CODES;
+use super::changes::{Which, print_for_ever, reader};
+use super::credentials::secret_in;
+use super::failure::Failure;
+use super::follow::{Follow, Place};
+use super::forward::Forward;
+use super::options::{Look, Options, outbound};
+use super::output::note;
+use super::server::refuse_password;
+use crate::chance::Chance;
+use crate::deliver::{Key, new_key};
+use crate::model::{ExposeSecret as _, Secret};
+
+/// For a URL with a password in it.
+const FORWARD: &str = "TRACKER_FORWARD";
+
+#[derive(Args)]
+#[command(after_help = format!("Examples:
+  tracker listen --forward http://127.0.0.1:8080/cb
+  tracker listen --forward http://127.0.0.1:8080/cb --secret-file hook.secret --state listen.seq
+  tracker listen --collection realms
+
+Each change is posted as a callback would be: the same body, the same `webhook-id` on every try, signed by Standard Webhooks.
+The changes of a resource come in their order; different resources do not wait for one another. What is not taken after --tries
+is reported and left behind; it stays in the feed. Reading takes nothing from anybody, unless --subscriber names one: what was
+posted then counts as delivered to that one, and brings along its tokens.
+
+{EXIT_CODES}"))]
+pub struct Listen {
+    /// Where to post each change; without it they are printed. A URL with a password in it goes into TRACKER_FORWARD instead
+    #[arg(long, value_name = "URL")]
+    forward: Option<String>,
+    /// A file with the signing secret, `whsec_…`; without one a new one is made and shown at the start
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// A file that keeps how far it got, so that the next start goes on from there
+    #[arg(long, value_name = "FILE", conflicts_with = "after")]
+    state: Option<PathBuf>,
+    /// How often one change is tried
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    tries: u32,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Listen {
+    pub(super) fn prepare(self, place: Arc<Place>) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
+        let url = forward_url(self.forward.as_deref())?;
+        let (server, look) = (self.options.server()?, self.options.look());
+        let mut question = reader(&self.options);
+        question.extend(self.which.filters());
+        let state = self.state.map(State);
+        let kept = state.as_ref().map(State::load).transpose()?.flatten();
+        let forward = match url {
+            Some(url) => Some(Forward::new(outbound()?, url, secret(self.secret_file.as_deref())?, self.tries, look)),
+            None => None,
+        };
+        Ok(async move {
+            let follow = Follow::begin(server, question, self.which.after.or(kept), self.which.from_oldest).await?;
+            match (forward, state) {
+                (None, None) => print_for_ever(follow, &place, look).await,
+                (forward, state) => go_on(follow, forward, state, &place, look).await,
+            }
+        })
+    }
+}
+
+/// Page after page: everything in it is posted or given up, then the place moves on.
+async fn go_on(
+    mut follow: Follow,
+    forward: Option<Forward>,
+    state: Option<State>,
+    place: &Place,
+    look: Look,
+) -> Result<(), Failure> {
+    place.set(follow.after());
+    if let Some(state) = &state {
+        state.save(follow.after())?;
+    }
+    loop {
+        let page = follow.next().await?;
+        match &forward {
+            Some(forward) => forward.all(&page.changes).await?,
+            None => {
+                for told in &page.changes {
+                    super::output::write(&super::changes::shown(told, look))?;
+                    place.set(told.seq);
+                }
+            }
+        }
+        if let Some(state) = &state {
+            state.save(page.through)?;
+        }
+        place.set(page.through);
+    }
+}
+
+fn forward_url(option: Option<&str>) -> Result<Option<Url>, Failure> {
+    let from_environment = std::env::var(FORWARD).ok().filter(|url| !url.is_empty());
+    let (name, text) = match (option, &from_environment) {
+        (Some(text), _) => ("--forward", text),
+        (None, Some(text)) => (FORWARD, text.as_str()),
+        (None, None) => return Ok(None),
+    };
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| {
+        Failure::usage(format!("{name} is no URL to post to: right is something like http://127.0.0.1:8080/cb"))
+    })?;
+    if option.is_some() {
+        refuse_password(&url, name, "give the URL in the environment, as TRACKER_FORWARD")?;
+    }
+    Ok(Some(url))
+}
+
+/// The one in the file, or a new one, which its owner is shown this once.
+fn secret(file: Option<&Path>) -> Result<Secret, Failure> {
+    let Some(file) = file else {
+        let secret = new_key(&Chance::from_system().bytes());
+        note(&format!("signing secret, made for this run: {}", secret.expose_secret()));
+        return Ok(secret);
+    };
+    let secret = secret_in(file)?;
+    Key::parse(secret.expose_secret()).map_err(|err| Failure::failed(format!("{}: {err}", file.display())))?;
+    Ok(secret)
+}
+
+/// How far it got, in a file: a number.
+struct State(PathBuf);
+
+impl State {
+    /// `None`: there is no such file yet.
+    fn load(&self) -> Result<Option<u64>, Failure> {
+        let shown = self.0.display();
+        match std::fs::read_to_string(&self.0) {
+            Ok(text) => match text.trim().parse() {
+                Ok(seq) => Ok(Some(seq)),
+                Err(_) => Err(Failure::failed(format!(
+                    "{shown} holds no place: right is a number alone, as --state writes it"
+                ))),
+            },
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(err) => Err(Failure::failed(format!("{shown}: {err}"))),
+        }
+    }
+
+    /// Whole or not at all.
+    fn save(&self, seq: u64) -> Result<(), Failure> {
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = (|| {
+            let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+            writeln!(draft, "{seq}")?;
+            draft.persist(&self.0)?;
+            Ok::<_, std::io::Error>(())
+        })();
+        written.map_err(|err| Failure::failed(format!("{}: {err}", self.0.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_kept_and_nonsense_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State(folder.path().join("seq"));
+        assert_eq!(state.load(), Ok(None));
+        for seq in [0, 4711, 12] {
+            state.save(seq).unwrap();
+            assert_eq!(state.load(), Ok(Some(seq)));
+        }
+        std::fs::write(&state.0, "far").unwrap();
+        assert!(state.load().unwrap_err().text().unwrap().contains("a number alone"));
+    }
+
+    #[test]
+    fn a_password_is_not_taken_from_the_arguments() {
+        let check = |url: &str, expected: &str| {
+            let failure = forward_url(Some(url)).unwrap_err();
+            let text = failure.text().unwrap();
+            assert!(text.contains(expected) && !text.contains("hush"), "{text}");
+        };
+        check("http://me:hush@127.0.0.1/cb", "TRACKER_FORWARD");
+        check("127.0.0.1:8080/hush", "http://127.0.0.1:8080/cb");
+        check("ftp://h/hush", "no URL to post to");
+        assert!(forward_url(Some("http://[::1]:8080/cb")).unwrap().is_some());
+    }
+}

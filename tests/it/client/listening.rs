@@ -1,0 +1,128 @@
+//! `tracker listen`: a developer who cannot be called gets his callbacks all the same.
+
+use jiff::Timestamp;
+use tracker::clock::{Clock as _, SystemClock};
+use tracker::deliver::{ID, Key, SIGNATURE, TIMESTAMP, verify};
+
+use super::{Rig, SIGNING, assert_refused};
+use crate::support::receiver::Reply::Status;
+use crate::support::receiver::{Received, Receiver};
+
+fn assert_signed(request: &Received, secret: &str) {
+    let header = |name: &str| request.header(name).unwrap_or_default();
+    let now: Timestamp = SystemClock.now();
+    let key = Key::parse(secret).unwrap();
+    verify(&key, header(ID), header(TIMESTAMP), header(SIGNATURE), &request.body, now, 300).unwrap();
+    assert_eq!(header(ID), request.json()["id"].as_str().unwrap());
+    assert_eq!(header("content-type"), "application/json");
+}
+
+#[tokio::test]
+async fn each_change_is_posted_as_a_callback_would_be_and_a_restart_goes_on() {
+    let rig = Rig::new().await;
+    let receiver = Receiver::start().await;
+    receiver.answers([Status(503), Status(302), Status(200)]);
+    assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);
+    rig.act("inst1", "stop").await;
+
+    let (url, secret) = (receiver.url("/cb").to_string(), rig.file("secret", &format!("{SIGNING}\n")));
+    let state = rig.folder.path().join("seq").display().to_string();
+    std::fs::write(&state, "0\n").unwrap();
+    let args = ["listen", "--forward", &url, "--secret-file", &secret, "--state", &state];
+    let listen = rig.cli.spawn(&args);
+    listen.out_until(|lines| !lines.is_empty()).await;
+    let tries = receiver.received();
+    assert_eq!(tries.len(), 3);
+    for request in &tries {
+        assert_signed(request, SIGNING);
+        assert_eq!((request.header(ID), &request.body), (tries[0].header(ID), &tries[0].body));
+    }
+    assert!(listen.out()[0].contains("-> 200"), "{:?}", listen.out());
+    listen.err_until(|line| line.contains("trying again")).await;
+    let ended = listen.interrupt().await;
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(!format!("{ended:?}").contains(&SIGNING[6..]));
+
+    // What happens meanwhile comes after the restart, in the order of each resource.
+    for (id, action) in [("inst1", "start"), ("inst2", "stop"), ("inst1", "stop"), ("inst2", "start")] {
+        rig.act(id, action).await;
+    }
+    let listen = rig.cli.spawn(&args);
+    let last = |accepted: &[Received], id: &str, state: &str| {
+        accepted
+            .iter()
+            .rev()
+            .map(Received::json)
+            .find(|change| change["resource"]["id"] == id)
+            .is_some_and(|change| change["to"]["state"] == state)
+    };
+    let known = receiver.accepted_requests().len();
+    receiver
+        .wait_until(|accepted| {
+            let new = &accepted[known..];
+            last(new, "inst1", "STOPPED") && last(new, "inst2", "RUNNING")
+        })
+        .await;
+    assert_eq!(listen.interrupt().await.code, 130);
+    for id in ["inst1", "inst2"] {
+        let all = receiver.accepted_requests();
+        let own = all.iter().map(Received::json).filter(|change| change["resource"]["id"] == id);
+        let mut revisions: Vec<_> = own.map(|change| change["resource"]["revision"].as_u64().unwrap()).collect();
+        // An interrupted page comes again; that is what one integer per resource is for.
+        revisions.dedup();
+        assert_eq!(revisions, (1..=revisions.len() as u64).collect::<Vec<_>>(), "{id}");
+    }
+    rig.tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_takes_it_does_not_hold_up_the_rest() {
+    let rig = Rig::new().await;
+    let receiver = Receiver::start().await;
+    receiver.answers([Status(500), Status(500), Status(410)]);
+    assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);
+    let url = receiver.url("/cb").to_string();
+    let listen = rig.cli.spawn(&["listen", "--forward", &url, "--tries", "2", "--after", "0", "--output", "json"]);
+    // The secret is made for the run and shown at its start.
+    listen.err_until(|line| line.contains("whsec_")).await;
+    for (came, action) in ["stop", "start", "stop"].into_iter().enumerate() {
+        rig.act("inst1", action).await;
+        listen.out_until(|lines| lines.len() > came).await;
+    }
+    let ended = listen.interrupt().await;
+    let said: Vec<_> = ended
+        .objects()
+        .iter()
+        .map(|said| (said["taken"].as_bool(), said["status"].as_u64(), said["attempts"].as_u64()))
+        .collect();
+    let expected =
+        [(Some(false), Some(500), Some(2)), (Some(false), Some(410), Some(1)), (Some(true), Some(200), Some(1))];
+    assert_eq!(said, expected);
+    assert!(ended.err.contains("#1 was not taken (2 tries)") && ended.err.contains("--after 0 --limit 1"), "{ended:?}");
+    let secret = ended.err.lines().find_map(|line| line.split_whitespace().find(|word| word.starts_with("whsec_")));
+    for request in receiver.received() {
+        assert_signed(&request, secret.unwrap());
+    }
+    rig.tracker.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_place_to_post_to_it_prints() {
+    let rig = Rig::new().await;
+    assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);
+    let state = rig.folder.path().join("seq");
+    std::fs::write(&state, "0\n").unwrap();
+    let listen = rig.cli.spawn(&["listen", "--state", state.to_str().unwrap()]);
+    rig.act("inst1", "stop").await;
+    listen.out_until(|lines| lines.iter().any(|line| line.contains("RUNNING -> STOPPED"))).await;
+    assert_eq!(listen.interrupt().await.code, 130);
+
+    std::fs::write(&state, "far\n").unwrap();
+    let ended = rig.cli.run(&["listen", "--state", state.to_str().unwrap()]).await;
+    assert_refused(&ended, 1, "a number alone");
+    let bad = rig.file("bad", "hush");
+    let ended = rig.cli.run(&["listen", "--forward", "http://127.0.0.1:1/", "--secret-file", &bad]).await;
+    assert_refused(&ended, 1, "whsec_");
+    assert!(!ended.err.contains("hush"));
+    rig.tracker.stop().await;
+}
