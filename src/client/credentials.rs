@@ -3,7 +3,9 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Deserialize;
 
 use super::failure::{Exit, Failure};
@@ -48,8 +50,12 @@ pub(super) fn credentials(file: Option<&Path>) -> Result<Credentials, Failure> {
     let password = match password {
         Some(password) => password,
         None if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
+            keep_terminal(tcgetattr(std::io::stdin()).ok());
             let typed = rpassword::prompt_password(format!("Password of {user}: "));
-            Secret::from(typed.map_err(|err| Failure::failed(format!("the password could not be read: {err}")))?)
+            Secret::from(typed.map_err(|err| match err.kind() {
+                std::io::ErrorKind::Interrupted => Failure::new(Exit::Interrupted, ""),
+                _ => Failure::failed(format!("the password could not be read: {err}")),
+            })?)
         }
         None => {
             let text = format!("no password for {user}: give {source}, or run this on a terminal to be asked");
@@ -57,6 +63,21 @@ pub(super) fn credentials(file: Option<&Path>) -> Result<Credentials, Failure> {
         }
     };
     Ok(Credentials { user, password })
+}
+
+/// How the terminal was before it was told not to show what is typed.
+static TERMINAL: Mutex<Option<Termios>> = Mutex::new(None);
+
+fn keep_terminal(was: Option<Termios>) {
+    *TERMINAL.lock().expect("nobody panics with the terminal in hand") = was;
+}
+
+/// For a command that is interrupted while it asks: the shell behind it must not stay silent.
+pub(super) fn restore_terminal() {
+    if let Some(was) = TERMINAL.lock().expect("nobody panics with the terminal in hand").take() {
+        // A terminal that has gone needs nothing.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &was);
+    }
 }
 
 fn parse(text: &Secret) -> Result<Written, String> {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use clap_complete::Shell;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use failure::EXIT_CODES;
 pub(crate) use told::{because, news};
@@ -67,18 +68,13 @@ impl Client {
     /// Runs the command to its end, or until Ctrl-C.
     pub async fn run(self) -> ExitCode {
         let place = Arc::new(Place::default());
+        match signal(SignalKind::interrupt()) {
+            Ok(interrupt) => tokio::spawn(interrupted(interrupt, Arc::clone(&place))),
+            Err(err) => return conclude(Err(Failure::failed(format!("Ctrl-C cannot be heard: {err}")))),
+        };
         let end = match self.prepare(&place) {
-            // On a task of its own: a reader of our stdout that reads nothing must not keep Ctrl-C from being heard.
-            Ok(work) => tokio::select! {
-                end = tokio::spawn(work) => end.unwrap_or_else(|err| Err(Failure::failed(err.to_string()))),
-                _ = tokio::signal::ctrl_c() => {
-                    if let Some(seq) = place.get() {
-                        eprintln!("go on with --after {seq}");
-                    }
-                    // Not by returning: the task may be stuck in a write, and the runtime would wait for it.
-                    std::process::exit(i32::from(Exit::Interrupted.code()));
-                }
-            },
+            // On a task of its own, as whoever waits for Ctrl-C: a stdout that nobody reads must not hold that up.
+            Ok(work) => tokio::spawn(work).await.unwrap_or_else(|err| Err(Failure::failed(err.to_string()))),
             Err(failure) => Err(failure),
         };
         conclude(end)
@@ -104,6 +100,17 @@ impl Client {
             }
         })
     }
+}
+
+/// Waits for Ctrl-C and ends the process.
+async fn interrupted(mut interrupt: Signal, place: Arc<Place>) {
+    interrupt.recv().await;
+    credentials::restore_terminal();
+    if let Some(seq) = place.get() {
+        output::note(&format!("go on with --after {seq}"));
+    }
+    // Not by returning: the command may be stuck in a write, and the runtime would wait for it.
+    std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 
 /// Prints a shell's completion script for the whole command line.
