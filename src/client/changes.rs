@@ -128,9 +128,7 @@ pub(super) async fn print_for_ever(mut follow: Follow, place: &Place, look: Look
     loop {
         let page = follow.next().await?;
         for told in &page.changes {
-            write(&shown(told, look))?;
-            // Behind the line: whoever is interrupted between the two is told it again, and misses nothing.
-            place.set(told.seq);
+            place.tell(told.seq, || write(&shown(told, look)))?;
         }
         place.set(page.through);
     }

@@ -1,6 +1,7 @@
 //! Following the feed for as long as somebody wants it: by long poll, over restarts and broken connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -30,11 +31,31 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 pub(super) struct Place {
     /// The seq, 1 added; 0 is nowhere.
     next: AtomicU64,
+    telling: Mutex<()>,
 }
 
 impl Place {
     pub(super) fn set(&self, seq: u64) {
         self.next.store(seq.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Tells a change and moves on, so that who asks for the place meanwhile waits a moment.
+    pub(super) fn tell(&self, seq: u64, tell: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        let _telling = self.telling.lock().expect("nobody panics while telling");
+        tell()?;
+        self.set(seq);
+        Ok(())
+    }
+
+    /// Keeps anything more from being told. `None`: what is being told takes too long, as nobody may be reading it.
+    pub(super) async fn stop_telling(&self) -> Option<MutexGuard<'_, ()>> {
+        for _ in 0..100 {
+            if let Ok(telling) = self.telling.try_lock() {
+                return Some(telling);
+            }
+            pause(Duration::from_millis(2)).await;
+        }
+        None
     }
 
     pub(super) fn get(&self) -> Option<u64> {

@@ -94,8 +94,7 @@ async fn go_on(
             Some(forward) => forward.all(&page.changes).await?,
             None => {
                 for told in &page.changes {
-                    super::output::write(&super::changes::shown(told, look))?;
-                    place.set(told.seq);
+                    place.tell(told.seq, || super::output::write(&super::changes::shown(told, look)))?;
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! in a URL. Every failure is one sentence on stderr and one of the exit codes in [`EXIT_CODES`]. What is followed comes
 //! without holes and without repeats, over restarts and broken connections.
 //!
-//! Accepted: whoever interrupts while a line is being written may see that change again when going on. Changes are forwarded at
+//! Accepted: whoever interrupts while nobody reads the output may see a change again when going on. Changes are forwarded at
 //! least once, as callbacks are.
 //!
 //! Absent on purpose: forward proxies and redirects on the way to Tracker; a place for a password in a URL; a man page.
@@ -106,6 +106,7 @@ impl Client {
 async fn interrupted(mut interrupt: Signal, place: Arc<Place>) {
     interrupt.recv().await;
     credentials::restore_terminal();
+    let _silence = place.stop_telling().await;
     if let Some(seq) = place.get() {
         output::note(&format!("go on with --after {seq}"));
     }
