@@ -56,6 +56,8 @@ enum Command {
     },
     #[command(flatten)]
     Client(Box<Client>),
+    /// Print the description of the API, in OpenAPI 3.1
+    Openapi,
     /// Print the completion script of a shell: `tracker completions bash > /etc/bash_completion.d/tracker`
     Completions { shell: Shell },
 }
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
         Command::CheckConfig { print: true, .. } => return client::print_text(settings::COMMENTED),
         Command::CheckConfig { config, print: false } => check_config(config),
         Command::Client(client) => return client.run().await,
+        Command::Openapi => return client::print_text(tracker::api::OPENAPI),
         Command::Completions { shell } => return client::completions(shell, Cli::command()),
     };
     match outcome {

@@ -137,7 +137,7 @@ pub(super) async fn track_all<T: Collected + ResourceKind>(call: Call) -> Result
     match tracking::put(&call, Scope::Collection(T::COLLECTION)).await? {
         Done::Set(tracked) => {
             let members = tracking::tracked_members::<T>(&tracked);
-            Ok(answer(&call, &Listing { members, seq: Some(tracked.through) }))
+            Ok(answer(&call, &Listing { members, seq: tracked.through }))
         }
         Done::Removed(removed) => tracking::after_removal(removed, list::<T>(call).await),
     }

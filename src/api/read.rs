@@ -220,7 +220,7 @@ impl Call {
         if let Some(account) = self.watched(&login, owner, collection).await
             && let Some((members, seq)) = self.witnessed(&account, collection).await?
         {
-            return Ok(self.found(asked_at, members.into_iter().filter_map(T::of).collect(), Some(seq)));
+            return Ok(self.found(asked_at, members.into_iter().filter_map(T::of).collect(), seq));
         }
         let members = match members {
             Some(members) => members,
@@ -271,10 +271,10 @@ impl Call {
         &self,
         account: &Account,
         collection: Collection,
-    ) -> Result<Option<(Vec<Resource>, Seq)>, drivers::Error> {
+    ) -> Result<Option<(Vec<Resource>, Option<Seq>)>, drivers::Error> {
         let look = async {
             match self.api.tracking.witness(account, self.driver.as_ref(), collection).await {
-                Ok(seen) => Ok(Some((seen.members.into_values().collect(), seen.through))),
+                Ok(seen) => Ok(Some((seen.members.into_values().collect(), seen.whole.then_some(seen.through)))),
                 Err(poll::Error::Driver(err)) => Err(err),
                 Err(err) => {
                     warn!(account.id = %account.id, "What a reader was shown could not be recorded: {err}");

@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::gap;
 use super::plan::{self, Ask, Settings};
+use super::turns::{Turn, Turns};
 use crate::chance::Chance;
 use crate::changes::fan_out;
 use crate::clock::Clock;
@@ -43,12 +44,15 @@ pub struct Seen {
     /// The last change of the account that this takes into account: whatever is recorded of these members later is news to
     /// whoever holds this.
     pub through: Seq,
+    /// Of a list: nobody is missing of whom nothing is said. One that was known, is not in it, and was not found gone may come back
+    /// without news, so whoever has only this list cannot follow from it.
+    pub whole: bool,
 }
 
 impl Seen {
     /// Of an account that nobody tracks anything in yet.
     pub fn first(members: Vec<Resource>, answered_at: Timestamp) -> Self {
-        Self { members: by_id(members), answered_at, through: Seq(0) }
+        Self { members: by_id(members), answered_at, through: Seq(0), whole: true }
     }
 }
 
@@ -61,6 +65,8 @@ pub struct Observer {
     rules: Absence,
     settings: Settings,
     reads: Arc<Reads>,
+    /// `None`: whoever has this has the unit for itself.
+    turns: Option<Turns>,
     /// Told after every commit that made changes.
     deliver: Wake,
 }
@@ -74,7 +80,33 @@ impl Observer {
         reads: Arc<Reads>,
         deliver: Wake,
     ) -> Self {
-        Self { store, clock, chance, rules: Absence::new(&settings.absence), settings, reads, deliver }
+        Self {
+            store,
+            clock,
+            chance,
+            rules: Absence::new(&settings.absence),
+            settings,
+            reads,
+            turns: Some(Turns::default()),
+            deliver,
+        }
+    }
+
+    /// One that has a unit of its own for as long as the turn is held; others wait until it is dropped.
+    pub(crate) async fn alone(&self, account: AccountId, collection: Collection) -> (Self, Option<Turn>) {
+        let turn = match &self.turns {
+            Some(turns) => Some(turns.alone(account, collection).await),
+            None => None,
+        };
+        (Self { turns: None, ..self.clone() }, turn)
+    }
+
+    async fn turn(&self, account: AccountId, collection: Collection, tries: usize) -> Option<Turn> {
+        match &self.turns {
+            None => None,
+            Some(turns) if tries == 0 => Some(turns.beside(account, collection).await),
+            Some(turns) => Some(turns.alone(account, collection).await),
+        }
     }
 
     /// Takes a complete sample of a collection and writes what it says.
@@ -135,12 +167,13 @@ impl Observer {
         collection: Collection,
         ask: impl Fn(&Known, Timestamp) -> Ask,
     ) -> Result<Seen, Error> {
-        for _ in 0..CONTENDED_TRIES {
+        for tries in 0..CONTENDED_TRIES {
+            let _turn = self.turn(account.id, collection, tries).await;
             let known = self.store.known(account.id, collection).await?;
             let answer = self.ask(&account.login, driver, collection, ask(&known, self.clock.now())).await?;
-            if let Some(through) = self.keep(account, known, &answer).await? {
+            if let Some((through, whole)) = self.keep(account, known, &answer).await? {
                 let (members, answered_at) = answer.into_members();
-                return Ok(Seen { members, answered_at, through });
+                return Ok(Seen { members, answered_at, through, whole });
             }
         }
         Err(Error::Contended)
@@ -152,6 +185,7 @@ impl Observer {
     /// # Errors
     /// Never [`Error::Driver`]: nobody is asked.
     pub async fn introduce(&self, account: &Account, resource: Resource) -> Result<Seen, Error> {
+        let _turn = self.turn(account.id, resource.collection(), 0).await;
         for _ in 0..CONTENDED_WRITES {
             let known = self.store.known(account.id, resource.collection()).await?;
             let now = self.clock.now();
@@ -162,7 +196,7 @@ impl Observer {
             let look = Look { asked_at: now, answered_at: now, found, missing: BTreeSet::new() };
             let found = diff::look(&known, &look, &self.rules);
             if let Some(through) = self.commit(account, &known, found, None).await? {
-                return Ok(Seen { members: look.found, answered_at: now, through });
+                return Ok(Seen { members: look.found, answered_at: now, through, whole: true });
             }
         }
         Err(Error::Contended)
@@ -194,19 +228,25 @@ impl Observer {
     }
 
     /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
-    /// then it is compared anew. Answers with the last change that this takes into account. `None`: what it says is not
+    /// then it is compared anew. Answers with the last change that this takes into account, and with [`Seen::whole`]. `None`: what it says is not
     /// newer than what they saw, so it must be asked for again.
-    async fn keep(&self, account: &Account, mut known: Known, answer: &Answer) -> Result<Option<Seq>, store::Error> {
+    async fn keep(
+        &self,
+        account: &Account,
+        mut known: Known,
+        answer: &Answer,
+    ) -> Result<Option<(Seq, bool)>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
             let (found, complete_at) = answer.compare(&known, &self.rules);
+            let whole = answer.is_whole(&known, &found);
             if complete_at.is_none() && found == Found::default() {
-                return Ok(Some(known.through));
+                return Ok(Some((known.through, whole)));
             }
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
-                return Ok(Some(through));
+                return Ok(Some((through, whole)));
             }
             known = self.store.known(account.id, known.collection).await?;
         }
@@ -306,6 +346,16 @@ impl Answer {
             Self::List(sample) => (diff::sample(known, sample, rules), Some(sample.answered_at)),
             Self::Look(look) => (diff::look(known, look, rules), None),
         }
+    }
+
+    /// See [`Seen::whole`].
+    fn is_whole(&self, known: &Known, found: &Found) -> bool {
+        let there = |id: &String| match self {
+            Self::List(Sample { members, .. }) => members.contains_key(id),
+            // Those not found are missing by a clear answer, or were not asked for.
+            Self::Look(look) => look.found.contains_key(id),
+        };
+        known.members.keys().all(|id| there(id) || found.removed.contains(id))
     }
 
     fn asked_at(&self) -> Timestamp {

@@ -13,7 +13,9 @@ mod gap;
 mod look;
 mod pass;
 mod plan;
+mod turns;
 
 pub use look::{Error, Observer, Seen};
 pub use pass::Poll;
 pub use plan::Settings;
+pub(crate) use turns::Turn;

@@ -31,7 +31,7 @@ use crate::model::{
     Scope, Secret, Seq, Subscriber, Terms,
 };
 use crate::outbound::{Outbound, Refused};
-use crate::poll::{self, Observer, Seen};
+use crate::poll::{self, Observer, Seen, Turn};
 use crate::reads::Reads;
 use crate::store::{self, Baseline, Store};
 use crate::tasks::Wake;
@@ -103,7 +103,7 @@ pub struct Tracked {
     pub new_secret: Option<Secret>,
     pub observed_at: Timestamp,
     /// The last change of the account that this takes into account.
-    pub through: Seq,
+    pub through: Option<Seq>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -172,9 +172,10 @@ impl Tracking {
     pub async fn set(&self, caller: &Caller, driver: &dyn Driver, wanted: SetHook) -> Result<Tracked, Error> {
         self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
-        for _ in 0..CONTENDED_TRIES {
+        for tries in 0..CONTENDED_TRIES {
             let account = self.store.find_account(&caller.key).await?;
-            let seen = self.see(caller, account, driver, &wanted.scope).await?;
+            let (observer, _turn) = self.observer(account, &wanted.scope, tries).await;
+            let seen = self.see(&observer, caller, account, driver, &wanted.scope).await?;
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
                 return Ok(tracked);
             }
@@ -191,11 +192,12 @@ impl Tracking {
         self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
         let answered_at = self.clock.now();
-        for _ in 0..CONTENDED_TRIES {
+        for tries in 0..CONTENDED_TRIES {
             let account = self.store.find_account(&caller.key).await?;
+            let (observer, _turn) = self.observer(account, &wanted.scope, tries).await;
             let created = Resource::from(created.clone());
             let seen = match account {
-                Some(account) => self.observer.introduce(&caller.account(account), created).await?,
+                Some(account) => observer.introduce(&caller.account(account), created).await?,
                 None => Seen::first(vec![created], answered_at),
             };
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
@@ -203,6 +205,16 @@ impl Tracking {
             }
         }
         Err(Error::Busy(poll::Error::Contended.to_string()))
+    }
+
+    /// Whoever was in others' way once has what it wants to see for itself.
+    async fn observer(&self, account: Option<AccountId>, scope: &Scope, tries: usize) -> (Observer, Option<Turn>) {
+        match (account, scope) {
+            (Some(account), Scope::Collection(collection) | Scope::Member(collection, _)) if tries > 0 => {
+                self.observer.alone(account, *collection).await
+            }
+            _ => (self.observer.clone(), None),
+        }
     }
 
     /// Saves the hook with what was seen as its baseline. `None`: something was seen since that the hook would not be
@@ -234,7 +246,13 @@ impl Tracking {
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
-        Ok(Some(Tracked { resources, hook, new_secret, observed_at: seen.answered_at, through: seen.through }))
+        Ok(Some(Tracked {
+            resources,
+            hook,
+            new_secret,
+            observed_at: seen.answered_at,
+            through: seen.whole.then_some(seen.through),
+        }))
     }
 
     /// What can be said of a callback before anything is done for it.
@@ -292,6 +310,7 @@ impl Tracking {
     /// compared and committed like every other, so that nobody misses what it finds.
     async fn see(
         &self,
+        observer: &Observer,
         caller: &Caller,
         account: Option<AccountId>,
         driver: &dyn Driver,
@@ -306,10 +325,10 @@ impl Tracking {
             Scope::Member(collection, id) => (*collection, Some(id)),
         };
         let seen = match (account, id) {
-            (Some(account), None) => self.observer.list(&caller.account(account), driver, collection).await?,
+            (Some(account), None) => observer.list(&caller.account(account), driver, collection).await?,
             (Some(account), Some(id)) => {
                 let ids = BTreeSet::from([id.clone()]);
-                self.observer.look(&caller.account(account), driver, collection, &ids).await?
+                observer.look(&caller.account(account), driver, collection, &ids).await?
             }
             (None, None) => Seen::first(drivers::list(driver, login, collection).await?, self.clock.now()),
             (None, Some(id)) => {

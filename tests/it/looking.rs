@@ -1,12 +1,13 @@
 //! An error is never a change, and gone is more than missing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tracker::drivers::Kind;
 
-use crate::support::world::{World, minutes, seconds};
+use crate::support::world::{PASSWORD, USER, World, client, minutes, seconds};
 
 async fn tracked(world: &mut World, ids: &[&str]) {
     for id in ids {
@@ -209,5 +210,42 @@ async fn a_store_that_fails_does_not_make_tracker_hammer_the_provider() {
     world.poll().await;
     world.deliver().await;
     assert_eq!(world.accepted(), ["inst0 RUNNING -> STOPPED"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn hooks_that_are_set_all_the_time_keep_no_change_from_being_recorded() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.provider.add_instance("inst1", "RUNNING");
+    assert_eq!(world.put_hook("instances", "feed", &[]).await.status, 200);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut setting = tokio::task::JoinSet::new();
+    for n in 0..16 {
+        let (base, stop) = (world.base().to_owned(), stop.clone());
+        // Some of the collection, some of the other instance.
+        let path = if n % 2 == 0 { "instances" } else { "instances/inst0" };
+        setting.spawn(async move {
+            let mut statuses = BTreeSet::new();
+            while !stop.is_cancelled() {
+                let url = format!("{base}/{path}?track_hook=feed&subscriber=s{n}");
+                let put = client().put(url).basic_auth(USER, Some(PASSWORD)).send().await.unwrap();
+                statuses.insert(put.status().as_u16());
+            }
+            statuses
+        });
+    }
+    let mut recorded = 0;
+    for state in ["STOPPED", "RUNNING", "STOPPED", "RUNNING", "STOPPED"] {
+        world.clock.advance(seconds(60));
+        world.provider.set_state("inst1", state);
+        world.tick().await;
+        recorded += 1;
+        assert_eq!(world.feed_of_the_store().await.len(), recorded, "each look records what it saw");
+    }
+    stop.cancel();
+    while let Some(statuses) = setting.join_next().await {
+        assert_eq!(statuses.unwrap(), [200].into());
+    }
     world.end().await;
 }

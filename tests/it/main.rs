@@ -22,6 +22,7 @@ mod guard;
 mod histories;
 mod ledger;
 mod looking;
+mod mirrors;
 mod openapi;
 mod outage;
 mod outbound;

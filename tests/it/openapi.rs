@@ -52,7 +52,7 @@ fn routes() -> BTreeSet<(String, String)> {
     let source = include_str!("../../src/api/mod.rs");
     let (_, router) = source.split_once("pub fn router(").expect("there is a router");
     let (router, _) = router.split_once("\n}\n").expect("it ends");
-    let (_, entry) = router.split_once("let entry = || ").expect("the entry point is named");
+    let (_, entry) = router.split_once("let entry =").expect("the entry point is named");
     let entry = entry.split_once(";\n").unwrap().0;
     let mut found = BTreeSet::new();
     for route in router.split(".route(").skip(1) {

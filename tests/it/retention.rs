@@ -9,6 +9,12 @@ use crate::support::world::{World, ask, minutes, seconds};
 const HOUR: u64 = 60;
 const DAY: u64 = 24 * HOUR;
 
+/// Time passes in leaps here, and is not to be told as time in which nobody looked.
+fn without_gaps(settings: &mut tracker::settings::Settings) {
+    settings.poll.instances_gap_ms = 365 * 24 * 3_600_000;
+    settings.poll.realms_gap_ms = 365 * 24 * 3_600_000;
+}
+
 /// Of `instN`, which is stopped or runs.
 async fn turns(world: &mut World, id: &str, state: &str) {
     world.provider.set_state(id, state);
@@ -28,7 +34,11 @@ async fn follow(world: &World, subscriber: &str, mut after: u64, heard: &mut Vec
 
 #[tokio::test]
 async fn a_month_is_pruned_while_callbacks_and_readers_go_on_and_nobody_misses_anything() {
-    let mut world = World::with(|settings| settings.retention.batch = 3).await;
+    let mut world = World::with(|settings| {
+        without_gaps(settings);
+        settings.retention.batch = 3;
+    })
+    .await;
     for id in ["inst0", "inst1"] {
         world.provider.add_instance(id, "RUNNING");
         world.track(id).await;
@@ -67,7 +77,7 @@ async fn a_month_is_pruned_while_callbacks_and_readers_go_on_and_nobody_misses_a
 
 #[tokio::test]
 async fn a_receiver_that_is_down_for_good_and_a_feed_that_nobody_reads_keep_nothing_for_ever() {
-    let mut world = World::new().await;
+    let mut world = World::with(without_gaps).await;
     for id in ["inst0", "inst1"] {
         world.provider.add_instance(id, "RUNNING");
     }
@@ -95,7 +105,7 @@ async fn a_receiver_that_is_down_for_good_and_a_feed_that_nobody_reads_keep_noth
 
 #[tokio::test]
 async fn when_all_is_pruned_the_end_of_the_log_is_still_a_place_to_follow_from() {
-    let mut world = World::new().await;
+    let mut world = World::with(without_gaps).await;
     world.provider.add_instance("inst0", "RUNNING");
     world.track("inst0").await;
     turns(&mut world, "inst0", "STOPPED").await;
@@ -141,7 +151,7 @@ async fn a_round_that_has_to_stop_is_gone_on_with_by_the_next() {
 
 #[tokio::test]
 async fn what_was_pruned_is_counted() {
-    let mut world = World::new().await;
+    let mut world = World::with(without_gaps).await;
     world.provider.add_instance("inst0", "RUNNING");
     world.put_hook("instances/inst0", "feed", &[]).await;
     turns(&mut world, "inst0", "STOPPED").await;

@@ -62,23 +62,23 @@ pub(super) async fn list(
         Place::Undelivered(None) => Seq(0),
         Place::Undelivered(Some(seen)) | Place::After(seen) => seen,
     };
-    is_kept(&call, account, &ask, from).await?;
+    let oldest = oldest_kept(&call, account, &ask, from).await?;
     if !call.head && from > Seq(0) {
         acknowledge(&call, account, &ask, from).await?;
     }
-    match ask.how {
-        How::Stream if call.head => Ok(stream::head()),
+    let mut response = match ask.how {
+        How::Stream if call.head => stream::head(),
         How::Stream => {
             let follower = follower(&call, tail, &reader, from)?;
             let settings = call.api.feeds.settings();
-            Ok(stream::response(stream::Streaming {
+            stream::response(stream::Streaming {
                 follower,
                 reader,
                 heartbeat: Duration::from_millis(settings.heartbeat_ms),
                 ends_at: Instant::now() + Duration::from_secs(settings.stream_max_seconds),
                 piece_bytes_max: settings.piece_bytes_max,
                 stopping,
-            }))
+            })
         }
         How::Page { wait } => {
             let mut page = read(&call, &tail, &reader, &ask, from).await?;
@@ -91,9 +91,12 @@ pub(super) async fn list(
                 }
                 page = read(&call, &tail, &reader, &ask, from).await?;
             }
-            answer(&call, &headers, account, &tail, &reader, &ask, page).await
+            answer(&call, &headers, account, &tail, &reader, &ask, page).await?
         }
-    }
+    };
+    // Who reads without a place sees by it whether something that it never got may be gone: it lies behind the last it saw.
+    response.headers_mut().insert(OLDEST_SEQ, HeaderValue::from(oldest.0));
+    Ok(response)
 }
 
 fn follower(call: &Call, tail: Arc<Tail>, reader: &Reader, place: Seq) -> Result<Follower, Fault> {
@@ -195,9 +198,11 @@ fn nothing_tracked(call: &Call, ask: &Ask) -> Result<Response, Fault> {
     }
 }
 
+/// The oldest change that is still there, or the next one when there is none.
+///
 /// # Errors
 /// What came after `from` is not kept any more, or it has not happened yet.
-async fn is_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> Result<(), Fault> {
+async fn oldest_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> Result<Seq, Fault> {
     let store = &call.api.store;
     let (oldest, last) = store.log_bounds(account).await?;
     if from > last {
@@ -205,7 +210,7 @@ async fn is_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> Resul
     }
     let first_kept = oldest.unwrap_or(Seq(last.0 + 1));
     if matches!(ask.place, Place::Undelivered(_)) || from.0 + 1 >= first_kept.0 {
-        return Ok(());
+        return Ok(first_kept);
     }
     let hooks = store.hooks(account).await?;
     let watched: BTreeSet<_> = hooks

@@ -102,6 +102,11 @@ impl Provider {
         assert_eq!(self.0.add_instance(instance_state(state)).as_str(), id);
     }
 
+    /// Adds an instance, whatever its id.
+    pub fn add(&self, state: &str) -> String {
+        self.0.add_instance(instance_state(state)).as_str().to_owned()
+    }
+
     pub fn set_state(&self, id: &str, state: &str) {
         self.0.set_state(&InstanceId::from(id), instance_state(state));
     }
