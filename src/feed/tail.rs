@@ -193,23 +193,27 @@ impl Tail {
         if let Some(kept) = self.ring().after(place, limit, moved) {
             return Ok(kept);
         }
-        let is_old = self.ring().last().is_some_and(|last| place < last);
-        if is_old {
-            let entries = self.store.log_after(self.account, place, limit).await?;
-            return Ok(entries.into_iter().map(|entry| Arc::new(Kept::new(entry))).collect());
-        }
-        let _turn = self.filling.lock().await;
+        let turn = self.filling.lock().await;
         let moved = *self.moved.borrow();
         if let Some(kept) = self.ring().after(place, limit, moved) {
             return Ok(kept);
         }
+        // One that is far behind reads for itself, and takes the ring from nobody.
+        if self.ring().last().is_some_and(|last| place < last) {
+            drop(turn);
+            let entries = self.store.log_after(self.account, place, limit).await?;
+            return Ok(entries.into_iter().map(|entry| Arc::new(Kept::new(entry))).collect());
+        }
         let entries = self.store.log_after(self.account, place, CHUNK).await?;
         let whole = entries.len() < CHUNK;
         let mut ring = self.ring();
-        // What would leave a hole begins it anew: what came between was pruned, or nobody has read it.
-        let follows = |entry: &Entry| ring.last().is_some_and(|last| entry.seq.0 == last.0 + 1);
-        if entries.first().is_some_and(|entry| !follows(entry)) {
+        // What would leave a hole begins it anew: what came between was pruned, or nobody has read it. Also when nothing came:
+        // the ring would say that nothing is behind its end.
+        let follows = |seq: Seq| ring.last().is_some_and(|last| seq.0 == last.0 + 1);
+        let next = entries.first().map_or(Seq(place.0 + 1), |entry| entry.seq);
+        if !follows(next) {
             ring.kept.clear();
+            ring.filled = None;
         }
         ring.kept.extend(entries.into_iter().map(|entry| Arc::new(Kept::new(entry))));
         if whole {

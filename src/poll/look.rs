@@ -287,17 +287,22 @@ impl Observer {
             changes: changes.collect(),
             now,
         };
-        match self.store.commit_sample(&commit).await {
-            Ok(changes) => {
-                // Whoever is told of a change and asks then must not be shown what was before it.
-                if !changes.is_empty() {
-                    self.reads.account_moved(&account.key);
-                }
-                self.tell(account.id, &changes);
-                Ok(Some(changes.last().map_or(known.through, |entry| entry.seq)))
+        // On a task of its own: a client that hangs up meanwhile must not leave what was written untold.
+        let (this, key) = (self.clone(), account.key.clone());
+        let written = tokio::spawn(async move {
+            let changes = this.store.commit_sample(&commit).await?;
+            // Whoever is told of a change and asks then must not be shown what was before it.
+            if !changes.is_empty() {
+                this.reads.account_moved(&key);
             }
-            Err(store::Error::Conflict) => Ok(None),
-            Err(err) => Err(err),
+            this.tell(commit.account, &changes);
+            Ok(changes.last().map(|entry| entry.seq))
+        });
+        match written.await {
+            Ok(Ok(last)) => Ok(Some(last.unwrap_or(known.through))),
+            Ok(Err(store::Error::Conflict)) => Ok(None),
+            Ok(Err(err)) => Err(err),
+            Err(err) => std::panic::resume_unwind(err.into_panic()),
         }
     }
 

@@ -375,3 +375,28 @@ async fn a_token_is_told_to_its_own_subscriber_only() {
     drop((mine, other));
     world.end().await;
 }
+
+#[tokio::test]
+async fn who_asks_from_the_end_hides_nothing_from_who_is_behind() {
+    let mut world = followed(1, "feed", |_| {}).await;
+    // Keeps what is in memory there.
+    let held = Events::open(world.base(), "?subscriber=other", None).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    assert_eq!(world.feed("?after=0").await.len(), 1);
+    for state in ["RUNNING", "STOPPED", "RUNNING"] {
+        become_all(&mut world, 1, state).await;
+    }
+    assert_eq!(world.feed("?after=4").await, []);
+    assert_eq!(world.feed("?after=1").await.len(), 3);
+    drop(held);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_fits_is_found_behind_all_that_is_owed_and_does_not() {
+    let mut world = followed(9, "feed", |settings| settings.feed.scan_max = 2).await;
+    become_all(&mut world, 9, "STOPPED").await;
+    let found = world.feed("?resource=inst8&wait=1").await;
+    assert_eq!(found.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [9]);
+    world.end().await;
+}

@@ -109,12 +109,16 @@ fn follower(call: &Call, tail: Arc<Tail>, reader: &Reader, place: Seq) -> Result
 
 async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -> Result<Page, Fault> {
     let scan_max = call.api.feeds.settings().scan_max;
-    // One more than asked for tells whether there are more.
-    let found = tail.page(reader, from, ask.limit + 1, scan_max).await;
-    let mut found = found.map_err(|err| match err {
+    let lost = |err| match err {
         Lost::Pruned(_) => Fault::new(Problem::Gone, "What came after that is no longer kept"),
         Lost::Store(err) => err.into(),
-    })?;
+    };
+    // One more than asked for tells whether there are more.
+    let mut found = tail.page(reader, from, ask.limit + 1, scan_max).await.map_err(lost)?;
+    // What is owed and does not fit stays owed, so a next question without a place would find it again, and nothing else.
+    while reader.undelivered && found.items.is_empty() && found.more {
+        found = tail.page(reader, found.through, ask.limit + 1, scan_max).await.map_err(lost)?;
+    }
     let over = found.items.len() > ask.limit;
     found.items.truncate(ask.limit);
     let last = found.items.last().map(|item| item.entry.entry.seq);
@@ -209,7 +213,7 @@ async fn oldest_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> R
         return Err(ahead(from, last));
     }
     let first_kept = oldest.unwrap_or(Seq(last.0 + 1));
-    if matches!(ask.place, Place::Undelivered(_)) || from.0 + 1 >= first_kept.0 {
+    if matches!(ask.place, Place::Undelivered(None)) || from.0 + 1 >= first_kept.0 {
         return Ok(first_kept);
     }
     let hooks = store.hooks(account).await?;

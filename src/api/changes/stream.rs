@@ -57,6 +57,10 @@ fn headers(response: &mut Response) {
 impl Streaming {
     /// What is written next. `waiting`: changes taken and not written, the newest first.
     async fn piece(&mut self, waiting: &mut Vec<Arc<Item>>) -> Option<Bytes> {
+        // However much there is to say.
+        if Instant::now() >= self.ends_at || self.stopping.is_cancelled() {
+            return None;
+        }
         if waiting.is_empty() {
             let until = self.ends_at.min(Instant::now() + self.heartbeat);
             let next = tokio::select! {
