@@ -25,6 +25,9 @@ fn facts(instance: &Instance) -> Facts {
         storage_volumes: _,
         login: _,
         network_interfaces: _,
+        // Evidence about its realm.
+        fault: _,
+        impaired: _,
     } = instance;
     Facts {
         state: *state,

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Address, AddressKind, Collection, Instance, InstanceState, Known, KnownResource, Realm, RealmState, Resource,
-    Sample,
+    Address, AddressKind, Collection, Declared, Instance, InstanceState, Known, KnownResource, Realm, RealmState,
+    Resource, Sample,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -34,6 +34,7 @@ fn realm(id: &str, state: RealmState) -> Realm {
         native_state: state.as_str().to_lowercase(),
         limit: None,
         messages: vec![],
+        declared: Declared::Nothing,
     }
 }
 

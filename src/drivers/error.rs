@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::Fault;
+
 /// What the caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -32,13 +34,19 @@ pub enum Kind {
 pub struct Error {
     pub kind: Kind,
     pub text: String,
+    /// Of a launch that failed: who is to blame. `None` where the provider did not say, and of all other calls.
+    pub fault: Option<Fault>,
     #[source]
     pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), source: None }
+        Self { kind, text: text.into(), fault: None, source: None }
+    }
+
+    pub fn blaming(self, fault: Option<Fault>) -> Self {
+        Self { fault, ..self }
     }
 
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

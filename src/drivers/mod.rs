@@ -22,9 +22,10 @@ mod networks;
 mod registry;
 mod storage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 pub use addresses::Addresses;
 pub use ask::{lacks, list, look, storage};
@@ -43,7 +44,9 @@ pub use networks::Networks;
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
 
-use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
+use crate::model::{
+    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
+};
 
 /// One kind of cloud. Every call is made with the caller's own [`Login`] and asks the backend anew.
 ///
@@ -67,6 +70,21 @@ pub trait Driver: Send + Sync {
     /// Lists every instance of the account, all pages of it, or fails. In the order of the ids' text.
     /// A cloud that cannot be reached is an error, never an empty list.
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error>;
+
+    /// As [`Driver::instances`], made cheaper by `known`: what this account's instances were when last listed, at `since`. What
+    /// the backend can say in short (states alone, or what changed) is asked for, and details only of those that are new or
+    /// not as they were. As complete as a list in what it says of presence and state; whatever is said in no short form
+    /// (addresses, names) may be as `known` has it, so that a full list has to come from time to time.
+    async fn instances_again(
+        &self,
+        login: &Login,
+        known: &BTreeMap<InstanceId, Instance>,
+        since: Timestamp,
+    ) -> Result<Vec<Instance>, Error>;
+
+    /// Whether these credentials may change this resource, asked without changing it; `None`: the backend cannot say without
+    /// doing it. [`Kind::NotFound`] when it has no such resource.
+    async fn may_modify(&self, login: &Login, collection: Collection, id: &str) -> Result<Option<bool>, Error>;
 
     /// A targeted look: those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error>;

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::SecretBytes;
+use super::{Fault, SecretBytes};
 
 /// An instance's id as the client sees it; unique only within an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,6 +155,12 @@ pub struct Instance {
     pub login: Option<LoginKind>,
     /// `None`: this driver knows no network interfaces.
     pub network_interfaces: Option<Vec<String>>,
+    /// Why it failed or ended, if the provider said so.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+    /// The provider's own checks of it fail, or its host is down, whatever its state says.
+    #[serde(default)]
+    pub impaired: bool,
 }
 
 impl Instance {
@@ -180,6 +186,8 @@ impl Instance {
             storage_volumes: Vec::new(),
             login: None,
             network_interfaces: None,
+            fault: None,
+            impaired: false,
         }
     }
 }

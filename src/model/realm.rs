@@ -25,6 +25,18 @@ impl fmt::Display for RealmState {
     }
 }
 
+/// What a provider itself says of a realm. Kept apart from what Tracker makes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declared {
+    Up,
+    Degraded,
+    Down,
+    /// This provider says nothing about its realms.
+    #[default]
+    Nothing,
+}
+
 /// A place where instances run, as its provider declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Realm {
@@ -37,4 +49,6 @@ pub struct Realm {
     pub limit: Option<String>,
     /// What the provider says about the state, one sentence each; goes into the `why` of a change.
     pub messages: Vec<String>,
+    #[serde(default)]
+    pub declared: Declared,
 }

@@ -97,6 +97,8 @@ impl<'a> InstanceView<'a> {
             storage_volumes,
             login,
             network_interfaces,
+            fault: _,
+            impaired: _,
         } = instance;
         let id = id.as_str();
         let one = |collection, rel, id: &'a Option<String>| Some(Reference::new(base, collection, rel, id.as_deref()?));
@@ -263,6 +265,8 @@ mod tests {
             storage_volumes: vec![Attachment { volume: "vol3".to_owned(), device: "/dev/sda1".to_owned() }],
             login: Some(LoginKind::Key(Some("alice-key".to_owned()))),
             network_interfaces: Some(vec!["nic1".to_owned()]),
+            fault: None,
+            impaired: false,
         }
     }
 

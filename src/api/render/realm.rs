@@ -20,7 +20,7 @@ const UNLIMITED: &str = "unlimited";
 impl<'a> RealmView<'a> {
     pub(in crate::api) fn new(realm: &'a Realm, base: Base, tracking: Option<TrackingView>) -> Self {
         // Native words and messages go into changes; Deltacloud has no place for them.
-        let Realm { id, name, state, limit, native_state: _, messages: _ } = realm;
+        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _ } = realm;
         let limit = limit.as_deref().unwrap_or(UNLIMITED);
         Self { id, href: base.member("realms", id), name, state: state.as_str(), limit, tracking }
     }
@@ -45,7 +45,7 @@ impl Document for RealmView<'_> {
 mod tests {
     use super::super::{List, Member, both};
     use super::*;
-    use crate::model::RealmState;
+    use crate::model::{Declared, RealmState};
 
     #[test]
     fn a_realm_both_ways() {
@@ -56,6 +56,7 @@ mod tests {
             native_state: "available".to_owned(),
             limit: None,
             messages: Vec::new(),
+            declared: Declared::Up,
         };
         let eu = Realm {
             id: "eu:a b".to_owned(),

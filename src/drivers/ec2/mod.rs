@@ -38,10 +38,11 @@ mod provider;
 mod settings;
 mod storage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use self::calls::in_order;
 use self::client::{Client, Params, Target};
@@ -49,7 +50,9 @@ pub use self::settings::Settings;
 use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Metrics, Networks, Storage};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
+use crate::model::{
+    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
+};
 use crate::outbound::Outbound;
 
 /// EC2's largest page of instance types.
@@ -98,6 +101,19 @@ impl Driver for Ec2 {
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
         self.list_instances(login).await
+    }
+
+    async fn instances_again(
+        &self,
+        login: &Login,
+        _: &BTreeMap<InstanceId, Instance>,
+        _: Timestamp,
+    ) -> Result<Vec<Instance>, Error> {
+        self.instances(login).await
+    }
+
+    async fn may_modify(&self, _: &Login, _: Collection, _: &str) -> Result<Option<bool>, Error> {
+        Ok(None)
     }
 
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {

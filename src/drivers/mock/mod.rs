@@ -19,11 +19,12 @@ mod offers;
 mod settings;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 pub use cloud::{Called, Cloud};
 pub use faults::{CallKind, Fault, Times, Trouble};
@@ -34,7 +35,9 @@ use self::world::World;
 use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
+use crate::model::{
+    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
+};
 
 /// Providers with longer names are refused. Bytes.
 const PROVIDER_LEN_MAX: usize = 255;
@@ -130,6 +133,19 @@ impl Driver for Mock {
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
         self.call_as(login, CallKind::Instances, Vec::new()).await?.visit(|world| Ok(world.instances()))
+    }
+
+    async fn instances_again(
+        &self,
+        login: &Login,
+        _: &BTreeMap<InstanceId, Instance>,
+        _: Timestamp,
+    ) -> Result<Vec<Instance>, Error> {
+        self.instances(login).await
+    }
+
+    async fn may_modify(&self, _: &Login, _: Collection, _: &str) -> Result<Option<bool>, Error> {
+        Ok(None)
     }
 
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {

@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tracker::drivers::{
     Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage,
 };
-use tracker::model::{Action, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm};
+use tracker::model::{
+    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
+};
 
 /// Counts the calls that go to a backend, from 1, and fails those it was told to; a failed call does not reach the inner
 /// driver. Every method of the trait is passed on by name: a default one would slip past.
@@ -109,6 +112,19 @@ impl Driver for Faulty {
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
         self.call()?.instances(login).await
+    }
+
+    async fn instances_again(
+        &self,
+        login: &Login,
+        known: &BTreeMap<InstanceId, Instance>,
+        since: Timestamp,
+    ) -> Result<Vec<Instance>, Error> {
+        self.call()?.instances_again(login, known, since).await
+    }
+
+    async fn may_modify(&self, login: &Login, collection: Collection, id: &str) -> Result<Option<bool>, Error> {
+        self.call()?.may_modify(login, collection, id).await
     }
 
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {

@@ -85,6 +85,8 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         storage_volumes: item.block_device_mapping.items.into_iter().filter_map(attachment).collect(),
         login: Some(LoginKind::Key(filled(item.key_name))),
         network_interfaces: None,
+        fault: None,
+        impaired: false,
     }
 }
 
@@ -174,6 +176,8 @@ mod tests {
                 ],
                 login: Some(LoginKind::Key(some("alice"))),
                 network_interfaces: None,
+                fault: None,
+                impaired: false,
             }
         );
     }

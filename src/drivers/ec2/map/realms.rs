@@ -1,5 +1,5 @@
 use crate::drivers::ec2::parse::{self, filled};
-use crate::model::{Realm, RealmState};
+use crate::model::{Declared, Realm, RealmState};
 
 /// What a zone's own word means on a wire that knows two. Impaired and constrained zones still run machines and launch
 /// most of what is asked; a word we do not know is not a promise that the zone can be used.
@@ -10,12 +10,22 @@ fn realm_state(native: &str) -> RealmState {
     }
 }
 
+fn declared(native: &str) -> Declared {
+    match native {
+        "available" | "information" => Declared::Up,
+        "impaired" | "constrained" => Declared::Degraded,
+        "unavailable" => Declared::Down,
+        _ => Declared::Nothing,
+    }
+}
+
 pub(crate) fn realm(zone: parse::Zone) -> Realm {
     let state = realm_state(&zone.zone_state);
     Realm {
         name: zone.zone_name.clone(),
         id: zone.zone_name,
         state,
+        declared: declared(&zone.zone_state),
         native_state: zone.zone_state,
         limit: (state == RealmState::Unavailable).then(|| "0".to_owned()),
         messages: zone.message_set.items.into_iter().filter_map(|item| filled(item.message)).collect(),

@@ -35,7 +35,7 @@ use super::settings::{Life, Settings};
 use crate::chance::Chance;
 use crate::drivers::{Error, Kind, Machine};
 use crate::model::{
-    Image, Instance, InstanceId, Network, NetworkInterface, PublicAddress, Realm, RealmState, Subnet, Volume,
+    Declared, Image, Instance, InstanceId, Network, NetworkInterface, PublicAddress, Realm, RealmState, Subnet, Volume,
 };
 
 /// How much a look makes up for; what is beyond was slept through.
@@ -210,6 +210,10 @@ impl World {
     pub(super) fn set_realm(&mut self, id: &str, state: RealmState, message: Option<&str>) {
         let realm = self.realms.entry(id.to_owned()).or_insert_with(|| fixture::realm(id, id));
         realm.state = state;
+        realm.declared = match state {
+            RealmState::Available => Declared::Up,
+            RealmState::Unavailable => Declared::Down,
+        };
         realm.native_state = state.as_str().to_owned();
         realm.messages = message.map(str::to_owned).into_iter().collect();
     }

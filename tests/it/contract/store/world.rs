@@ -9,9 +9,10 @@ use tempfile::TempDir;
 use tracker::chance::Chance;
 use tracker::changes::disabling;
 use tracker::model::{
-    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery, Disabling, DriverId,
-    Entry, ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News, Observed,
-    Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Declared, Delivery, Disabling,
+    DriverId, Entry, ExposeSecret as _, Facts, Hook, HookId, Instance, InstanceState, KnownResource, Login, News,
+    Observed, Outcome, Realm, RealmState, Resource, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms,
+    Verdict,
 };
 use tracker::store::{
     self, Ask, Commit, KeyRing, NewChange, PruneFrom, PruneRules, Pruned, Results, Settings, Store, UnitPlan,
@@ -223,6 +224,7 @@ pub(super) fn realm(id: &str) -> Realm {
         native_state: "available".to_owned(),
         limit: None,
         messages: vec![],
+        declared: Declared::Up,
     }
 }
 
