@@ -149,7 +149,7 @@ mod tests {
                 last = state;
             }
         }
-        assert_eq!(changes, [(154, Reachability::Suspect), (214, Reachability::Unreachable)]);
+        assert_eq!(changes, [(152, Reachability::Suspect), (212, Reachability::Unreachable)]);
         reach.heard(at(301), &Settings::default());
         assert_eq!(reach.judge(at(301), MINUTE, healthy_others(301), &Settings::default()), Reachability::Reachable);
     }

@@ -64,7 +64,7 @@ fn launches(realms: &Realms, id: &str, record: &Record, now: Timestamp, settings
         last_at: failed.last().map(|trial| trial.at),
         codes,
         ids: ids.take(settings.examples_max).collect(),
-        siblings: (realms.realms.len() > 1).then_some(siblings),
+        siblings: (siblings.of > 0).then_some(siblings),
         elsewhere: (elsewhere.of > 0).then_some(elsewhere),
         ..Signal::of(SignalKind::Launches)
     })

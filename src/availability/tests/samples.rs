@@ -159,23 +159,26 @@ fn the_deadline_follows_what_launches_take() {
 
 #[test]
 fn a_request_is_counted_when_none_of_it_is_pending_or_half_of_it_has_failed() {
-    let ten = |states: [(InstanceState, usize); 3]| -> Vec<Instance> {
-        let states = states.into_iter().flat_map(|(state, many)| std::iter::repeat_n(state, many));
-        let one = |(n, state): (usize, InstanceState)| {
-            let fault = (state == Error).then(internal);
+    let ten = |states: &str| -> Vec<Instance> {
+        let one = |(n, state): (usize, char)| {
+            let (state, fault) = match state {
+                'r' => (Running, None),
+                'e' => (Error, Some(internal())),
+                _ => (Pending, None),
+            };
             launched(failed(&format!("i{n}"), state, fault), 30)
         };
-        states.enumerate().map(one).collect()
+        states.chars().enumerate().map(one).collect()
     };
     let mut looks = Looks::new();
     looks.lists(0, &[]);
-    assert_eq!(looks.lists(60, &ten([(Running, 0), (Error, 0), (Pending, 10)])), NOTHING);
-    assert_eq!(looks.lists(120, &ten([(Running, 6), (Error, 2), (Pending, 2)])), NOTHING);
-    assert_eq!(looks.lists(180, &ten([(Running, 7), (Error, 3), (Pending, 0)])), ["a: 7 of 10 in 150 s InternalError"]);
+    assert_eq!(looks.lists(60, &ten("pppppppppp")), NOTHING);
+    assert_eq!(looks.lists(120, &ten("rrrrrreepp")), NOTHING);
+    assert_eq!(looks.lists(180, &ten("rrrrrreere")), ["a: 7 of 10 in 150 s InternalError"]);
     let mut looks = Looks::new();
     looks.lists(0, &[]);
-    looks.lists(60, &ten([(Running, 0), (Error, 0), (Pending, 10)]));
-    assert_eq!(looks.lists(120, &ten([(Running, 1), (Error, 5), (Pending, 4)])), ["a: 1 of 6 in 90 s InternalError"]);
+    looks.lists(60, &ten("pppppppppp"));
+    assert_eq!(looks.lists(120, &ten("reeeeepppp")), ["a: 1 of 6 in 90 s InternalError"]);
 }
 
 #[test]

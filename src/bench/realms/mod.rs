@@ -23,8 +23,8 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Years without an outage, of three realms each, in which every alarm is false
-    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=1000))]
-    years: u32,
+    #[arg(long, default_value_t = 10.0, value_parser = years)]
+    years: f64,
     /// Runs of three days with one outage
     #[arg(long, default_value_t = 80, value_parser = value_parser!(u32).range(1..=10_000))]
     outages: u32,
@@ -58,7 +58,7 @@ pub(super) const TICK_S: f64 = 30.0;
 #[derive(Serialize)]
 struct Report {
     seed: u64,
-    realm_years: u32,
+    realm_years: f64,
     outages: u32,
     cells: Vec<Cell>,
 }
@@ -105,7 +105,7 @@ fn simulate(args: &Args, settings: &Settings) -> Report {
             cells.push(Cell { launches_per_hour, baseline_percent, rules });
         }
     }
-    let realm_years = args.years * u32::try_from(REALMS).expect("there are three");
+    let realm_years = args.years * rules::count(REALMS);
     Report { seed: args.seed, realm_years, outages: args.outages, cells }
 }
 
@@ -126,14 +126,14 @@ struct Seen {
 }
 
 fn cell(world: &World, args: &Args, settings: &Settings, chance: &Chance) -> Vec<Row> {
-    let calm = world.live(f64::from(args.years) * YEAR_S, None, settings, chance);
+    let calm = world.live(args.years * YEAR_S, None, settings, chance);
     let runs: Vec<Vec<Seen>> = (0..args.outages)
         .map(|_| {
             let begin_s = DAY_S + chance.roll() * DAY_S;
             world.live(RUN_S, Some(begin_s), settings, chance)
         })
         .collect();
-    let realm_years = f64::from(args.years) * rules::count(REALMS);
+    let realm_years = args.years * rules::count(REALMS);
     let row = |(number, calm): (usize, &Seen)| {
         let of_rule = || runs.iter().map(move |run| &run[number]);
         let found: Vec<(u32, f64)> = of_rule().filter_map(|seen| seen.found).collect();
@@ -204,6 +204,10 @@ impl Seen {
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn years(text: &str) -> Result<f64, String> {
+    number(text, 0.001, 1_000.0)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
