@@ -86,7 +86,7 @@ impl Absence {
         many.then(|| {
             let hold = self.mass_hold.as_secs();
             let text = format!("{missing} of {of} went missing together, and were still missing after {hold} s");
-            Reason { rule: "mass".to_owned(), text }
+            Reason::new("mass", text)
         })
     }
 

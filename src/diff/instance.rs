@@ -64,8 +64,7 @@ pub(super) fn stands(instance: &Instance) -> News {
 
 /// `again`: it was known once, and was gone.
 pub(super) fn appeared(instance: &Instance, again: bool) -> News {
-    let reason =
-        || Reason { rule: "reappeared".to_owned(), text: "it was told gone before, and is there again".to_owned() };
+    let reason = || Reason::new("reappeared", "it was told gone before, and is there again");
     News::InstanceAppeared { to: facts(instance), why: again.then(reason).into_iter().collect() }
 }
 

@@ -189,7 +189,8 @@ fn gone(resource: &Resource, why: Vec<Reason>) -> Option<News> {
     }
 }
 
-fn subject(resource: &Resource, revision: u64) -> Subject {
+/// What a change of it is about.
+pub fn subject(resource: &Resource, revision: u64) -> Subject {
     let (name, realm) = match resource {
         Resource::Instance(instance) => (instance.name.clone(), instance.realm.clone()),
         Resource::Realm(realm) => (Some(realm.name.clone()), Some(realm.id.clone())),

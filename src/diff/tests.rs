@@ -40,6 +40,7 @@ fn realm(id: &str, state: RealmState) -> Realm {
         limit: None,
         messages: vec![],
         declared: Declared::Nothing,
+        judged: None,
     }
 }
 

@@ -168,6 +168,8 @@ pub struct Abilities {
     /// Features from contract 1.2, with the collection they belong to.
     pub features: &'static [(&'static str, Feature)],
     pub machine: &'static Machine,
+    /// What has ended stays listed for a while (EC2: an hour), so that leaving the list without an end is no user's doing.
+    pub lists_ended: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Collection, InstanceState, RealmState, Standing};
+use super::{Address, Availability, Collection, Figure, InstanceState, RealmState, Signal, Standing, Why};
 
 /// A change's place in its account's log: 1, 2, 3 … without holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +111,33 @@ pub struct Observed {
 pub struct Reason {
     pub rule: String,
     pub text: String,
+    /// What the sentence is made of, where it is made of figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Signal>,
+}
+
+impl Reason {
+    pub fn new(rule: &str, text: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), text: text.into(), signals: Vec::new() }
+    }
+}
+
+impl From<Why> for Reason {
+    fn from(Why { rule, text, signals }: Why) -> Self {
+        Self { rule, text, signals }
+    }
+}
+
+/// What Tracker makes of a realm, beside its two-valued state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// `None`: there was none before.
+    pub from: Option<Availability>,
+    pub to: Availability,
+    /// 0 to 1.
+    pub confidence: Figure,
+    /// The realm flaps: nobody is called back.
+    pub suppressed: bool,
 }
 
 /// The parts of an instance whose change is news.
@@ -156,7 +183,31 @@ pub enum News {
         why: Vec<Reason>,
     },
     #[serde(rename = "realm.state")]
-    RealmState { from: RealmState, from_native: String, to: RealmState, to_native: String, why: Vec<Reason> },
+    RealmState {
+        from: RealmState,
+        from_native: String,
+        to: RealmState,
+        to_native: String,
+        why: Vec<Reason>,
+        /// `None` where nobody judged it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged: Option<Judgement>,
+    },
+    /// Its state changes all the time: single changes are told in the log only from here on.
+    #[serde(rename = "realm.flapping_start")]
+    RealmFlappingStart { state: RealmState, why: Vec<Reason> },
+    #[serde(rename = "realm.flapping_end")]
+    RealmFlappingEnd { state: RealmState, why: Vec<Reason> },
+    /// So many realms of the account fail at once that none of them is to blame.
+    #[serde(rename = "provider.degraded")]
+    ProviderDegraded { why: Vec<Reason> },
+    #[serde(rename = "provider.recovered")]
+    ProviderRecovered { why: Vec<Reason> },
+    /// No provider answers: that is held to be our own fault, and nothing is known of any realm.
+    #[serde(rename = "observer.isolated")]
+    ObserverIsolated { why: Vec<Reason> },
+    #[serde(rename = "observer.rejoined")]
+    ObserverRejoined { why: Vec<Reason> },
     #[serde(rename = "realm.appeared")]
     RealmAppeared { to: RealmState, to_native: String },
     #[serde(rename = "realm.withdrawn")]
@@ -220,6 +271,12 @@ impl News {
             Self::InstanceAppeared { .. } => "instance.appeared",
             Self::InstanceGone { .. } => "instance.gone",
             Self::RealmState { .. } => "realm.state",
+            Self::RealmFlappingStart { .. } => "realm.flapping_start",
+            Self::RealmFlappingEnd { .. } => "realm.flapping_end",
+            Self::ProviderDegraded { .. } => "provider.degraded",
+            Self::ProviderRecovered { .. } => "provider.recovered",
+            Self::ObserverIsolated { .. } => "observer.isolated",
+            Self::ObserverRejoined { .. } => "observer.rejoined",
             Self::RealmAppeared { .. } => "realm.appeared",
             Self::RealmWithdrawn { .. } => "realm.withdrawn",
             Self::ImageState { .. } => "image.state",
@@ -246,16 +303,27 @@ impl News {
     }
 
     /// What a hook on the account may ask for.
-    pub const ACCOUNT_KINDS: [&str; 5] =
-        ["account.unreachable", "account.denied", "account.reachable", "account.observation_gap", "hook.disabled"];
+    pub const ACCOUNT_KINDS: [&str; 9] = [
+        "provider.degraded",
+        "provider.recovered",
+        "observer.isolated",
+        "observer.rejoined",
+        "account.unreachable",
+        "account.denied",
+        "account.reachable",
+        "account.observation_gap",
+        "hook.disabled",
+    ];
 
     /// What a hook on resources may ask for.
-    pub const KINDS: [&str; 17] = [
+    pub const KINDS: [&str; 19] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
         "instance.gone",
         "realm.state",
+        "realm.flapping_start",
+        "realm.flapping_end",
         "realm.appeared",
         "realm.withdrawn",
         "image.state",
@@ -271,13 +339,15 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 27] = [
+    pub const ALL_KINDS: [&str; 33] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
         "instance.gone",
         "instance.snapshot",
         "realm.state",
+        "realm.flapping_start",
+        "realm.flapping_end",
         "realm.appeared",
         "realm.withdrawn",
         "realm.snapshot",
@@ -295,6 +365,10 @@ impl News {
         "snapshot.gone",
         "snapshot.snapshot",
         "hook.disabled",
+        "provider.degraded",
+        "provider.recovered",
+        "observer.isolated",
+        "observer.rejoined",
         "account.unreachable",
         "account.denied",
         "account.reachable",
@@ -315,7 +389,19 @@ impl fmt::Display for News {
             Self::InstanceAddresses { .. } => f.write_str("has other addresses"),
             Self::InstanceAppeared { to, .. } => write!(f, "appeared, {}", to.state),
             Self::InstanceGone { from, .. } => write!(f, "{} -> gone", from.state),
-            Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
+            Self::RealmState { from, to, judged: None, .. } => write!(f, "{from} -> {to}"),
+            Self::RealmState { judged: Some(Judgement { from: None, to, .. }), .. } => write!(f, "is {to}"),
+            Self::RealmState { judged: Some(Judgement { from: Some(from), to, .. }), .. } => {
+                write!(f, "{from} -> {to}")
+            }
+            Self::RealmFlappingStart { .. } => f.write_str("begins to flap"),
+            Self::RealmFlappingEnd { state, .. } => write!(f, "has settled, {state}"),
+            Self::ProviderDegraded { why }
+            | Self::ProviderRecovered { why }
+            | Self::ObserverIsolated { why }
+            | Self::ObserverRejoined { why } => {
+                f.write_str(why.first().map_or("no reason given", |reason| &reason.text))
+            }
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
             Self::InstanceSnapshot { to } => write!(f, "is {}", to.state),
             Self::RealmSnapshot { to, .. } => write!(f, "is {to}"),

@@ -45,7 +45,7 @@ fn bound(collection: Collection, settings: &Settings) -> Duration {
 
 /// Both may be true: the provider failed, and then Tracker was stopped.
 fn why(at: Timestamp, watch: &Watch, bound: Duration) -> Vec<Reason> {
-    let reason = |rule: &str, text: String| Reason { rule: rule.to_owned(), text };
+    let reason = |rule: &str, text: String| Reason::new(rule, text);
     let looks = if watch.failures == 1 { "1 look".to_owned() } else { format!("{} looks in a row", watch.failures) };
     let provider =
         watch.error.as_ref().map(|error| reason("provider", format!("{looks} failed, the last with: {error}")));

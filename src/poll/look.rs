@@ -3,12 +3,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::gap;
+use super::judge::{self, Judge, Weighed};
 use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
 use super::turns::{Turn, Turns};
+use crate::availability;
 use crate::chance::Chance;
 use crate::changes::fan_out;
 use crate::clock::Clock;
@@ -84,6 +86,8 @@ pub struct Observer {
     /// Told after every commit that made changes.
     deliver: Wake,
     pub(super) memories: Memories,
+    pub(super) judge: Judge,
+    pub(super) availability: availability::Settings,
 }
 
 impl Observer {
@@ -92,6 +96,7 @@ impl Observer {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        availability: availability::Settings,
         reads: Arc<Reads>,
         deliver: Wake,
     ) -> Self {
@@ -105,6 +110,8 @@ impl Observer {
             turns: Some(Turns::default()),
             deliver,
             memories: Memories::default(),
+            judge: Judge::default(),
+            availability,
         }
     }
 
@@ -261,7 +268,9 @@ impl Observer {
                 return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
             }
             let answer = self.ask(&account.login, driver, &known, ask).await?;
-            if let Some((through, whole)) = self.keep(account, known, &answer).await? {
+            let mut answer = answer;
+            let lists_ended = driver.abilities().lists_ended;
+            if let Some((through, whole)) = self.keep(account, known, &mut answer, lists_ended).await? {
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
             }
@@ -328,23 +337,48 @@ impl Observer {
         &self,
         account: &Account,
         mut known: Known,
-        answer: &Answer,
+        answer: &mut Answer,
+        lists_ended: bool,
     ) -> Result<Option<(Seq, bool)>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
+            judge::publish(answer.members_mut(), &known);
+            let answer = &*answer;
             let (found, complete_at) = answer.compare(&known, &self.rules);
             let whole = answer.is_whole(&known, &found);
+            let gone = found.removed.clone();
             if complete_at.is_none() && found == Found::default() {
+                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
                 return Ok(Some((known.through, whole)));
             }
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
+                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
                 return Ok(Some((through, whole)));
             }
             known = self.store.known(account.id, known.collection).await?;
         }
         Ok(None)
+    }
+
+    /// What was seen is recorded by now; what it says of realms is recorded next, or with what is heard next.
+    async fn weigh_answer(
+        &self,
+        account: AccountId,
+        known: &Known,
+        answer: &Answer,
+        gone: &[String],
+        lists_ended: bool,
+    ) {
+        let (members, at, complete) = match answer {
+            Answer::List(sample) => (&sample.members, sample.answered_at, true),
+            Answer::Look(look) => (&look.found, look.answered_at, false),
+        };
+        let weighed = Weighed { known, members, gone, at, complete, lists_ended };
+        if let Err(err) = self.weigh(account, weighed).await {
+            warn!(account.id = %account, "what a look says of realms could not be recorded yet: {err}");
+        }
     }
 
     /// Writes what was found, the news with ids and with who is told. Answers with the last change recorded of the
@@ -372,6 +406,7 @@ impl Observer {
             },
         });
         let commit = Commit {
+            judgements: vec![],
             account: account.id,
             collection: known.collection,
             version: known.version,
@@ -458,6 +493,13 @@ impl Answer {
             Self::Look(look) => look.found.contains_key(id),
         };
         known.members.keys().all(|id| there(id) || found.removed.contains(id))
+    }
+
+    fn members_mut(&mut self) -> &mut BTreeMap<String, Resource> {
+        match self {
+            Self::List(sample) => &mut sample.members,
+            Self::Look(look) => &mut look.found,
+        }
     }
 
     fn asked_at(&self) -> Timestamp {

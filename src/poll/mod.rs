@@ -11,6 +11,7 @@
 
 mod circuit;
 mod gap;
+mod judge;
 mod look;
 mod memory;
 mod pass;

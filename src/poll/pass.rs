@@ -144,12 +144,15 @@ impl Pass for Poll {
                 .instrument(span),
             );
         }
+        self.visitor.observer.judge_due().await?;
         report.next_due_at = store.next_unit_due_at(ended_after).await?;
         if !self.busy.is_empty() || !self.unplanned.is_empty() {
             // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
             let soon = now + Duration::from_secs(1);
             report.next_due_at = report.next_due_at.map(|at| at.max(soon));
         }
+        report.next_due_at =
+            [report.next_due_at, self.visitor.observer.judge.next_due_at()].into_iter().flatten().min();
         Ok(report)
     }
 }
@@ -201,6 +204,11 @@ impl Visitor {
             Err(Error::Split { source, .. }) => (Heard::Nothing, source.to_string()),
             Err(Error::Store(_) | Error::Contended) => return Ok(()),
         };
+        match heard {
+            Heard::Well | Heard::Refused => self.observer.reached(&unit.account, true).await?,
+            Heard::Fault => self.observer.reached(&unit.account, false).await?,
+            Heard::Nothing => {}
+        }
         let (account, now, roll) = (&unit.account, self.clock.now(), self.chance.roll());
         let found = self.observer.memories.circuit(account.id, |circuit| {
             circuit.note(unit.collection, heard, now, roll, &self.settings);

@@ -66,6 +66,10 @@ pub struct Settings {
     pub circuit_wait_ms: u64,
     /// The longest that it is left alone. Milliseconds.
     pub circuit_wait_max_ms: u64,
+    /// How often realms are judged again while one of them is not plainly available or something is suspect. Milliseconds.
+    pub judge_every_ms: u64,
+    /// How often realms are listed meanwhile. Milliseconds.
+    pub suspicious_every_ms: u64,
     /// When a unit is looked at although no cron tick came. Milliseconds; the backstop behind a cron that died.
     pub idle_wait_max_ms: u64,
     /// How long an account is still watched after the last resource with a hook in it ended. Milliseconds.
@@ -111,6 +115,8 @@ impl Default for Settings {
             circuit_refusals: 2,
             circuit_wait_ms: 30_000,
             circuit_wait_max_ms: 600_000,
+            judge_every_ms: 30_000,
+            suspicious_every_ms: 60_000,
             idle_wait_max_ms: 900_000,
             linger_ms: 3_600_000,
             instances_gap_ms: 600_000,
@@ -143,6 +149,8 @@ impl Settings {
             ("circuit_refusals", u64::from(self.circuit_refusals)),
             ("circuit_wait_ms", self.circuit_wait_ms),
             ("quiet_wait_ms", self.quiet_wait_ms),
+            ("judge_every_ms", self.judge_every_ms),
+            ("suspicious_every_ms", self.suspicious_every_ms),
             ("idle_wait_max_ms", self.idle_wait_max_ms),
         ] {
             if value == 0 {

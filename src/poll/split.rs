@@ -54,6 +54,9 @@ impl Observer {
         if answered.is_empty() {
             return Error::Driver(error);
         }
+        if let Err(err) = self.split(account.id, &answered, &silent).await {
+            return Error::Store(err);
+        }
         info!(
             account.id = %account.id,
             "the list of {collection} fails; asked realm by realm, {} of {} answered", answered.len(), realms.len(),

@@ -88,7 +88,7 @@ fn told(
     error: &str,
     now: Timestamp,
 ) -> (News, Observed) {
-    let reason = |text: String| vec![Reason { rule: found.native().to_owned(), text }];
+    let reason = |text: String| vec![Reason::new(found.native(), text)];
     let before = last_good_at.map(|at| at.min(now));
     let good = before.map_or_else(String::new, |at| format!("; the last good answer came at {at:.0}"));
     let news = match found {

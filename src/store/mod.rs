@@ -162,6 +162,10 @@ pub trait Samples: Send + Sync {
     /// What is known of a collection; empty with `observed_at: None` before the first sample.
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error>;
 
+    /// What is thought of the account's realms: by realm, and under an empty name what concerns all of them. A text of the
+    /// writer's own.
+    async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error>;
+
     /// Writes what a look found: new state, changes, deliveries, in one transaction. Answers with the changes as
     /// numbered.
     ///
@@ -187,6 +191,8 @@ pub struct Commit {
     /// In the order of their numbers. The revision of one that is of the account itself counts the unit's gaps (see
     /// [`Watch::gaps`]).
     pub changes: Vec<NewChange>,
+    /// What is thought of realms, as [`Samples::judgements`] gives it back; `None` forgets it.
+    pub judgements: Vec<(String, Option<String>)>,
     pub now: Timestamp,
 }
 

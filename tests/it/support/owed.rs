@@ -333,6 +333,10 @@ impl Samples for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn judgements(&self, _: AccountId) -> Result<Vec<(String, String)>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn commit_sample(&self, _: &Commit) -> Result<Vec<Entry>, Error> {
         unreachable!("{BEYOND}")
     }
