@@ -362,12 +362,14 @@ impl Record {
     /// Nothing speaks against it. What speaks for it?
     fn quiet(&self, belief: Belief, now: Timestamp, overall: &Overall, settings: &Settings) -> Decision {
         let sure = &settings.confidence;
-        let came_up = self.launches.successes_within(now, Duration::from_secs(settings.evidence_valid_seconds));
+        let lately = Duration::from_secs(settings.evidence_valid_seconds);
+        let enough = settings.recover_successes as usize;
+        let came_up = self.launches.successes_within(now, lately, enough);
         let steady = self.runs.as_ref().is_some_and(|runs| runs.steady > 0);
         let reached = self.reached(overall).is_some();
         let confidence = match belief {
             _ if self.launches.probation.is_some() => sure.probation,
-            _ if came_up >= settings.recover_successes as usize => sure.proven,
+            _ if came_up >= enough => sure.proven,
             _ if came_up > 0 => sure.likely,
             Belief::Up => sure.declared,
             _ if steady => sure.declared,
@@ -400,7 +402,7 @@ impl Record {
         let over = now >= self.hold_until(settings).unwrap_or(now);
         let trusted = settings.confidence.probation.min(decision.confidence);
         let known = decision.state != Availability::Unknown;
-        (over && !contrary).then(|| Decision {
+        (over && !contrary).then_some(Decision {
             rule: if known { Rule::Recover } else { decision.rule },
             confidence: if known { trusted } else { 0.0 },
             ..decision

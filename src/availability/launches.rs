@@ -238,10 +238,10 @@ impl Launches {
         self.counted_at.is_some_and(|at| since(now, at) <= window)
     }
 
-    /// Requests that came up within `window`.
-    pub(super) fn successes_within(&self, now: Timestamp, window: Duration) -> usize {
+    /// Requests that came up within `window`; no more than `enough` are looked for.
+    pub(super) fn successes_within(&self, now: Timestamp, window: Duration, enough: usize) -> usize {
         let lately = |trial: &&Trial| since(now, trial.at) <= window && trial.succeeded > 0;
-        self.trials.iter().filter(lately).count()
+        self.trials.iter().rev().filter(lately).take(enough).count()
     }
 
     fn count(&mut self, at: Timestamp, settings: &Settings) {
