@@ -1,0 +1,372 @@
+//! The example for Conductor (`tests/recipes/conductor.py`, `design/conductor.md`): its tables end as the provider is, whatever
+//! happened, and no failure is ever read as a machine that vanished.
+
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use reqwest::{Method, StatusCode};
+use tracker::drivers::Kind;
+use tracker::model::{Address, InstanceState, RealmState};
+
+use crate::support::cases::{config, run};
+use crate::support::world::{minutes, seconds};
+use stage::{Manner, Stage, Tables, Ways, python};
+
+const REALMS: [&str; 3] = ["ap", "eu", "us"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// An instance, by number among those there are, gets another state.
+    Turn(prop::sample::Index, usize),
+    /// And other addresses.
+    Move(prop::sample::Index, usize),
+    Add,
+    Vanish(prop::sample::Index),
+    /// Through the API: a machine is created; started, stopped or destroyed, as its state allows.
+    Create,
+    Act(prop::sample::Index, bool),
+    /// A realm flips, or comes back.
+    Flip(usize),
+    Withdraw(usize),
+    Fail(usize),
+    Heal,
+    Look,
+    Wait(u64),
+    Prune,
+    RestartTracker,
+    /// The example is killed, or comes back.
+    Kill,
+    Start,
+    Callbacks(Manner),
+    Deliver,
+    Work,
+    /// Somebody else reads the feed as if he were Conductor: what he read is not called back any more.
+    Steal,
+    Redeliver(u64),
+    Recover,
+    Resync,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    let manner =
+        prop_oneof![3 => Just(Manner::Passes), 1 => Just(Manner::Refuses), 2 => Just(Manner::LosesAnswer), 1 => Just(Manner::Twice)];
+    prop_oneof![
+        10 => (index(), 0..STATES.len()).prop_map(|(which, state)| Step::Turn(which, state)),
+        2 => (index(), 0..3_usize).prop_map(|(which, addresses)| Step::Move(which, addresses)),
+        2 => Just(Step::Add),
+        2 => index().prop_map(Step::Vanish),
+        1 => Just(Step::Create),
+        3 => (index(), any::<bool>()).prop_map(|(which, destroy)| Step::Act(which, destroy)),
+        3 => (0..REALMS.len()).prop_map(Step::Flip),
+        1 => (0..REALMS.len()).prop_map(Step::Withdraw),
+        1 => (0..FAILURES.len()).prop_map(Step::Fail),
+        2 => Just(Step::Heal),
+        10 => Just(Step::Look),
+        3 => (1..1_000_u64).prop_map(Step::Wait),
+        1 => Just(Step::Prune),
+        1 => Just(Step::RestartTracker),
+        1 => Just(Step::Kill),
+        2 => Just(Step::Start),
+        3 => manner.prop_map(Step::Callbacks),
+        6 => Just(Step::Deliver),
+        6 => Just(Step::Work),
+        1 => Just(Step::Steal),
+        1 => (1..40_u64).prop_map(Step::Redeliver),
+        1 => Just(Step::Recover),
+        1 => Just(Step::Resync),
+    ]
+}
+
+const STATES: [&str; 7] = ["PENDING", "RUNNING", "STOPPING", "STOPPED", "ERROR", "UNKNOWN", "FINISH"];
+const FAILURES: [Kind; 4] = [Kind::Unavailable, Kind::TimedOut, Kind::Throttled { after: None }, Kind::Denied];
+
+struct Life {
+    stage: Stage,
+    made: usize,
+    /// What there is.
+    there: BTreeMap<String, &'static str>,
+    realms: BTreeMap<String, bool>,
+    /// What was ever gone.
+    gone: BTreeSet<String>,
+    withdrawn: BTreeSet<String>,
+    story: Vec<String>,
+}
+
+impl Life {
+    async fn begin(stage: Stage) -> Self {
+        let mut life = Self {
+            stage,
+            made: 0,
+            there: BTreeMap::new(),
+            realms: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
+            story: vec![],
+        };
+        for realm in 0..REALMS.len() {
+            life.flip(realm);
+        }
+        for _ in 0..3 {
+            life.add();
+        }
+        life.stage.start().await;
+        assert_eq!(life.stage.work().await, ["listed instances", "listed realms"]);
+        life
+    }
+
+    fn pick(&self, which: prop::sample::Index) -> Option<String> {
+        let ids: Vec<_> = self.there.keys().cloned().collect();
+        (!ids.is_empty()).then(|| which.get(&ids).clone())
+    }
+
+    /// It may be the id of one that went.
+    fn add(&mut self) {
+        if self.made < 9 {
+            self.there.insert(self.stage.world.provider.add("RUNNING"), "RUNNING");
+            self.made += 1;
+        }
+    }
+
+    fn turn(&mut self, id: String, state: &'static str) {
+        self.stage.world.provider.set_state(&id, state);
+        if state == "FINISH" {
+            self.gone.insert(id.clone());
+        }
+        self.there.insert(id, state);
+    }
+
+    fn flip(&mut self, realm: usize) {
+        let available = self.realms.entry(REALMS[realm].to_owned()).or_default();
+        *available = !*available;
+        let state = if *available { RealmState::Available } else { RealmState::Unavailable };
+        self.stage.world.provider.set_realm(REALMS[realm], state, None);
+    }
+
+    async fn create(&mut self) {
+        if self.made < 9 {
+            let answer = self.stage.world.request(Method::POST, "/instances?image_id=img1&format=json").await;
+            if answer.status == StatusCode::CREATED {
+                let id = answer.json()["instance"]["id"].as_str().unwrap().to_owned();
+                self.there.insert(id, "RUNNING");
+                self.made += 1;
+            }
+        }
+    }
+
+    async fn act(&mut self, id: String, destroy: bool) {
+        let (method, path, state) = match self.there[&id] {
+            "RUNNING" => (Method::POST, format!("/instances/{id}/stop"), Some("STOPPED")),
+            "STOPPED" if destroy => (Method::DELETE, format!("/instances/{id}"), None),
+            "STOPPED" => (Method::POST, format!("/instances/{id}/start"), Some("RUNNING")),
+            _ => return,
+        };
+        if self.stage.world.request(method, &path).await.status.is_success() {
+            match state {
+                Some(state) => drop(self.there.insert(id, state)),
+                None => self.forget(&id),
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.there.remove(id);
+        self.gone.insert(id.to_owned());
+    }
+
+    async fn take(&mut self, step: Step) {
+        self.story.push(format!("{step:?}"));
+        let world = &mut self.stage.world;
+        match step {
+            Step::Turn(which, state) => {
+                if let Some(id) = self.pick(which) {
+                    self.turn(id, STATES[state]);
+                }
+            }
+            Step::Move(which, addresses) => {
+                if let Some(id) = self.pick(which) {
+                    let all = ["a.example", "192.0.2.7", "2001:db8::7"];
+                    self.stage.world.provider.set_addresses(&id, &all[addresses..]);
+                }
+            }
+            Step::Add => self.add(),
+            Step::Vanish(which) => {
+                if let Some(id) = self.pick(which) {
+                    self.stage.world.provider.remove(&id);
+                    self.forget(&id);
+                }
+            }
+            Step::Create => self.create().await,
+            Step::Act(which, destroy) => {
+                if let Some(id) = self.pick(which) {
+                    self.act(id, destroy).await;
+                }
+            }
+            Step::Flip(realm) => self.flip(realm),
+            Step::Withdraw(realm) => {
+                world.provider.withdraw_realm(REALMS[realm]);
+                self.realms.remove(REALMS[realm]);
+                self.withdrawn.insert(REALMS[realm].to_owned());
+            }
+            Step::Fail(kind) => world.provider.fails(FAILURES[kind].clone()),
+            Step::Heal => world.provider.heals(),
+            Step::Look => self.look().await,
+            Step::Wait(secs) => world.clock.advance(seconds(secs)),
+            Step::Prune => world.prune().await,
+            Step::RestartTracker => self.stage.restart_tracker().await,
+            Step::Kill => self.stage.kill().await,
+            Step::Start => self.stage.start().await,
+            Step::Callbacks(manner) => self.stage.callbacks(manner),
+            Step::Deliver => self.stage.deliver().await,
+            Step::Work => {
+                let said = self.stage.work().await;
+                self.story.push(format!("{said:?}"));
+            }
+            Step::Steal => drop(world.get("/changes?subscriber=conductor&limit=3").await),
+            Step::Redeliver(seq) => self.of_hooks(|hook| format!("/deliveries/{hook}.{seq}/redeliver")).await,
+            Step::Recover => self.of_hooks(|hook| format!("/hooks/{hook}/recover?since={SINCE}")).await,
+            Step::Resync => self.of_hooks(|hook| format!("/hooks/{hook}/resync")).await,
+        }
+        self.nothing_was_invented().await;
+    }
+
+    async fn look(&mut self) {
+        self.stage.world.clock.advance(seconds(60));
+        self.stage.world.tick().await;
+    }
+
+    /// Asks this of both hooks, whatever comes of it.
+    async fn of_hooks(&self, path: impl Fn(&str) -> String) {
+        for hook in self.stage.world.hooks().await {
+            self.stage.world.request(Method::POST, &path(&hook.id.0)).await;
+        }
+    }
+
+    /// Nothing is gone in the tables that was not gone, whatever failed.
+    async fn nothing_was_invented(&self) {
+        let Tables { instances, realms } = self.stage.tables().await;
+        for (id, (state, ..)) in instances {
+            let may_be = state != "vanished" || self.gone.contains(&id);
+            assert!(may_be, "{id} never went: {:#?}", self.story);
+        }
+        for realm in REALMS {
+            let may_be = realms.contains_key(realm) || self.withdrawn.contains(realm);
+            assert!(may_be, "{realm} was never withdrawn: {:#?}", self.story);
+        }
+    }
+
+    async fn come_to_rest(mut self) {
+        self.stage.world.provider.heals();
+        self.stage.callbacks(Manner::Passes);
+        self.stage.start().await;
+        // A realm is withdrawn when it was looked for for ten minutes.
+        for _ in 0..16 {
+            self.look().await;
+        }
+        let follows = self.stage.ways.follows();
+        self.stage.work().await;
+        if !follows {
+            // What Tracker was told had arrived, and what another read in its place.
+            self.of_hooks(|hook| format!("/hooks/{hook}/recover?since={SINCE}&what=all")).await;
+        }
+        for _ in 0..ROUNDS {
+            self.stage.deliver().await;
+            self.stage.work().await;
+            if self.waiting().await == 0 {
+                break;
+            }
+            self.stage.world.clock.advance(minutes(10));
+        }
+        assert_eq!(self.waiting().await, 0, "{:#?}", self.story);
+        let tables = self.stage.tables().await;
+        let truth = self.truth().await;
+        assert_eq!(tables.realms, truth.realms, "{:#?}", self.story);
+        let (gone, there): (BTreeMap<_, _>, _) =
+            tables.instances.into_iter().partition(|(id, _)| !truth.instances.contains_key(id));
+        assert_eq!(there, truth.instances, "{:#?}\n{:#?}", self.story, self.stage.world.feed_of_the_store().await);
+        for (id, (state, ..)) in gone {
+            assert_eq!(state, "vanished", "{id}: {:#?}", self.story);
+        }
+        self.stage.end().await;
+    }
+
+    async fn waiting(&self) -> usize {
+        let answer = self.stage.world.get("/deliveries?state=waiting&subscriber=conductor").await;
+        answer.json().as_array().unwrap().len()
+    }
+
+    /// What the tables are to say, of what is there. Written down here once more, in another language.
+    async fn truth(&self) -> Tables {
+        let joined = |addresses: &[Address]| {
+            let texts: Vec<_> =
+                addresses.iter().map(|address| address.text.as_str()).filter(|text| !text.contains(':')).collect();
+            (!texts.is_empty()).then(|| texts.join(","))
+        };
+        let provider = &self.stage.world.provider;
+        let mut tables = Tables::default();
+        for instance in provider.instances().await {
+            assert_eq!(instance.state.as_str(), self.there[instance.id.as_str()], "the hands know what they did");
+            let state = match instance.state {
+                InstanceState::Pending | InstanceState::Error | InstanceState::Unknown => "pending",
+                InstanceState::Running => "running",
+                InstanceState::Stopping => "shutting_down",
+                InstanceState::Stopped => "stopped",
+                InstanceState::Finish => continue,
+            };
+            let addresses = (joined(&instance.public_addresses), joined(&instance.private_addresses));
+            tables.instances.insert(instance.id.as_str().to_owned(), (state.to_owned(), addresses.0, addresses.1));
+        }
+        let realms = provider.realms().await.into_iter();
+        tables.realms = realms.map(|realm| (realm.id, (realm.name, realm.state == RealmState::Available))).collect();
+        tables
+    }
+}
+
+const SINCE: &str = "2026-11-21T00:00:00Z";
+/// Of ten minutes each: as long as anything may wait for its next try.
+const ROUNDS: usize = 500;
+
+fn lives(ways: Ways, steps: Vec<Step>) {
+    let Some(python) = python() else { return };
+    run(async {
+        let stage = Stage::set(python, ways, "ec2", |settings| {
+            // What callbacks alone are not told of is not kept for them either.
+            if ways.follows() {
+                settings.retention.changes_max = 8;
+                settings.retention.batch = 3;
+                settings.feed.tail_max = 4;
+            }
+        })
+        .await;
+        let mut life = Life::begin(stage).await;
+        for step in steps {
+            life.take(step).await;
+        }
+        life.come_to_rest().await;
+    });
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 10..60)
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config { max_shrink_iters: 40, ..config(6) })]
+
+    #[test]
+    fn by_callbacks_alone_the_tables_end_as_the_provider_is(steps in steps()) {
+        lives(Ways::Callbacks, steps);
+    }
+
+    #[test]
+    fn by_the_feed_alone_the_tables_end_as_the_provider_is(steps in steps()) {
+        lives(Ways::Feed, steps);
+    }
+
+    #[test]
+    fn by_both_the_tables_end_as_the_provider_is(steps in steps()) {
+        lives(Ways::Both, steps);
+    }
+}
