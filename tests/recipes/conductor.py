@@ -80,7 +80,7 @@ def ended(driver, task):
 
 
 def joined(addresses):
-    """With commas, as Conductor keeps them: IPv4 and host names only. None: there is none."""
+    """With commas, as Conductor keeps them: IPv4 and host names only. Sorted, as their order is no news. None: there is none."""
 
     def counts(text):
         try:
@@ -88,7 +88,7 @@ def joined(addresses):
         except ValueError:
             return re.fullmatch(r"[\w-]+(\.[\w-]+)*\.?", text) is not None  # neither a MAC nor a console's address
 
-    return ",".join(filter(counts, addresses)) or None
+    return ",".join(sorted(filter(counts, addresses))) or None
 
 
 def instant(text):

@@ -48,7 +48,6 @@ impl Ways {
     pub fn follows(self) -> bool {
         self != Self::Callbacks
     }
-
 }
 
 /// What becomes of a callback on its way.
@@ -119,6 +118,11 @@ impl Stage {
         }
     }
 
+    /// Where Tracker calls.
+    pub fn hook(&self) -> String {
+        format!("{}/cb", self.relay.url)
+    }
+
     pub fn callbacks(&self, manner: Manner) {
         *self.relay.way.manner.lock().unwrap() = manner;
     }
@@ -183,7 +187,10 @@ impl Stage {
                 .await
                 .unwrap();
         Tables {
-            instances: instances.into_iter().map(|(id, state, public, private)| (id, (state, public, private))).collect(),
+            instances: instances
+                .into_iter()
+                .map(|(id, state, public, private)| (id, (state, public, private)))
+                .collect(),
             realms: realms.into_iter().map(|(id, name, available)| (id, (name, available == 1))).collect(),
         }
     }
@@ -230,7 +237,7 @@ impl Conductor {
             .env("TRACKER", format!("{}/api", stage.relay.url))
             .env("TRACKER_USER", USER)
             .env("TRACKER_PASSWORD", PASSWORD)
-            .env("TRACKER_HOOK", format!("{}/cb", stage.relay.url))
+            .env("TRACKER_HOOK", stage.hook())
             .env("CONDUCTOR_WAYS", stage.ways.as_str())
             .env("CONDUCTOR_DRIVER", stage.driver)
             .env("NO_PROXY", "*")
@@ -245,7 +252,8 @@ impl Conductor {
         let complaints = lines_of(child.stderr.take().expect("piped"));
         let mut conductor = Self { child, orders, said, complaints, seen: 0, heard: vec![], port: 0 };
         let first = conductor.line().await;
-        conductor.port = first.strip_prefix("listens on ").and_then(|port| port.parse().ok()).expect("it says its port");
+        conductor.port =
+            first.strip_prefix("listens on ").and_then(|port| port.parse().ok()).expect("it says its port");
         conductor
     }
 
@@ -310,8 +318,8 @@ async fn call_back(State(way): State<Arc<Way>>, headers: HeaderMap, body: Bytes)
     let Some(port) = to.filter(|_| manner != Manner::Refuses) else { return StatusCode::SERVICE_UNAVAILABLE };
     let send = async || {
         let mut request = way.client.post(format!("http://127.0.0.1:{port}/cb")).body(body.clone());
-        for name in [ID, TIMESTAMP, SIGNATURE] {
-            request = request.header(name, headers[name].clone());
+        for (name, value) in headers.iter().filter(|(name, _)| [ID, TIMESTAMP, SIGNATURE].contains(&name.as_str())) {
+            request = request.header(name, value);
         }
         request.send().await.map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
     };

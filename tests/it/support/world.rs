@@ -18,8 +18,8 @@ use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
 use tracker::model::{
-    AccountId, AccountKey, Credentials, DriverId, Hook, Instance, InstanceId, InstanceState, Login, Realm, RealmState, Seq,
-    Subscriber,
+    AccountId, AccountKey, Credentials, DriverId, Hook, Instance, InstanceId, InstanceState, Login, Realm, RealmState,
+    Seq, Subscriber,
 };
 use tracker::service::{self, Parts};
 use tracker::settings::Settings;
