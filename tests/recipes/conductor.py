@@ -37,6 +37,7 @@ STOPPED_WHEN_MADE = {"rhevm", "vsphere"}
 GONE_WHEN_STOPPED = {"ec2", "openstack"}
 STUCK_AFTER = 120  # seconds in `shutting_down`, and those for which a start that is under way is believed in
 AGAIN_AFTER = 60  # seconds, as long as a round of the checker
+LIST_AFTER = 7 * 86400  # seconds: lists clear what was noted of what is gone, and find what nobody told
 HEARD_AGO = 600  # seconds by which Tracker's clock may differ from ours
 
 # Instants are seconds since 1970; Conductor has datetimes. The first three tables are Conductor's, as far as this is concerned with
@@ -245,7 +246,7 @@ class Mirror:
         said = []
         if not self.is_hooked:
             self.hook(said)  # needs the cloud; what is hooked already can be followed without it
-        if self.place("feed") is None:
+        if self.place("feed") is None or self.now() - (self.place("listed") or 0) > LIST_AFTER:
             self.list_all(said)
         elif self.follows:
             pages = 1
@@ -278,7 +279,8 @@ class Mirror:
         seqs = [self.list(collection, said) for collection in COLLECTIONS]
         if None not in seqs:
             with self.lock, self.db:
-                self.db.execute("INSERT OR REPLACE INTO tracker_places VALUES ('feed', ?)", (min(seqs),))
+                places = [("feed", min(seqs)), ("listed", int(self.now()))]
+                self.db.executemany("INSERT OR REPLACE INTO tracker_places VALUES (?, ?)", places)
 
     def list(self, collection, said):
         """Its number, or None: there is none to go on from, because the cloud cannot be asked or somebody is missing of whom it
