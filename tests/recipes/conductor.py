@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 SUBSCRIBER = "conductor"
 COLLECTIONS = ("instances", "realms")
+ACCOUNT = "account"  # what is said of the account: that its cloud cannot be reached, and that it can again
 PAGE = 100  # changes in one answer of the feed
 PAGES = 100  # such answers in one turn; the rest comes in the next
 
@@ -40,9 +41,11 @@ AGAIN_AFTER = 60  # seconds, as long as a round of the checker
 LIST_AFTER = 7 * 86400  # seconds: lists clear what was noted of what is gone, and find what nobody told
 HEARD_AGO = 600  # seconds by which Tracker's clock may differ from ours
 
-# Instants are seconds since 1970; Conductor has datetimes. The first three tables are Conductor's, as far as this is concerned with
-# them; the others are what it needs to know of Tracker.
+# Instants are seconds since 1970; Conductor has datetimes. The first four tables are Conductor's, as far as this is concerned with
+# them; the others are what it needs to know of Tracker. There is one provider here, and one account of it.
 TABLES = """
+CREATE TABLE IF NOT EXISTS providers (id INTEGER PRIMARY KEY, available INTEGER NOT NULL);
+INSERT OR IGNORE INTO providers VALUES (1, 1);
 CREATE TABLE IF NOT EXISTS provider_realms (
     id INTEGER PRIMARY KEY, external_key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, available INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS instances (
@@ -144,12 +147,14 @@ class Mirror:
         """One event, from a callback or from the feed, inside a transaction. Says what it was."""
         it, seq, to = event["resource"], event["seq"], event["to"]
         collection, key, revision = it["collection"], it["id"], it["revision"]
-        if collection not in COLLECTIONS:
+        if collection not in COLLECTIONS and (collection, key) != (ACCOUNT, ACCOUNT):
             return "other"
         before, last = self.known(collection, key)
         if seq <= last:
             return "duplicate" if revision == before else "late"
-        if collection == "realms":
+        if collection == ACCOUNT:
+            self.provider(to["state"] != "UNREACHABLE")  # refused credentials are the account's trouble
+        elif collection == "realms":
             self.realm(key, it["name"], to and to["state"])
         else:
             to = to or {"state": None}
@@ -165,8 +170,8 @@ class Mirror:
     def known(self, collection, key):
         """The revision that is kept, and the number up to which this is known. A list knows its collection up to its own."""
         query = "SELECT revision, seq FROM tracker_known WHERE collection = ? AND external_key = ?"
-        row = self.db.execute(query, (collection, key)).fetchone()
-        return row or (None, self.place(collection) or 0)
+        revision, seq = self.db.execute(query, (collection, key)).fetchone() or (None, 0)
+        return revision, max(seq, self.place(collection) or 0)
 
     def merge(self, collection, members, seq):
         """A list that knows the log up to `seq`, inside a transaction. What came after that stands."""
@@ -185,6 +190,10 @@ class Mirror:
                 checked = member.get("tracking", {}).get("checked")
                 at = instant(checked) if checked else self.now()
                 self.instance(member["id"], member.get("name"), member["state"], addresses, at, None)
+        is_stale = any(member.get("tracking", {}).get("stale") for member in members)
+        if not is_stale and self.known(ACCOUNT, ACCOUNT)[1] <= seq:
+            self.provider(True)
+            self.db.execute("INSERT OR REPLACE INTO tracker_places VALUES (?, ?)", (ACCOUNT, seq))
         for key in gone - newer:
             if collection == "realms":
                 self.realm(key, None, None)
@@ -194,6 +203,9 @@ class Mirror:
         self.db.execute("INSERT OR REPLACE INTO tracker_places VALUES (?, ?)", (collection, seq))
 
     # What is written
+
+    def provider(self, available):
+        self.db.execute("UPDATE providers SET available = ?", (available,))
 
     def realm(self, key, name, state):
         """`state` None: it is withdrawn, which has been looked at for ten minutes."""
@@ -256,8 +268,8 @@ class Mirror:
         return said
 
     def hook(self, said):
-        """Sets both hooks; set anew, one that was disabled is called again. What was given up while nobody listened comes again."""
-        for collection in COLLECTIONS:
+        """Sets the hooks: on both collections, and on the account itself. Set anew, one that was disabled is called again. What was given up while nobody listened comes again."""
+        for collection in (*COLLECTIONS, ""):
             terms = {"track_hook": self.url, "track_secret": self.secret} if self.calls else {"track_hook": "feed"}
             status, _, _ = self.ask("PUT", collection, {**terms, "subscriber": SUBSCRIBER})
             if status != 200:
@@ -336,7 +348,7 @@ class Mirror:
         body = None if form is None else urlencode(form).encode()
         headers = {"accept": "application/json", "authorization": self.login}
         try:
-            with urlopen(Request(f"{self.tracker}/{path}", body, headers, method=method), timeout=60) as answer:
+            with urlopen(Request(f"{self.tracker}/{path}".rstrip("/"), body, headers, method=method), timeout=60) as answer:
                 return answer.status, answer.headers, json.loads(answer.read() or b"null")
         except HTTPError as error:
             with error:

@@ -85,11 +85,12 @@ pub struct Stage {
     pub heard: Vec<String>,
 }
 
-/// What the tables say: of instances their state and addresses, of realms name and availability.
+/// What the tables say: of instances their state and addresses, of realms name and availability; and whether the provider is there.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     pub instances: BTreeMap<String, (String, Option<String>, Option<String>)>,
     pub realms: BTreeMap<String, (String, bool)>,
+    pub available: bool,
 }
 
 impl Stage {
@@ -186,7 +187,10 @@ impl Stage {
                 .fetch_all(&mut connection)
                 .await
                 .unwrap();
+        let available: i64 =
+            sqlx::query_scalar("SELECT available FROM providers").fetch_one(&mut connection).await.unwrap();
         Tables {
+            available: available == 1,
             instances: instances
                 .into_iter()
                 .map(|(id, state, public, private)| (id, (state, public, private)))
