@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Heal),
         10 => Just(Step::Look),
         3 => (1..1_000_u64).prop_map(Step::Wait),
-        1 => Just(Step::Prune),
+        3 => Just(Step::Prune),
         1 => Just(Step::RestartTracker),
         1 => Just(Step::Kill),
         2 => Just(Step::Start),
@@ -344,7 +344,7 @@ fn lives(ways: Ways, steps: Vec<Step>) {
         let stage = Stage::set(python, ways, "ec2", |settings| {
             // What callbacks alone are not told of is not kept for them either.
             if ways.follows() {
-                settings.retention.changes_max = 8;
+                settings.retention.changes_max = 6;
                 settings.retention.batch = 3;
                 settings.feed.tail_max = 4;
             }
@@ -452,12 +452,26 @@ async fn it_knows_what_it_is_told() {
 }
 
 #[tokio::test]
+async fn a_list_does_not_undo_what_a_callback_said_meanwhile() {
+    let Some(python) = python() else { return };
+    let mut stage = Stage::set(python, Ways::Both, "", |_| {}).await;
+    stage.world.provider.add_instance("inst0", "RUNNING");
+    stage.start().await;
+    assert_eq!(stage.work_while_called_back("STOPPED").await, FIRST);
+    assert_eq!(state(&stage).await, "stopped");
+    assert_eq!(stage.work().await, ["duplicate in the feed"]);
+    assert_eq!(state(&stage).await, "stopped");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn where_its_place_is_no_longer_kept_it_lists_and_follows_on() {
     let Some(python) = python() else { return };
     let mut stage = two_run(&python, Ways::Feed, "", |settings| settings.retention.changes_max = 2).await;
     turn(&mut stage, "STOPPED").await;
     assert_eq!(stage.work().await, ["new in the feed"]);
     stage.kill().await;
+    stage.world.provider.remove("inst1");
     for state in ["RUNNING", "STOPPED", "RUNNING", "STOPPED", "STOPPING"] {
         turn(&mut stage, state).await;
     }
@@ -465,9 +479,29 @@ async fn where_its_place_is_no_longer_kept_it_lists_and_follows_on() {
     stage.start().await;
     assert_eq!(stage.work().await, ["lost the place", FIRST[0], FIRST[1]]);
     assert_eq!(state(&stage).await, "shutting_down");
+    assert_eq!(stage.column("inst1", "state").await.as_deref(), Some("vanished"), "what the list lacks is gone");
+    stage.world.provider.add_instance("inst1", "RUNNING");
     turn(&mut stage, "RUNNING").await;
-    assert_eq!(stage.work().await, ["new in the feed"]);
+    assert_eq!(stage.work().await, ["new in the feed", "new in the feed"]);
     assert_eq!(state(&stage).await, "running");
+    assert_eq!(stage.column("inst1", "state").await.as_deref(), Some("running"), "it came back");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_list_that_names_no_place_is_not_used() {
+    let Some(python) = python() else { return };
+    let mut stage = two_run(&python, Ways::Feed, "", |_| {}).await;
+    stage.world.provider.remove("inst1");
+    stage.unplace().await;
+    for _ in 0..2 {
+        assert_eq!(stage.work().await, FIRST[1..], "nobody knows yet whether it is gone");
+        assert_eq!(stage.column("inst1", "state").await.as_deref(), Some("running"));
+    }
+    look(&mut stage, 60).await;
+    look(&mut stage, 60).await;
+    assert_eq!(stage.work().await, FIRST);
+    assert_eq!(stage.column("inst1", "state").await.as_deref(), Some("vanished"));
     stage.end().await;
 }
 
@@ -503,9 +537,10 @@ async fn no_failure_of_the_provider_is_a_machine_that_vanished() {
             stage.deliver().await;
             stage.work().await;
         }
-        // Nor what it finds when it comes up meanwhile.
+        // Nor what it finds when it comes up meanwhile, and has to list.
         stage.kill().await;
         stage.start().await;
+        stage.unplace().await;
         stage.work().await;
         let now = stage.tables().await;
         assert_eq!((&now.instances, &now.realms, now.available), (&before.instances, &before.realms, !unreachable));

@@ -96,7 +96,9 @@ def joined(addresses):
 
 
 def instant(text):
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    """Tracker's are all in UTC; Python before 3.11 cannot read all digits of a second's parts."""
+    seconds, _, parts = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(seconds + "+00:00").timestamp() + float(f"0.{parts or 0}")
 
 
 class Mirror:
@@ -190,8 +192,8 @@ class Mirror:
                 checked = member.get("tracking", {}).get("checked")
                 at = instant(checked) if checked else self.now()
                 self.instance(member["id"], member.get("name"), member["state"], addresses, at, None)
-        is_stale = any(member.get("tracking", {}).get("stale") for member in members)
-        if not is_stale and self.known(ACCOUNT, ACCOUNT)[1] <= seq:
+        is_live = members and not any(member.get("tracking", {}).get("stale") for member in members)
+        if is_live and self.known(ACCOUNT, ACCOUNT)[1] <= seq:
             self.provider(True)
             self.db.execute("INSERT OR REPLACE INTO tracker_places VALUES (?, ?)", (ACCOUNT, seq))
         for key in gone - newer:

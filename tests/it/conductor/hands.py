@@ -2,7 +2,7 @@
 begins with `done`. What callbacks are is said in lines between.
 
     python3 hands.py FOLDER_OF_THE_RECIPE DATABASE
-    at SECONDS | work | task INSTANCE ACTION STATE
+    at SECONDS | work | task INSTANCE ACTION STATE | unplace
 """
 import os, sys
 
@@ -22,4 +22,7 @@ for line in sys.stdin:
         said = mirror.work()
     elif word == "task":
         mirror.task(*rest)
+    elif word == "unplace":
+        with mirror.lock, mirror.db:
+            mirror.unplace()
     print("; ".join(["done", *said]), flush=True)

@@ -18,7 +18,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracker::deliver::{ID, SIGNATURE, TIMESTAMP};
@@ -26,7 +26,7 @@ use tracker::settings::Settings;
 
 use crate::recipes::{lines_of, on_path};
 use crate::support::child::PATIENCE;
-use crate::support::world::{PASSWORD, SECRET, USER, World, client};
+use crate::support::world::{PASSWORD, SECRET, USER, World, client, seconds};
 
 /// How the example hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +137,32 @@ impl Stage {
         }
     }
 
+    /// One turn, of which the list of instances is on its way while Tracker looks and calls back: that `inst0` has got this state.
+    pub async fn work_while_called_back(&mut self, state: &str) -> Vec<String> {
+        self.set_clock().await;
+        let held = Arc::new(Held::default());
+        *self.relay.way.held.lock().unwrap() = Some(held.clone());
+        let conductor = self.running.as_mut().expect("it runs");
+        conductor.order("work").await;
+        timeout(PATIENCE, held.read.notified()).await.expect("it lists");
+        self.world.provider.set_state("inst0", state);
+        self.world.clock.advance(seconds(60));
+        self.world.tick().await;
+        self.world.deliver().await;
+        held.release.notify_one();
+        conductor.done().await
+    }
+
     /// Conductor itself asked something of a machine.
     pub async fn task(&mut self, instance: &str, action: &str, state: &str) {
         self.set_clock().await;
         let conductor = self.running.as_mut().expect("it runs");
         conductor.tell(&format!("task {instance} {action} {state}")).await;
+    }
+
+    /// As after a hole: it wants lists.
+    pub async fn unplace(&mut self) {
+        self.running.as_mut().expect("it runs").tell("unplace").await;
     }
 
     /// All that is due is sent.
@@ -263,7 +284,15 @@ impl Conductor {
 
     /// Tells it something and waits until that is done.
     async fn tell(&mut self, order: &str) -> Vec<String> {
+        self.order(order).await;
+        self.done().await
+    }
+
+    async fn order(&mut self, order: &str) {
         self.orders.write_all(format!("{order}\n").as_bytes()).await.unwrap();
+    }
+
+    async fn done(&mut self) -> Vec<String> {
         loop {
             let line = self.line().await;
             match line.strip_prefix("done") {
@@ -296,7 +325,15 @@ struct Way {
     /// Where the API is.
     tracker: Mutex<String>,
     manner: Mutex<Manner>,
+    /// The next list of instances waits on its way back.
+    held: Mutex<Option<Arc<Held>>>,
     client: reqwest::Client,
+}
+
+#[derive(Default)]
+struct Held {
+    read: Notify,
+    release: Notify,
 }
 
 impl Relay {
@@ -304,7 +341,13 @@ impl Relay {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (to, manner) = (Mutex::default(), Mutex::new(Manner::Passes));
-        let way = Arc::new(Way { to, tracker: Mutex::new(tracker.to_owned()), manner, client: client() });
+        let way = Arc::new(Way {
+            to,
+            tracker: Mutex::new(tracker.to_owned()),
+            manner,
+            held: Mutex::default(),
+            client: client(),
+        });
         let router = Router::new().route("/cb", post(call_back)).fallback(ask).with_state(way.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, way, server }
@@ -337,6 +380,7 @@ async fn call_back(State(way): State<Arc<Way>>, headers: HeaderMap, body: Bytes)
 
 async fn ask(State(way): State<Arc<Way>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let base = way.tracker.lock().unwrap().clone();
+    let lists = method == Method::GET && uri.path() == "/api/instances";
     let path = uri.path_and_query().unwrap().as_str().trim_start_matches("/api");
     // A client of its own, which keeps no connection: an idle one keeps a Tracker that crashed from letting go of its store.
     let request = client().request(method, format!("{base}{path}")).body(body);
@@ -347,6 +391,11 @@ async fn ask(State(way): State<Arc<Way>>, method: Method, uri: Uri, headers: Hea
     let Ok(answer) = request.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
     let (status, seq) = (answer.status(), answer.headers().get("tracker-seq").cloned());
     let Ok(body) = answer.bytes().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let held = if lists { way.held.lock().unwrap().take() } else { None };
+    if let Some(held) = held {
+        held.read.notify_one();
+        held.release.notified().await;
+    }
     let mut response = (status, body).into_response();
     response.headers_mut().extend(seq.map(|seq| (HeaderName::from_static("tracker-seq"), seq)));
     response
