@@ -216,7 +216,7 @@ impl Life {
                 self.withdrawn.insert(REALMS[realm].to_owned());
             }
             Step::Fail(kind) => {
-                world.provider.fails(FAILURES[kind].clone());
+                world.provider.fails(FAILURES[kind]);
                 self.failed = true;
             }
             Step::Heal => world.provider.heals(),
