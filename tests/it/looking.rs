@@ -36,7 +36,7 @@ async fn a_provider_that_fails_in_any_way_for_an_hour_makes_no_change() {
         world.live(minutes(60)).await;
         let said = world.feed_of_the_store().await;
         let expected: &[&str] = match kind {
-            Kind::Unavailable | Kind::TimedOut => &["account unreachable"],
+            Kind::Unavailable | Kind::TimedOut => &["account unreachable", "realms no provider answers"],
             Kind::Denied => &["account credentials refused"],
             _ => &[],
         };

@@ -9,6 +9,7 @@
 mod account;
 mod bench;
 mod client;
+mod conductor;
 mod contract;
 mod damage;
 mod delivery;

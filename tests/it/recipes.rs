@@ -83,7 +83,7 @@ async fn told(what: &str, interpreter: Option<PathBuf>, file: &str) {
     everything(async |world| Recipe::start(&interpreter, file, world.base()).await).await;
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub fn on_path(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
@@ -348,7 +348,7 @@ impl Recipe {
     }
 }
 
-fn lines_of(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Vec<String>> {
+pub fn lines_of(pipe: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<Vec<String>> {
     let (say, said) = watch::channel(vec![]);
     let mut lines = BufReader::new(pipe).lines();
     tokio::spawn(async move {

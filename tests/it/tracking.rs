@@ -151,9 +151,27 @@ async fn a_hook_on_a_realm_says_why() {
     world.clock.advance(minutes(5));
     world.tick().await;
     world.deliver().await;
-    let body = world.receiver.accepted_requests()[0].json();
-    assert_eq!((body["type"].as_str(), body["to"]["state"].as_str()), (Some("realm.state"), Some("UNAVAILABLE")));
+    let said = |body: &serde_json::Value| {
+        let side = &body["to"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        [text(&body["type"]), text(&side["state"]), text(&side["availability"]), text(&body["why"][0]["rule"])]
+    };
+    let first = world.receiver.accepted_requests()[0].json();
+    assert_eq!(said(&first), ["realm.state", "AVAILABLE", "DEGRADED", "D3-doubt"], "it is asked again first: {first}");
+    world.clock.advance(seconds(31));
+    world.poll().await;
+    world.deliver().await;
+    let body = world.receiver.accepted_requests()[1].json();
+    assert_eq!(said(&body), ["realm.state", "UNAVAILABLE", "UNAVAILABLE", "D1-down"], "{body}");
     assert!(body["why"].to_string().contains("power failure"), "{body}");
+    assert!(body["confidence"].as_f64().unwrap() > 0.5, "{body}");
+    let shown = world.get("/realms/us?format=json").await.json();
+    let tracking = &shown["realm"]["tracking"];
+    assert_eq!((&shown["realm"]["state"], &tracking["availability"]), (&"UNAVAILABLE".into(), &"UNAVAILABLE".into()));
+    let evidence = world.get("/realms/us/evidence").await.json();
+    assert_eq!(evidence["standing"]["state"], "UNAVAILABLE", "{evidence}");
+    assert!(evidence["text"].as_str().unwrap().contains("UNAVAILABLE"), "{evidence}");
+    assert_eq!(world.get("/realms/nowhere/evidence").await.status, 404);
     world.end().await;
 }
 

@@ -17,7 +17,10 @@ use tracker::api;
 use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
-use tracker::model::{AccountId, AccountKey, DriverId, Hook, InstanceId, InstanceState, RealmState, Seq, Subscriber};
+use tracker::model::{
+    AccountId, AccountKey, Credentials, DriverId, Hook, Instance, InstanceId, InstanceState, Login, Realm, RealmState,
+    Seq, Subscriber,
+};
 use tracker::service::{self, Parts};
 use tracker::settings::Settings;
 use tracker::store::{self, KeyRing};
@@ -124,6 +127,21 @@ impl Provider {
         self.0.set_realm(id, state, message);
     }
 
+    /// The realm leaves the list.
+    pub fn withdraw_realm(&self, id: &str) {
+        self.0.withdraw_realm(id);
+    }
+
+    /// What there is, without Tracker. Fails as every call does while they fail.
+    pub async fn instances(&self) -> Vec<Instance> {
+        Mock::of(self.0.clone()).instances(&login()).await.unwrap()
+    }
+
+    /// What there is, without Tracker.
+    pub async fn realms(&self) -> Vec<Realm> {
+        Mock::of(self.0.clone()).realms(&login()).await.unwrap()
+    }
+
     /// Every call fails, until told otherwise.
     pub fn fails(&self, kind: Kind) {
         for call in MockCall::ALL {
@@ -159,6 +177,11 @@ impl Provider {
     pub fn calls_of(&self, kind: MockCall) -> usize {
         self.0.calls().iter().filter(|call| call.kind == kind).count()
     }
+}
+
+fn login() -> Login {
+    let credentials = Credentials { user: USER.to_owned(), password: PASSWORD.into() };
+    Login { driver: DriverId::new("mock"), provider: None, credentials }
 }
 
 fn instance_state(word: &str) -> InstanceState {
