@@ -216,7 +216,7 @@ fn launches_that_fail_in_one_realm_make_it_unavailable_and_the_sentence_says_why
                     "kind": "declared",
                     "value": "available",
                     "first_at": "2027-01-15T08:00:00Z",
-                    "last_at": "2027-01-15T10:11:00Z",
+                    "last_at": "2027-01-15T10:05:00Z",
                 },
             ],
         },

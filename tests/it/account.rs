@@ -147,8 +147,7 @@ async fn a_provider_that_was_down_for_an_hour_is_told_once_and_is_one_gap_of_eac
     }
     let mut said = types(&world).await;
     said.sort();
-    let expected =
-        [GAP, GAP, "account.reachable", "account.unreachable", "observer.isolated", "observer.rejoined"];
+    let expected = [GAP, GAP, "account.reachable", "account.unreachable", "observer.isolated", "observer.rejoined"];
     assert_eq!(said, expected, "and nothing of any instance");
     let log_now = log(&world).await;
     let why = |kind: &str| {

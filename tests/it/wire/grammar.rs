@@ -197,9 +197,8 @@ fn check_member(rel: &str, rels: &[String], member: &Node) {
             assert!(child.attribute("id").is_some(), "{rel}: {child:?}");
         }
         if child.name == "tracking" {
-            let known = [
-                "hook", "since", "checked", "stale", "subscriber", "availability", "confidence", "disabled", "secret",
-            ];
+            let known =
+                ["hook", "since", "checked", "stale", "subscriber", "availability", "confidence", "disabled", "secret"];
             assert!(child.children.is_empty() && child.text.is_empty(), "{child:?}");
             assert!(child.attributes.iter().all(|(name, _)| known.contains(&name.as_str())), "{child:?}");
         }
