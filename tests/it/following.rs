@@ -189,6 +189,32 @@ async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn with_a_filter_what_is_owed_beside_it_is_looked_at_once_and_what_is_owed_anew_is_found() {
+    let mut world = followed(9, "receiver", |settings| settings.feed.scan_max = 4).await;
+    become_all(&mut world, 9, "STOPPED").await;
+    // Behind more than is looked at in one turn.
+    assert_eq!(world.feed("?resource=inst8&limit=1").await.len(), 1);
+    world.owed_becomes(&[1, 2, 3, 4, 5, 6, 7, 8]).await;
+    assert_eq!(world.feed("?resource=nobody&wait=1").await, []);
+    assert_eq!(
+        world.feed("?after=6&type=instance.state&resource=inst7").await,
+        [(8, "inst7 RUNNING -> STOPPED".to_owned())]
+    );
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7, 8], "nothing is acknowledged behind the place");
+    world.get("/changes?after=8&resource=inst7").await;
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7]);
+    // Put back, it is owed again until its reader says once more that it is beyond it.
+    world.get("/changes?after=9&resource=inst8").await;
+    let delivery = world.get("/deliveries?state=read&limit=1").await.json()[0]["id"].as_str().unwrap().to_owned();
+    let again = world.request(Method::POST, &format!("/deliveries/{delivery}/redeliver")).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text);
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7, 9]);
+    world.get("/changes?after=9&resource=inst8").await;
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn filters_that_fit_little_look_at_a_bounded_part_and_lead_on() {
     let mut world = followed(9, "feed", |settings| settings.feed.scan_max = 4).await;
     become_all(&mut world, 9, "STOPPED").await;

@@ -22,7 +22,6 @@ use super::receipt;
 use super::serve::Stopping;
 use crate::feed::{Follower, Item, Lost, Reader, Tail};
 use crate::model::{AccountId, Scope, Seq};
-use crate::store;
 use ask::{Ask, How, Place};
 
 pub(super) use ask::patience;
@@ -64,7 +63,9 @@ pub(super) async fn list(
     };
     let oldest = oldest_kept(&call, account, &ask, from).await?;
     if !call.head && from > Seq(0) {
-        acknowledge(&call, account, &ask, from).await?;
+        // Whoever asks for what comes after it has what came before, as far as it asks for it.
+        let now = call.api.clock.now();
+        call.api.feeds.acknowledge(account, &ask.subscriber, &ask.filter, from, now).await?;
     }
     let mut response = match ask.how {
         How::Stream if call.head => stream::head(),
@@ -84,12 +85,16 @@ pub(super) async fn list(
             let mut page = read(&call, &tail, &reader, &ask, from).await?;
             if page.items.is_empty() && !page.more && !wait.is_zero() && !call.head {
                 let mut follower = follower(&call, tail.clone(), &reader, page.through)?;
-                // What comes is read as if it had been asked for only now.
-                tokio::select! {
-                    _ = tokio::time::timeout(wait, follower.next(1)) => {}
-                    () = stopping.cancelled() => {}
-                }
-                page = read(&call, &tail, &reader, &ask, from).await?;
+                // What comes is read as if it had been asked for only now, but for what a filter was in vain tried on.
+                let tried = if ask.filter.is_none() { from } else { page.through };
+                let ended = tokio::select! {
+                    came = tokio::time::timeout(wait, follower.next(1)) => came.is_err(),
+                    () = stopping.cancelled() => true,
+                };
+                page = match ended {
+                    true if !ask.filter.is_none() => Page { through: follower.place(), ..Page::default() },
+                    _ => read(&call, &tail, &reader, &ask, tried).await?,
+                };
             }
             answer(&call, &headers, account, &tail, &reader, &ask, page).await?
         }
@@ -116,7 +121,9 @@ async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -
     // One more than asked for tells whether there are more.
     let mut found = tail.page(reader, from, ask.limit + 1, scan_max).await.map_err(lost)?;
     // What is owed and does not fit stays owed, so a next question without a place would find it again, and nothing else.
+    // Others want their turn; the time for an answer bounds it.
     while reader.undelivered && found.items.is_empty() && found.more {
+        tokio::task::yield_now().await;
         found = tail.page(reader, found.through, ask.limit + 1, scan_max).await.map_err(lost)?;
     }
     let over = found.items.len() > ask.limit;
@@ -241,29 +248,6 @@ async fn oldest_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> R
         }
     }
     Err(Fault { more: Some(Box::new(headers)), ..Fault::new(Problem::Gone, text) })
-}
-
-/// Whoever asks for what comes after it has what came before, as far as it asks for it.
-async fn acknowledge(call: &Call, account: AccountId, ask: &Ask, through: Seq) -> Result<(), store::Error> {
-    const CHUNK: usize = 1_000;
-    let (store, now) = (&call.api.store, call.api.clock.now());
-    if ask.filter.is_none() {
-        return store.acknowledge_through(account, &ask.subscriber, through, now).await.map(drop);
-    }
-    let mut place = Seq(0);
-    loop {
-        let owed = store.undelivered(account, &ask.subscriber, place, CHUNK).await?;
-        let more = owed.len() == CHUNK;
-        let owed = owed.into_iter().map(|(entry, _)| entry).filter(|entry| entry.seq <= through);
-        let owed: Vec<_> = owed.collect();
-        let Some(last) = owed.last().map(|entry| entry.seq) else { return Ok(()) };
-        let seqs: Vec<_> = owed.iter().filter(|entry| ask.filter.fits(&entry.change)).map(|entry| entry.seq).collect();
-        store.acknowledge(account, &ask.subscriber, &seqs, now).await?;
-        if !more {
-            return Ok(());
-        }
-        place = last;
-    }
 }
 
 fn ahead(after: Seq, last: Seq) -> Fault {
