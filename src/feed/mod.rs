@@ -70,11 +70,16 @@ impl Feeds {
         tail
     }
 
-    /// A place to wait in. `None`: all are taken.
+    /// A place to wait in. `None`: all are taken, or all that one account may take.
     pub fn follow(&self, tail: Arc<Tail>, reader: Reader, place: Seq) -> Option<Follower> {
-        let permit = self.places.clone().try_acquire_owned().ok()?;
+        let permits = [tail.places().try_acquire_owned().ok()?, self.wait()?];
         let moved = tail.moved();
-        Some(Follower { moved, tail, reader, place, behind: true, _permit: permit })
+        Some(Follower { moved, tail, reader, place, behind: true, _permits: permits })
+    }
+
+    /// A place to wait in where there is no log yet. `None`: all are taken.
+    pub fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
     /// Counts as read by the subscriber what fits and comes no later than `through`.
@@ -130,7 +135,8 @@ pub struct Follower {
     place: Seq,
     /// There may be more without waiting for it.
     behind: bool,
-    _permit: OwnedSemaphorePermit,
+    /// Of its account, and of all.
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl Follower {

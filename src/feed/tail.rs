@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{Filter, Lost, Settings};
 use crate::changes::{Told, fan_out, render};
@@ -58,6 +58,8 @@ pub struct Tail {
     account: AccountId,
     key: AccountKey,
     tail_max: usize,
+    /// For those who wait.
+    places: Arc<Semaphore>,
     moved: watch::Receiver<u64>,
     ring: Mutex<Ring>,
     /// One reads the store for all.
@@ -106,6 +108,7 @@ impl Tail {
             account,
             key,
             tail_max: settings.tail_max,
+            places: Arc::new(Semaphore::new(settings.followers_per_account_max.min(Semaphore::MAX_PERMITS))),
             moved,
             ring: Mutex::default(),
             filling: tokio::sync::Mutex::default(),
@@ -115,6 +118,10 @@ impl Tail {
 
     pub fn account(&self) -> AccountId {
         self.account
+    }
+
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        self.places.clone()
     }
 
     /// Changes when there may be something new.

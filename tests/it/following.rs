@@ -286,7 +286,7 @@ async fn so_many_may_wait_and_no_more() {
     let one = Events::open(world.base(), "", None).await;
     let two = Events::open(world.base(), "?after=0", None).await;
     let full = world.get("/changes?after=0&wait=9").await;
-    assert_eq!((full.status, full.headers.contains_key("retry-after")), (StatusCode::BAD_GATEWAY, true));
+    assert_eq!((full.status, full.headers.contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
     assert_eq!(world.get("/changes?after=0").await.status, StatusCode::OK, "who does not wait takes no place");
     drop(two);
     for _ in 0..1_000 {
@@ -296,6 +296,43 @@ async fn so_many_may_wait_and_no_more() {
         }
     }
     panic!("a place is never given back");
+}
+
+#[tokio::test]
+async fn one_account_takes_its_share_of_the_places_and_no_more() {
+    let world = followed(1, "feed", |settings| settings.feed.followers_per_account_max = 1).await;
+    let one = Events::open(world.base(), "", None).await;
+    assert_eq!(world.get("/changes?after=0&wait=9").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(one);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_told_nothing_has_its_place_moved_on() {
+    let mut world = followed(2, "feed", |settings| settings.feed.heartbeat_ms = 5).await;
+    let mut events = Events::open(world.base(), "?after=0&collection=realms", None).await;
+    become_all(&mut world, 2, "STOPPED").await;
+    while events.last_id != Some(2) {
+        events.read().await;
+    }
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_where_nothing_is_tracked_yet_is_told_what_comes() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    let address = world.base().to_owned();
+    let poll = tokio::spawn(async move {
+        let request = client().get(format!("{address}/changes?after=0&wait=60")).basic_auth(USER, Some(PASSWORD));
+        request.send().await.unwrap().text().await.unwrap()
+    });
+    world.put_hook("instances", "feed", &[]).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    let answer: serde_json::Value = serde_json::from_str(&poll.await.unwrap()).unwrap();
+    assert_eq!(answer[0]["to"]["state"], "STOPPED");
+    world.end().await;
 }
 
 #[tokio::test]

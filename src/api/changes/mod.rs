@@ -15,13 +15,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Call};
 use super::error::{Fault, Problem};
 use super::receipt;
 use super::serve::Stopping;
 use crate::feed::{Follower, Item, Lost, Reader, Tail};
-use crate::model::{AccountId, Scope, Seq};
+use crate::model::{AccountId, AccountKey, Scope, Seq};
 use ask::{Ask, How, Place};
 
 pub(super) use ask::patience;
@@ -44,6 +45,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     stopping: Option<Extension<Stopping>>,
 ) -> Result<Response, Fault> {
+    let began = Instant::now();
     let ask = ask::parse(&call.params, &headers, call.api.feeds.settings())?;
     let caller = call.caller().await?;
     let stopping = stopping.map(|Extension(Stopping(token))| token).unwrap_or_default();
@@ -53,9 +55,11 @@ pub(super) async fn list(
         filter: ask.filter.clone(),
         base: call.callback_base(&caller.key.provider),
     });
-    let Some(account) = call.api.store.find_account(&caller.key).await? else {
-        return nothing_tracked(&call, &ask);
+    let account = match call.api.store.find_account(&caller.key).await? {
+        Some(account) => Some(account),
+        None => first_tracked(&call, &ask, &caller.key, &stopping).await?,
     };
+    let Some(account) = account else { return nothing_tracked(&call, &ask) };
     let tail = call.api.feeds.tail(account, &caller.key);
     let from = match ask.place {
         Place::Undelivered(None) => Seq(0),
@@ -74,6 +78,7 @@ pub(super) async fn list(
             let settings = call.api.feeds.settings();
             stream::response(stream::Streaming {
                 follower,
+                said: from,
                 reader,
                 heartbeat: Duration::from_millis(settings.heartbeat_ms),
                 ends_at: Instant::now() + Duration::from_secs(settings.stream_max_seconds),
@@ -83,6 +88,7 @@ pub(super) async fn list(
         }
         How::Page { wait } => {
             let mut page = read(&call, &tail, &reader, &ask, from).await?;
+            let wait = wait.saturating_sub(began.elapsed());
             if page.items.is_empty() && !page.more && !wait.is_zero() && !call.head {
                 let mut follower = follower(&call, tail.clone(), &reader, page.through)?;
                 // What comes is read as if it had been asked for only now, but for what a filter was in vain tried on.
@@ -105,11 +111,40 @@ pub(super) async fn list(
 }
 
 fn follower(call: &Call, tail: Arc<Tail>, reader: &Reader, place: Seq) -> Result<Follower, Fault> {
-    call.api.feeds.follow(tail, reader.clone(), place).ok_or_else(|| {
-        let busy =
-            Fault::new(Problem::Backend, "Too many wait for changes already; ask without waiting, or try again later");
-        Fault { retry_after: Some(Duration::from_secs(5)), ..busy }
-    })
+    call.api.feeds.follow(tail, reader.clone(), place).ok_or_else(busy)
+}
+
+fn busy() -> Fault {
+    let busy = Fault::new(Problem::Busy, "Too many wait for changes already; ask without waiting, or try again later");
+    Fault { retry_after: Some(Duration::from_secs(5)), ..busy }
+}
+
+/// How often one who waits where nothing was ever tracked is looked after: nothing tells.
+const FIRST_TRACKED_EVERY: Duration = Duration::from_secs(1);
+
+/// The account, should something be tracked there while the request may wait.
+async fn first_tracked(
+    call: &Call,
+    ask: &Ask,
+    key: &AccountKey,
+    stopping: &CancellationToken,
+) -> Result<Option<AccountId>, Fault> {
+    let How::Page { wait } = ask.how else { return Ok(None) };
+    if wait.is_zero() || call.head || matches!(ask.place, Place::After(after) if after > Seq(0)) {
+        return Ok(None);
+    }
+    let _place = call.api.feeds.wait().ok_or_else(busy)?;
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        let next = until.min(Instant::now() + FIRST_TRACKED_EVERY);
+        if tokio::time::timeout_at(next, stopping.cancelled()).await.is_ok() {
+            return Ok(None);
+        }
+        if let Some(account) = call.api.store.find_account(key).await? {
+            return Ok(Some(account));
+        }
+    }
+    Ok(None)
 }
 
 async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -> Result<Page, Fault> {
