@@ -43,7 +43,9 @@ pub(super) async fn redeliver(call: Call, Path(id): Path<String>) -> Result<Resp
         return Err(Fault::invalid(format!("Delivery {id} was dropped when its hook was removed")));
     }
     let (_, hook) = find(&call, Some(account), &standing.hook.0).await?;
-    call.api.care.redeliver(account, &hook, standing.seq).await?;
+    let put_back = call.api.care.redeliver(account, &hook, standing.seq).await;
+    call.api.feeds.owed_anew();
+    put_back?;
     let (.., view) = load(&call, Some(account), &id).await?;
     Ok(call.json(StatusCode::ACCEPTED, &view))
 }

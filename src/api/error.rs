@@ -1,7 +1,7 @@
 //! What goes wrong, as clients are told. The only place where kinds become statuses.
 //!
 //! Deltacloud clients crash on statuses that they do not know (409, 412, 422, 429, 503), so [`Problem`] has none of
-//! them: overload and throttling are 502 with `Retry-After`, a name taken is 400. A document has neither `backtrace` nor
+//! them outside of the feed: overload and throttling are 502 with `Retry-After`, a name taken is 400. A document has neither `backtrace` nor
 //! `request`: both would tell secrets, and no client misses them.
 
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(super) enum Problem {
     NotAcceptable,
     /// Only where no Deltacloud client goes: a place in the feed that is not kept any more.
     Gone,
+    /// Only where no Deltacloud client goes: all places of those who wait in the feed are taken.
+    Busy,
     /// Our own fault.
     Internal,
     Unsupported,
@@ -50,6 +52,7 @@ impl Problem {
             Self::NotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "MethodNotAllowed"),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "Not Acceptable", "UnknownMediaTypeError"),
             Self::Gone => (StatusCode::GONE, "Gone", "Gone"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "ServiceUnavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "BackendError"),
             Self::Unsupported => (StatusCode::NOT_IMPLEMENTED, "Not Supported", "NotImplemented"),
             Self::Backend => (StatusCode::BAD_GATEWAY, "Backend Server Error", "ProviderError"),

@@ -269,7 +269,7 @@ fn origin(api: &Api, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     Some(api.public_origin.clone().unwrap_or(origin))
 }
 
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub(super) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(","))
 }

@@ -102,7 +102,9 @@ pub(super) async fn recover(call: Call, Path(id): Path<String>) -> Result<Respon
     };
     let (_, account) = whose(&call).await?;
     let (account, hook) = find(&call, account, &id).await?;
-    let recovered = call.api.care.recover(account, &hook, since, what).await?;
+    let recovered = call.api.care.recover(account, &hook, since, what).await;
+    call.api.feeds.owed_anew();
+    let recovered = recovered?;
     Ok(call.json(StatusCode::ACCEPTED, &RecoverView { count: recovered.count, more: recovered.more }))
 }
 

@@ -57,8 +57,11 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let patience = Duration::from_millis(settings.write_ms);
-                let connection = connection(stream, peer, router.clone(), http.clone(), patience, stop.clone());
+                let bounds = Bounds {
+                    patience: Duration::from_millis(settings.write_ms),
+                    send_buffer_bytes: settings.send_buffer_bytes,
+                };
+                let connection = connection(stream, peer, router.clone(), http.clone(), bounds, stop.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -78,20 +81,30 @@ pub async fn serve(
     Ok(())
 }
 
+/// Of one connection.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// With a peer that takes nothing.
+    patience: Duration,
+    send_buffer_bytes: usize,
+}
+
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     http: http1::Builder,
-    patience: Duration,
+    bounds: Bounds,
     stop: CancellationToken,
 ) {
-    if let Err(err) = stream.set_nodelay(true) {
+    // The system would let it grow to megabytes for a peer that reads nothing.
+    let bounded = rustix::net::sockopt::set_socket_send_buffer_size(&stream, bounds.send_buffer_bytes);
+    if let Err(err) = bounded.map_err(io::Error::from).and_then(|()| stream.set_nodelay(true)) {
         debug!("A connection from {peer} could not be set up: {err}");
         return;
     }
     let wire = Wire::default();
-    let stream = TokioIo::new(Watching::new(stream, wire.clone(), patience));
+    let stream = TokioIo::new(Watching::new(stream, wire.clone(), bounds.patience));
     let stopping = Stopping(stop.clone());
     let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));

@@ -33,6 +33,9 @@ pub struct Settings {
     pub body_ms: u64,
     /// For a client to take the next piece of an answer. Milliseconds.
     pub write_ms: u64,
+    /// What the system holds of an answer that a client does not take yet, on each connection. Bytes; Linux takes twice as much
+    /// to keep account of it.
+    pub send_buffer_bytes: usize,
     /// For us to answer a request that was read whole. Milliseconds. Deltacloud clients give up after 45 s.
     pub answer_ms: u64,
     /// Connections open at once; more wait to be accepted.
@@ -77,6 +80,7 @@ impl Default for Settings {
             head_ms: 30_000,
             body_ms: 30_000,
             write_ms: 30_000,
+            send_buffer_bytes: 128 * 1024,
             answer_ms: 40_000,
             connections_max: 4_096,
             stop_ms: 10_000,
@@ -112,6 +116,9 @@ impl Settings {
         }
         if self.head_bytes_max < 8_192 {
             return Err("api.head_bytes_max must be 8192 or more".to_owned());
+        }
+        if !(4_096..=64 * 1024 * 1024).contains(&self.send_buffer_bytes) {
+            return Err("api.send_buffer_bytes must be from 4096 to 67108864".to_owned());
         }
         const YEAR_SECONDS: u64 = 366 * 24 * 3_600;
         for (name, seconds) in
@@ -166,6 +173,7 @@ mod tests {
         );
         check(|s| s.public_url = "tracker".to_owned(), "api.public_url: relative URL without a base");
         check(|s| s.url_bytes_max = 70_000, "api.url_bytes_max must be from 1024 to 65000");
+        check(|s| s.send_buffer_bytes = 0, "api.send_buffer_bytes must be from 4096 to 67108864");
         check(|s| s.connections_max = 0, "api.connections_max must not be 0");
     }
 }

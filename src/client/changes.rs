@@ -9,7 +9,7 @@ use super::EXIT_CODES;
 use super::failure::Failure;
 use super::follow::{Follow, Place, READER, Told, told};
 use super::options::{Look, Options};
-use super::output::{Form, note, write};
+use super::output::{Form, harmless_json, note, write};
 use super::server::{Params, Server};
 use super::told::line;
 
@@ -103,14 +103,14 @@ async fn once(server: &Server, question: &Params, after: Option<u64>, look: Look
     match look.form {
         Form::Json => {
             let members: Vec<&str> = changes.iter().map(|told| told.raw.get()).collect();
-            write(&format!("[{}]\n", members.join(",\n")))?;
+            written(harmless_json(&format!("[{}]\n", members.join(",\n"))), &changes, after)?;
         }
         Form::Table => {
             if changes.is_empty() {
                 note(if after.is_some() { "Nothing came after it." } else { "Everything was delivered." });
             }
             let lines: String = changes.iter().map(|told| shown(told, look)).collect();
-            write(&lines)?;
+            written(lines, &changes, after)?;
         }
     }
     if answer.next().is_some() {
@@ -120,6 +120,18 @@ async fn once(server: &Server, question: &Params, after: Option<u64>, look: Look
         }
     }
     Ok(())
+}
+
+/// What was owed was read, and is owed no more, when it turns out that it cannot be shown: then where it is to be found.
+fn written(text: String, changes: &[Told], after: Option<u64>) -> Result<(), Failure> {
+    let shown = write(&text);
+    if let (Err(_), None, Some(first)) = (&shown, after, changes.first()) {
+        note(&format!(
+            "tracker: what could not be shown counts as delivered; it is in the log: tracker changes --after {}",
+            first.seq.saturating_sub(1)
+        ));
+    }
+    shown
 }
 
 /// Prints whatever comes, until it is interrupted or nobody reads.
@@ -138,7 +150,7 @@ pub(super) async fn print_for_ever(mut follow: Follow, place: &Place, look: Look
 pub(super) fn shown(told: &Told, look: Look) -> String {
     match look.form {
         // JSON has no line breaks but between its parts.
-        Form::Json => format!("{}\n", told.raw.get().replace(['\n', '\r'], " ")),
+        Form::Json => format!("{}\n", harmless_json(&told.raw.get().replace(['\n', '\r'], " "))),
         Form::Table => {
             let change: Value = serde_json::from_str(told.raw.get()).unwrap_or_default();
             format!("{}\n", line(&change, look.colours))

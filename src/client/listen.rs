@@ -1,6 +1,6 @@
 //! `tracker listen`: the feed as callbacks, for those who cannot be called.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -134,6 +134,9 @@ fn secret(file: Option<&Path>) -> Result<Secret, Failure> {
     Ok(secret)
 }
 
+/// A number, and blanks around it.
+const STATE_BYTES_MAX: u64 = 64;
+
 /// How far it got, in a file: a number.
 struct State(PathBuf);
 
@@ -141,7 +144,7 @@ impl State {
     /// `None`: there is no such file yet.
     fn load(&self) -> Result<Option<u64>, Failure> {
         let shown = self.0.display();
-        match std::fs::read_to_string(&self.0) {
+        match self.read() {
             Ok(text) => match text.trim().parse() {
                 Ok(seq) => Ok(Some(seq)),
                 Err(_) => Err(Failure::failed(format!(
@@ -151,6 +154,16 @@ impl State {
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(Failure::failed(format!("{shown}: {err}"))),
         }
+    }
+
+    /// No more than a number has, and of a file: a device may go on for ever.
+    fn read(&self) -> std::io::Result<String> {
+        if !std::fs::metadata(&self.0)?.is_file() {
+            return Err(std::io::Error::other("it is no file, so no place can be kept there"));
+        }
+        let mut text = Vec::new();
+        std::fs::File::open(&self.0)?.take(STATE_BYTES_MAX).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Whole or not at all.
@@ -181,6 +194,10 @@ mod tests {
         }
         std::fs::write(&state.0, "far").unwrap();
         assert!(state.load().unwrap_err().text().unwrap().contains("a number alone"));
+        std::fs::write(&state.0, vec![b' '; 1 << 20]).unwrap();
+        assert!(state.load().unwrap_err().text().unwrap().contains("a number alone"));
+        let device = State(PathBuf::from("/dev/zero"));
+        assert!(device.load().unwrap_err().text().unwrap().contains("no file"));
     }
 
     #[test]

@@ -77,9 +77,29 @@ impl Cell {
     }
 }
 
-/// Without control characters: a name in a cloud must not command the terminal.
+/// Without control characters: a name in a cloud must not command the terminal, nor turn the line around.
 pub(super) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if commands(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON that means the same, and shows on a terminal what it is.
+pub(super) fn harmless_json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Outside of its texts JSON has no control characters but these.
+        if commands(c) && !matches!(c, '\n' | '\r' | '\t') {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Control characters, C1 and DEL among them, and those that change the direction or the line of what follows.
+fn commands(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Columns as wide as their widest cell, two spaces between.
@@ -175,5 +195,11 @@ mod tests {
     #[test]
     fn names_do_not_command_the_terminal() {
         assert_eq!(harmless("web\x1b[2J\n1"), "web\u{fffd}[2J\u{fffd}1");
+        assert_eq!(harmless("a\u{9b}b\u{7f}c\u{202e}d\u{2066}é"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}é");
+        let text = "{\"name\":\"a\u{9b}2J\u{7f}\u{202e}é\"}\n";
+        let shown = harmless_json(text);
+        assert_eq!(shown, "{\"name\":\"a\\u009b2J\\u007f\\u202eé\"}\n");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&shown), value(text));
     }
 }

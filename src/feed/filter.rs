@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
-use crate::model::{Change, Topic};
+use crate::model::{Change, News, Seq, Topic};
+use crate::store::WhichOwed;
 
 /// What of a log a reader wants. Everything that is given must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     pub collection: Option<Topic>,
     pub resource: Option<String>,
@@ -18,16 +19,31 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// For the store, which may find more than fits.
+    pub fn which(&self, after: Seq, through: Option<Seq>, limit: usize, scan_max: usize) -> WhichOwed<'_> {
+        let Self { collection, resource, types, realm } = self;
+        let kinds = types.as_ref().map(|words| {
+            let named = |kind: &&str| words.contains(*kind) || words.contains(verb(kind));
+            News::ALL_KINDS.into_iter().filter(named).collect()
+        });
+        let (resource, realm) = (resource.as_deref(), realm.as_deref());
+        WhichOwed { after, through, collection: *collection, resource, kinds, realm, limit, scan_max }
+    }
+
     pub fn fits(&self, change: &Change) -> bool {
         let Self { collection, resource, types, realm } = self;
         let kind = change.news.kind();
-        let verb = kind.split_once('.').map_or(kind, |(_, verb)| verb);
         let subject = &change.subject;
         collection.is_none_or(|wanted| wanted == subject.collection)
             && resource.as_ref().is_none_or(|wanted| *wanted == subject.id)
-            && types.as_ref().is_none_or(|wanted| wanted.contains(kind) || wanted.contains(verb))
+            && types.as_ref().is_none_or(|wanted| wanted.contains(kind) || wanted.contains(verb(kind)))
             && realm.as_ref().is_none_or(|wanted| Some(wanted) == subject.realm.as_ref())
     }
+}
+
+/// `state` of `instance.state`.
+fn verb(kind: &str) -> &str {
+    kind.split_once('.').map_or(kind, |(_, verb)| verb)
 }
 
 #[cfg(test)]

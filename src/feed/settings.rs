@@ -8,6 +8,8 @@ pub struct Settings {
     pub wait_max_seconds: u64,
     /// Requests that wait and streams, all together. Each takes a connection (`api.connections_max`).
     pub followers_max: usize,
+    /// Of these, those of one account.
+    pub followers_per_account_max: usize,
     /// Changes looked at for one answer: with filters that fit few, an answer is then short and says where to go on.
     pub scan_max: usize,
     /// Changes of an account kept in memory while somebody follows it.
@@ -25,6 +27,7 @@ impl Default for Settings {
         Self {
             wait_max_seconds: 60,
             followers_max: 4_000,
+            followers_per_account_max: 2_500,
             scan_max: 10_000,
             tail_max: 1_024,
             heartbeat_ms: 15_000,

@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{Filter, Lost, Settings};
 use crate::changes::{Told, fan_out, render};
@@ -58,6 +58,8 @@ pub struct Tail {
     account: AccountId,
     key: AccountKey,
     tail_max: usize,
+    /// For those who wait.
+    places: Arc<Semaphore>,
     moved: watch::Receiver<u64>,
     ring: Mutex<Ring>,
     /// One reads the store for all.
@@ -96,7 +98,7 @@ impl Ring {
 }
 
 /// Read from the store at once.
-const CHUNK: usize = 1_000;
+pub(super) const CHUNK: usize = 1_000;
 
 impl Tail {
     pub(super) fn new(store: Arc<dyn Store>, account: AccountId, key: AccountKey, settings: &Settings) -> Self {
@@ -106,6 +108,7 @@ impl Tail {
             account,
             key,
             tail_max: settings.tail_max,
+            places: Arc::new(Semaphore::new(settings.followers_per_account_max.min(Semaphore::MAX_PERMITS))),
             moved,
             ring: Mutex::default(),
             filling: tokio::sync::Mutex::default(),
@@ -115,6 +118,10 @@ impl Tail {
 
     pub fn account(&self) -> AccountId {
         self.account
+    }
+
+    pub(super) fn places(&self) -> Arc<Semaphore> {
+        self.places.clone()
     }
 
     /// Changes when there may be something new.
@@ -127,6 +134,9 @@ impl Tail {
     /// # Errors
     /// The store's, and [`Lost::Pruned`].
     pub async fn page(&self, reader: &Reader, place: Seq, limit: usize, scan_max: usize) -> Result<Page, Lost> {
+        if reader.undelivered && !reader.filter.is_none() {
+            return self.undelivered_that_fits(reader, place, limit, scan_max).await;
+        }
         let mut page = Page { items: Vec::new(), through: place, more: true };
         let mut looked_at = 0;
         while page.more && page.items.len() < limit && looked_at < scan_max {
@@ -156,6 +166,27 @@ impl Tail {
         Ok(page)
     }
 
+    /// The store looks for them: what is owed and does not fit may be very much.
+    async fn undelivered_that_fits(
+        &self,
+        reader: &Reader,
+        place: Seq,
+        limit: usize,
+        scan_max: usize,
+    ) -> Result<Page, Lost> {
+        // Asked first, as in `undelivered`.
+        let (_, last) = self.store.log_bounds(self.account).await?;
+        let which = reader.filter.which(place, None, limit, scan_max.max(1));
+        let found = self.store.undelivered_of(self.account, &reader.subscriber, &which).await?;
+        let seen = found.owed.last().map_or(place, |(entry, _)| entry.seq);
+        let fitting: Vec<_> = found.owed.into_iter().filter(|(entry, _)| reader.filter.fits(&entry.change)).collect();
+        Ok(Page {
+            items: self.items(reader, fitting).await?.into_iter().map(Arc::new).collect(),
+            through: found.looked.unwrap_or(last).max(seen),
+            more: found.looked.is_some(),
+        })
+    }
+
     async fn log(&self, reader: &Reader, place: Seq, limit: usize) -> Result<(Vec<Item>, Option<Seq>), Lost> {
         let kept = self.after(place, limit).await?;
         if kept.first().is_some_and(|kept| kept.entry.seq.0 != place.0 + 1) {
@@ -178,13 +209,17 @@ impl Tail {
         // Asked first: what is recorded between the two is beyond the place that is named, and comes again.
         let (_, last) = self.store.log_bounds(self.account).await?;
         let owed = self.store.undelivered(self.account, &reader.subscriber, place, limit).await?;
+        Ok((self.items(reader, owed).await?, Some(last)))
+    }
+
+    async fn items(&self, reader: &Reader, owed: Vec<(Entry, HookId)>) -> Result<Vec<Item>, store::Error> {
         let hooks = if owed.is_empty() { Arc::default() } else { self.hooks().await? };
         let own: &[Arc<Hook>] = hooks.get(&reader.subscriber).map_or(&[], Vec::as_slice);
         let item = |(entry, id): (Entry, HookId)| Item {
             hook: own.iter().find(|hook| hook.id == id).cloned(),
             entry: Arc::new(Kept::new(entry)),
         };
-        Ok((owed.into_iter().map(item).collect(), Some(last)))
+        Ok(owed.into_iter().map(item).collect())
     }
 
     /// The log after a place, from memory where that has it.

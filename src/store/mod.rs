@@ -34,7 +34,7 @@ pub use upkeep::{PruneFrom, PruneRules, Pruned, Upkeep};
 
 use crate::model::{
     Account, AccountId, AccountKey, Change, Collection, Delivery, Entry, Hook, HookId, Known, KnownResource, Login,
-    Outage, Outcome, Scope, Seq, Standing, Subscriber,
+    Outage, Outcome, Scope, Seq, Standing, Subscriber, Topic,
 };
 
 /// `[store]` of the settings file.
@@ -421,6 +421,31 @@ pub trait Deliveries: Send + Sync {
     async fn next_delivery_due_at(&self, but: &BTreeSet<String>) -> Result<Option<Timestamp>, Error>;
 }
 
+/// What of what is owed to a subscriber. `None`: any.
+#[derive(Clone, Debug, Default)]
+pub struct WhichOwed<'a> {
+    pub after: Seq,
+    /// Nothing behind it.
+    pub through: Option<Seq>,
+    pub collection: Option<Topic>,
+    pub resource: Option<&'a str>,
+    /// Whole types: `instance.state`.
+    pub kinds: Option<Vec<&'static str>>,
+    pub realm: Option<&'a str>,
+    /// Changes in the page.
+    pub limit: usize,
+    /// Rows looked at for it.
+    pub scan_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct OwedPage {
+    /// Oldest first.
+    pub owed: Vec<(Entry, HookId)>,
+    /// Up to here everything was looked at, and there may be more; `None`: there is nothing more.
+    pub looked: Option<Seq>,
+}
+
 #[async_trait]
 pub trait Feed: Send + Sync {
     /// What the subscriber has not got yet (waiting or exhausted, of its hooks) and comes after a place, oldest first, a
@@ -432,6 +457,14 @@ pub trait Feed: Send + Sync {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<(Entry, HookId)>, Error>;
+
+    /// As [`Feed::undelivered`], of what is asked for. Costs no more than `which.scan_max` rows looked at.
+    async fn undelivered_of(
+        &self,
+        account: AccountId,
+        subscriber: &Subscriber,
+        which: &WhichOwed<'_>,
+    ) -> Result<OwedPage, Error>;
 
     /// The members of a collection of which somebody has not got a change yet (waiting or exhausted).
     async fn owed(&self, account: AccountId, collection: Collection) -> Result<BTreeSet<String>, Error>;

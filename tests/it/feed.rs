@@ -100,6 +100,53 @@ async fn a_client_that_dies_with_the_answer_unread_in_its_buffers_has_not_got_it
 }
 
 #[tokio::test]
+async fn who_hangs_up_in_good_order_before_the_answer_arrived_has_not_got_it() {
+    let mut world = World::new().await;
+    // More than the client's system takes unread, less than ours holds for it.
+    let ids: Vec<_> = (0..60).map(|n| format!("inst{n}")).collect();
+    for id in &ids {
+        world.provider.add_instance(id, "RUNNING");
+    }
+    let token = "t".repeat(1_000);
+    world.put_hook("instances", &world.hook(), &[("track_token", &token)]).await;
+    world.poll().await;
+    for id in &ids {
+        world.provider.set_state(id, "STOPPED");
+    }
+    world.clock.advance(seconds(60));
+    world.tick().await;
+    let all: Vec<u64> = (1..=60).collect();
+
+    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
+    let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
+    let ask = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
+        let request = format!("GET /api/changes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_exact(&mut [0; 100]).await.unwrap();
+        // In good order, with most of the answer still under way.
+        stream.shutdown().await.unwrap();
+        stream
+    };
+    let stream = ask().await;
+    for _ in 0..100 {
+        assert_eq!(world.owed().await, all);
+    }
+    drop(stream);
+    for _ in 0..100 {
+        assert_eq!(world.owed().await, all);
+    }
+    // One that is only slow to read gets it.
+    let mut answer = Vec::new();
+    ask().await.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.ends_with(b"]"));
+    world.owed_becomes(&[]).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn after_a_place_the_log_is_shown_delivered_or_not() {
     let mut world = World::new().await;
     let all = three_missed(&mut world).await;

@@ -189,6 +189,32 @@ async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn with_a_filter_what_is_owed_beside_it_is_looked_at_once_and_what_is_owed_anew_is_found() {
+    let mut world = followed(9, "receiver", |settings| settings.feed.scan_max = 4).await;
+    become_all(&mut world, 9, "STOPPED").await;
+    // Behind more than is looked at in one turn.
+    assert_eq!(world.feed("?resource=inst8&limit=1").await.len(), 1);
+    world.owed_becomes(&[1, 2, 3, 4, 5, 6, 7, 8]).await;
+    assert_eq!(world.feed("?resource=nobody&wait=1").await, []);
+    assert_eq!(
+        world.feed("?after=6&type=instance.state&resource=inst7").await,
+        [(8, "inst7 RUNNING -> STOPPED".to_owned())]
+    );
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7, 8], "nothing is acknowledged behind the place");
+    world.get("/changes?after=8&resource=inst7").await;
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7]);
+    // Put back, it is owed again until its reader says once more that it is beyond it.
+    world.get("/changes?after=9&resource=inst8").await;
+    let delivery = world.get("/deliveries?state=read&limit=1").await.json()[0]["id"].as_str().unwrap().to_owned();
+    let again = world.request(Method::POST, &format!("/deliveries/{delivery}/redeliver")).await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text);
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7, 9]);
+    world.get("/changes?after=9&resource=inst8").await;
+    assert_eq!(world.owed().await, [1, 2, 3, 4, 5, 6, 7]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn filters_that_fit_little_look_at_a_bounded_part_and_lead_on() {
     let mut world = followed(9, "feed", |settings| settings.feed.scan_max = 4).await;
     become_all(&mut world, 9, "STOPPED").await;
@@ -260,7 +286,7 @@ async fn so_many_may_wait_and_no_more() {
     let one = Events::open(world.base(), "", None).await;
     let two = Events::open(world.base(), "?after=0", None).await;
     let full = world.get("/changes?after=0&wait=9").await;
-    assert_eq!((full.status, full.headers.contains_key("retry-after")), (StatusCode::BAD_GATEWAY, true));
+    assert_eq!((full.status, full.headers.contains_key("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, true));
     assert_eq!(world.get("/changes?after=0").await.status, StatusCode::OK, "who does not wait takes no place");
     drop(two);
     for _ in 0..1_000 {
@@ -270,6 +296,43 @@ async fn so_many_may_wait_and_no_more() {
         }
     }
     panic!("a place is never given back");
+}
+
+#[tokio::test]
+async fn one_account_takes_its_share_of_the_places_and_no_more() {
+    let world = followed(1, "feed", |settings| settings.feed.followers_per_account_max = 1).await;
+    let one = Events::open(world.base(), "", None).await;
+    assert_eq!(world.get("/changes?after=0&wait=9").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(one);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_told_nothing_has_its_place_moved_on() {
+    let mut world = followed(2, "feed", |settings| settings.feed.heartbeat_ms = 5).await;
+    let mut events = Events::open(world.base(), "?after=0&collection=realms", None).await;
+    become_all(&mut world, 2, "STOPPED").await;
+    while events.last_id != Some(2) {
+        events.read().await;
+    }
+    drop(events);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_where_nothing_is_tracked_yet_is_told_what_comes() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    let address = world.base().to_owned();
+    let poll = tokio::spawn(async move {
+        let request = client().get(format!("{address}/changes?after=0&wait=60")).basic_auth(USER, Some(PASSWORD));
+        request.send().await.unwrap().text().await.unwrap()
+    });
+    world.put_hook("instances", "feed", &[]).await;
+    become_all(&mut world, 1, "STOPPED").await;
+    let answer: serde_json::Value = serde_json::from_str(&poll.await.unwrap()).unwrap();
+    assert_eq!(answer[0]["to"]["state"], "STOPPED");
+    world.end().await;
 }
 
 #[tokio::test]

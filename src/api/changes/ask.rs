@@ -4,9 +4,9 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, header};
 
 use crate::api::error::Fault;
-use crate::api::negotiate;
 use crate::api::params::Params;
 use crate::api::tracking;
+use crate::api::{front, negotiate};
 use crate::feed::{self, Filter};
 use crate::model::{News, Seq, Subscriber, Topic};
 
@@ -48,11 +48,17 @@ pub(super) const FILTERS: [&str; 4] = ["collection", "resource", "type", "realm"
 
 pub(super) fn parse(params: &Params, headers: &HeaderMap, settings: &feed::Settings) -> Result<Ask, Fault> {
     let number_max = i64::MAX.unsigned_abs();
+    // Elsewhere an empty parameter is one that is not given. Here that would take what is owed from who has lost its place.
+    if params.get("after") == Some("") {
+        return Err(Fault::invalid(
+            "`after` is empty: give the `seq` of the last change that you have, or leave it out",
+        ));
+    }
     let after = params.number("after", 0, number_max)?.map(Seq);
     let limit = params.number("limit", 1, LIMIT_MAX)?.unwrap_or(LIMIT);
     let wait = params.number("wait", 0, settings.wait_max_seconds)?.unwrap_or(0);
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let how = if negotiate::wants_events(accept, params.given("format")) {
+    let accept = front::joined(headers, &header::ACCEPT);
+    let how = if negotiate::wants_events(accept.as_deref(), params.given("format")) {
         How::Stream
     } else {
         How::Page { wait: Duration::from_secs(wait) }
@@ -128,7 +134,11 @@ mod tests {
 
     fn read(query: &str, headers: &[(&str, &str)]) -> Option<Ask> {
         let header = |(name, value): &(&str, &str)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-        let headers: HeaderMap = headers.iter().map(header).collect();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers.iter().map(header) {
+            map.append(name, value);
+        }
+        let headers = map;
         parse(&Params::parse(query, b"", 10).unwrap(), &headers, &feed::Settings::default()).ok()
     }
 
@@ -145,8 +155,9 @@ mod tests {
         check("", Some(("default", Place::Undelivered(None), 100, 0)));
         check("after=0&limit=1", Some(("default", Place::After(Seq(0)), 1, 0)));
         check("after=4711&limit=1000&subscriber=ci&wait=60", Some(("ci", Place::After(Seq(4711)), 1000, 60)));
-        check("after=&limit=&wait=", Some(("default", Place::Undelivered(None), 100, 0)));
+        check("limit=&wait=", Some(("default", Place::Undelivered(None), 100, 0)));
         for bad in [
+            "after=",
             "after=-1",
             "after=x",
             "after=9223372036854775808",
@@ -164,6 +175,12 @@ mod tests {
             check(bad, None);
         }
         assert!(read(&format!("resource={}", "x".repeat(513)), &[]).is_none());
+    }
+
+    #[test]
+    fn what_is_accepted_may_be_said_in_several_lines() {
+        let lines = [("accept", "application/json;q=0.5"), ("accept", "text/event-stream")];
+        assert_eq!(read("", &lines).unwrap().how, How::Stream);
     }
 
     #[test]

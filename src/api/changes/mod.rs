@@ -15,14 +15,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::call::{self, Call};
 use super::error::{Fault, Problem};
 use super::receipt;
 use super::serve::Stopping;
 use crate::feed::{Follower, Item, Lost, Reader, Tail};
-use crate::model::{AccountId, Scope, Seq};
-use crate::store;
+use crate::model::{AccountId, AccountKey, Scope, Seq};
 use ask::{Ask, How, Place};
 
 pub(super) use ask::patience;
@@ -45,6 +45,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     stopping: Option<Extension<Stopping>>,
 ) -> Result<Response, Fault> {
+    let began = Instant::now();
     let ask = ask::parse(&call.params, &headers, call.api.feeds.settings())?;
     let caller = call.caller().await?;
     let stopping = stopping.map(|Extension(Stopping(token))| token).unwrap_or_default();
@@ -54,9 +55,11 @@ pub(super) async fn list(
         filter: ask.filter.clone(),
         base: call.callback_base(&caller.key.provider),
     });
-    let Some(account) = call.api.store.find_account(&caller.key).await? else {
-        return nothing_tracked(&call, &ask);
+    let account = match call.api.store.find_account(&caller.key).await? {
+        Some(account) => Some(account),
+        None => first_tracked(&call, &ask, &caller.key, &stopping).await?,
     };
+    let Some(account) = account else { return nothing_tracked(&call, &ask) };
     let tail = call.api.feeds.tail(account, &caller.key);
     let from = match ask.place {
         Place::Undelivered(None) => Seq(0),
@@ -64,7 +67,9 @@ pub(super) async fn list(
     };
     let oldest = oldest_kept(&call, account, &ask, from).await?;
     if !call.head && from > Seq(0) {
-        acknowledge(&call, account, &ask, from).await?;
+        // Whoever asks for what comes after it has what came before, as far as it asks for it.
+        let now = call.api.clock.now();
+        call.api.feeds.acknowledge(account, &ask.subscriber, &ask.filter, from, now).await?;
     }
     let mut response = match ask.how {
         How::Stream if call.head => stream::head(),
@@ -73,6 +78,7 @@ pub(super) async fn list(
             let settings = call.api.feeds.settings();
             stream::response(stream::Streaming {
                 follower,
+                said: from,
                 reader,
                 heartbeat: Duration::from_millis(settings.heartbeat_ms),
                 ends_at: Instant::now() + Duration::from_secs(settings.stream_max_seconds),
@@ -82,14 +88,19 @@ pub(super) async fn list(
         }
         How::Page { wait } => {
             let mut page = read(&call, &tail, &reader, &ask, from).await?;
+            let wait = wait.saturating_sub(began.elapsed());
             if page.items.is_empty() && !page.more && !wait.is_zero() && !call.head {
                 let mut follower = follower(&call, tail.clone(), &reader, page.through)?;
-                // What comes is read as if it had been asked for only now.
-                tokio::select! {
-                    _ = tokio::time::timeout(wait, follower.next(1)) => {}
-                    () = stopping.cancelled() => {}
-                }
-                page = read(&call, &tail, &reader, &ask, from).await?;
+                // What comes is read as if it had been asked for only now, but for what a filter was in vain tried on.
+                let tried = if ask.filter.is_none() { from } else { page.through };
+                let ended = tokio::select! {
+                    came = tokio::time::timeout(wait, follower.next(1)) => came.is_err(),
+                    () = stopping.cancelled() => true,
+                };
+                page = match ended {
+                    true if !ask.filter.is_none() => Page { through: follower.place(), ..Page::default() },
+                    _ => read(&call, &tail, &reader, &ask, tried).await?,
+                };
             }
             answer(&call, &headers, account, &tail, &reader, &ask, page).await?
         }
@@ -100,11 +111,40 @@ pub(super) async fn list(
 }
 
 fn follower(call: &Call, tail: Arc<Tail>, reader: &Reader, place: Seq) -> Result<Follower, Fault> {
-    call.api.feeds.follow(tail, reader.clone(), place).ok_or_else(|| {
-        let busy =
-            Fault::new(Problem::Backend, "Too many wait for changes already; ask without waiting, or try again later");
-        Fault { retry_after: Some(Duration::from_secs(5)), ..busy }
-    })
+    call.api.feeds.follow(tail, reader.clone(), place).ok_or_else(busy)
+}
+
+fn busy() -> Fault {
+    let busy = Fault::new(Problem::Busy, "Too many wait for changes already; ask without waiting, or try again later");
+    Fault { retry_after: Some(Duration::from_secs(5)), ..busy }
+}
+
+/// How often one who waits where nothing was ever tracked is looked after: nothing tells.
+const FIRST_TRACKED_EVERY: Duration = Duration::from_secs(1);
+
+/// The account, should something be tracked there while the request may wait.
+async fn first_tracked(
+    call: &Call,
+    ask: &Ask,
+    key: &AccountKey,
+    stopping: &CancellationToken,
+) -> Result<Option<AccountId>, Fault> {
+    let How::Page { wait } = ask.how else { return Ok(None) };
+    if wait.is_zero() || call.head || matches!(ask.place, Place::After(after) if after > Seq(0)) {
+        return Ok(None);
+    }
+    let _place = call.api.feeds.wait().ok_or_else(busy)?;
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        let next = until.min(Instant::now() + FIRST_TRACKED_EVERY);
+        if tokio::time::timeout_at(next, stopping.cancelled()).await.is_ok() {
+            return Ok(None);
+        }
+        if let Some(account) = call.api.store.find_account(key).await? {
+            return Ok(Some(account));
+        }
+    }
+    Ok(None)
 }
 
 async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -> Result<Page, Fault> {
@@ -116,7 +156,9 @@ async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -
     // One more than asked for tells whether there are more.
     let mut found = tail.page(reader, from, ask.limit + 1, scan_max).await.map_err(lost)?;
     // What is owed and does not fit stays owed, so a next question without a place would find it again, and nothing else.
+    // Others want their turn; the time for an answer bounds it.
     while reader.undelivered && found.items.is_empty() && found.more {
+        tokio::task::yield_now().await;
         found = tail.page(reader, found.through, ask.limit + 1, scan_max).await.map_err(lost)?;
     }
     let over = found.items.len() > ask.limit;
@@ -241,29 +283,6 @@ async fn oldest_kept(call: &Call, account: AccountId, ask: &Ask, from: Seq) -> R
         }
     }
     Err(Fault { more: Some(Box::new(headers)), ..Fault::new(Problem::Gone, text) })
-}
-
-/// Whoever asks for what comes after it has what came before, as far as it asks for it.
-async fn acknowledge(call: &Call, account: AccountId, ask: &Ask, through: Seq) -> Result<(), store::Error> {
-    const CHUNK: usize = 1_000;
-    let (store, now) = (&call.api.store, call.api.clock.now());
-    if ask.filter.is_none() {
-        return store.acknowledge_through(account, &ask.subscriber, through, now).await.map(drop);
-    }
-    let mut place = Seq(0);
-    loop {
-        let owed = store.undelivered(account, &ask.subscriber, place, CHUNK).await?;
-        let more = owed.len() == CHUNK;
-        let owed = owed.into_iter().map(|(entry, _)| entry).filter(|entry| entry.seq <= through);
-        let owed: Vec<_> = owed.collect();
-        let Some(last) = owed.last().map(|entry| entry.seq) else { return Ok(()) };
-        let seqs: Vec<_> = owed.iter().filter(|entry| ask.filter.fits(&entry.change)).map(|entry| entry.seq).collect();
-        store.acknowledge(account, &ask.subscriber, &seqs, now).await?;
-        if !more {
-            return Ok(());
-        }
-        place = last;
-    }
 }
 
 fn ahead(after: Seq, last: Seq) -> Fault {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::feed::{Follower, Item, Lost, Reader};
+use crate::model::Seq;
 
 /// How long a client that lost its connection waits before it comes back. Milliseconds.
 const RETRY_MS: u32 = 2_000;
@@ -21,11 +22,19 @@ const RETRY_MS: u32 = 2_000;
 /// Nothing to say, said so that both sides see whether the other is still there.
 const HEARTBEAT: Bytes = Bytes::from_static(b": nothing new\n\n");
 
+/// As [`HEARTBEAT`], of a reader that was passed over: without an event its id moves on all the same, so that it comes back to a
+/// place that is still kept.
+fn place(seq: Seq) -> Bytes {
+    Bytes::from(format!(": nothing new\nid: {seq}\n\n"))
+}
+
 /// Changes handed out at once.
 const ITEMS_MAX: usize = 100;
 
 pub(super) struct Streaming {
     pub(super) follower: Follower,
+    /// The place that the reader knows of.
+    pub(super) said: Seq,
     pub(super) reader: Arc<Reader>,
     pub(super) heartbeat: Duration,
     pub(super) ends_at: Instant,
@@ -75,6 +84,10 @@ impl Streaming {
                     return None;
                 }
                 Err(_) if Instant::now() >= self.ends_at => return None,
+                Err(_) if self.follower.place() > self.said => {
+                    self.said = self.follower.place();
+                    return Some(place(self.said));
+                }
                 Err(_) => return Some(HEARTBEAT),
             }
         }
@@ -82,6 +95,7 @@ impl Streaming {
         while let Some(item) = waiting.pop() {
             let text = self.follower.tail().text(&item, &self.reader);
             event(&mut piece, &item, &text);
+            self.said = item.entry.entry.seq;
             if piece.len() >= self.piece_bytes_max {
                 break;
             }

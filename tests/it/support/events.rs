@@ -95,7 +95,11 @@ impl Events {
                 kind: field("event").unwrap().to_owned(),
                 data: serde_json::from_str(data).unwrap(),
             }),
-            None if block.starts_with(':') => self.heartbeats += 1,
+            None if block.starts_with(':') => {
+                self.heartbeats += 1;
+                // Without data it is no event, and moves the id all the same.
+                self.last_id = field("id").map(|id| id.parse().unwrap()).or(self.last_id);
+            }
             None => assert!(block.starts_with("retry: "), "{block}"),
         }
     }

@@ -14,8 +14,8 @@ use tracker::model::{
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Mark, NewChange, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results, Returned,
-    Samples, Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
+    HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results,
+    Returned, Samples, Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks, WhichOwed,
 };
 use url::Url;
 
@@ -391,6 +391,10 @@ impl Polls for Owed {
 #[async_trait]
 impl Feed for Owed {
     async fn undelivered(&self, _: AccountId, _: &Subscriber, _: Seq, _: usize) -> Result<Vec<(Entry, HookId)>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn undelivered_of(&self, _: AccountId, _: &Subscriber, _: &WhichOwed<'_>) -> Result<OwedPage, Error> {
         unreachable!("{BEYOND}")
     }
 

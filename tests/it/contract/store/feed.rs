@@ -1,11 +1,13 @@
 use std::collections::BTreeSet;
 
-use tracker::model::{AccountId, Hook, Seq, Verdict};
+use tracker::model::{AccountId, Collection, Hook, Seq, Verdict};
+use tracker::store::WhichOwed;
 
 use super::world::{World, at, collection_hook, feed_hook, hook, key, login, owed, subscriber};
 
 contract! {
     what_is_undelivered_comes_once_and_oldest_first
+    what_is_asked_for_is_found_among_what_is_owed
     subscribers_do_not_read_for_one_another
     what_is_read_is_sent_no_more
     what_is_read_lets_the_next_pass
@@ -30,6 +32,43 @@ async fn what_is_undelivered_comes_once_and_oldest_first(world: World) {
     world.record(account, &one, 1, Verdict::Delivered, 2).await;
     world.record(account, &one, 2, Verdict::Delivered, 2).await;
     assert_eq!(world.undelivered(account).await, [(1, "hook_0".to_owned())], "the other hook still owes it");
+}
+
+async fn what_is_asked_for_is_found_among_what_is_owed(world: World) {
+    let (one, two) = (collection_hook("hook_1", "one"), feed_hook("hook_0", "i-1"));
+    let account = world.set(&one).await;
+    world.set(&two).await;
+    let (one, both): (&[&Hook], &[&Hook]) = (&[&one], &[&one, &two]);
+    let entries =
+        world.news(account, 1, &[("i-1", both), ("i-2", one), ("i-3", &[]), ("i-1", one), ("i-4", one)]).await;
+    let any = WhichOwed { limit: 10, scan_max: 10, ..WhichOwed::default() };
+    let find = async |which: &WhichOwed<'_>| {
+        let page = world.store.undelivered_of(account, &subscriber("default"), which).await.unwrap();
+        let seqs: Vec<u64> = page.owed.iter().map(|(entry, _)| entry.seq.0).collect();
+        (seqs, page.looked.map(|seq| seq.0))
+    };
+    let check = async |which: WhichOwed<'_>, seqs: &[u64], looked: Option<u64>| {
+        assert_eq!(find(&which).await, (seqs.to_vec(), looked), "{which:?}");
+    };
+    check(any.clone(), &[1, 2, 4, 5], None).await;
+    check(WhichOwed { resource: Some("i-1"), ..any.clone() }, &[1, 4], None).await;
+    check(WhichOwed { resource: Some("i-1"), after: Seq(1), ..any.clone() }, &[4], None).await;
+    check(WhichOwed { resource: Some("i-1"), through: Some(Seq(3)), ..any.clone() }, &[1], None).await;
+    check(WhichOwed { resource: Some("i-1"), limit: 1, ..any.clone() }, &[1], Some(1)).await;
+    // Two hooks owe the first: that is two rows.
+    check(WhichOwed { resource: Some("i-4"), scan_max: 3, ..any.clone() }, &[], Some(2)).await;
+    check(WhichOwed { resource: Some("i-4"), scan_max: 3, after: Seq(2), ..any.clone() }, &[5], None).await;
+    check(WhichOwed { resource: Some("nobody"), ..any.clone() }, &[], None).await;
+    let topic = |collection: Collection| Some(collection.into());
+    check(WhichOwed { collection: topic(Collection::Instances), ..any.clone() }, &[1, 2, 4, 5], None).await;
+    check(WhichOwed { collection: topic(Collection::Realms), ..any.clone() }, &[], None).await;
+    let kind = entries[0].change.news.kind();
+    check(WhichOwed { kinds: Some(vec![kind, "realm.state"]), ..any.clone() }, &[1, 2, 4, 5], None).await;
+    check(WhichOwed { kinds: Some(vec!["realm.state"]), ..any.clone() }, &[], None).await;
+    check(WhichOwed { kinds: Some(vec![]), ..any.clone() }, &[], None).await;
+    let realm = entries[0].change.subject.realm.clone();
+    check(WhichOwed { realm: realm.as_deref(), ..any.clone() }, &[1, 2, 4, 5], None).await;
+    check(WhichOwed { realm: Some("no\"where"), ..any.clone() }, &[], None).await;
 }
 
 async fn subscribers_do_not_read_for_one_another(world: World) {
