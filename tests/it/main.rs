@@ -12,6 +12,7 @@ mod client;
 mod contract;
 mod damage;
 mod delivery;
+mod deltacloud;
 mod ec2;
 mod ec2_end_to_end;
 mod encrypted;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use reqwest::StatusCode;
 
 use super::Deltacloud;
-use super::client::{Answer, Form, Question, Target};
+use super::client::{Answer, Failed, Form, Question, Target};
 use super::document::{Malformed, Node};
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, Login};
@@ -40,16 +41,19 @@ impl Deltacloud {
         let target = self.client.target(login)?;
         let what = format!("GET {}", rel.plural);
         let asked = self.client.ask(&target, Some(&login.credentials), Question::get(&what, target.at(&[rel.plural])));
-        let members = match asked.await {
-            Ok(answer) => answer.read(|root| by_id(root.into_members(rel.plural, rel.singular)?, rel))?,
-            // There is no telling what is not there when it is the list itself.
-            Err(error) if error.kind == Kind::NotFound => return Err(Error { kind: Kind::Unavailable, ..error }),
-            Err(error) if error.kind == Kind::Unavailable => {
-                return Err(self.lacking(&target, &login.credentials, rel).await.unwrap_or(error));
-            }
-            Err(error) => return Err(error),
+        let Failed { error, status, said } = match asked.await {
+            Ok(answer) => return answer.read(|root| by_id(root.into_members(rel.plural, rel.singular)?, rel)),
+            Err(failed) => failed,
         };
-        Ok(members)
+        let lacking = match (status, said) {
+            (Some(StatusCode::NOT_FOUND), None) => self.lacking(&target, &login.credentials, rel).await,
+            _ => None,
+        };
+        Err(lacking.unwrap_or(match error.kind {
+            // There is no telling what is not there when it is the list itself.
+            Kind::NotFound => Error { kind: Kind::Unavailable, ..error },
+            _ => error,
+        }))
     }
 
     /// Servers have no page for a collection that they do not know, which looks like a proxy that has lost its server. The
@@ -76,8 +80,8 @@ impl Deltacloud {
         let url = target.at(&[rel.plural, id]);
         match self.client.ask(&target, Some(&login.credentials), Question::get(&what, url)).await {
             Ok(answer) => answer.read(|root| the(root, rel, id)).map(Some),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(failed) if failed.error.kind == Kind::NotFound => Ok(None),
+            Err(failed) => Err(failed.error),
         }
     }
 
@@ -117,7 +121,7 @@ impl Deltacloud {
     }
 
     /// Makes one, and answers with what the upstream says of it.
-    pub(super) async fn create(&self, login: &Login, rel: Rel, form: Form) -> Result<Answer, Error> {
+    pub(super) async fn create(&self, login: &Login, rel: Rel, form: Form) -> Result<Answer, Failed> {
         let target = self.client.target(login)?;
         let what = format!("POST {}", rel.plural);
         let question = Question::post(&what, target.at(&[rel.plural]), form);

@@ -14,7 +14,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::document::{Malformed, Node};
-use super::fault::{self, Asking};
+use super::fault::{self, Asking, Said};
 use super::provider::Provider;
 use super::{Settings, provider};
 use crate::clock::Clock;
@@ -119,26 +119,20 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// Where it leads, below the API's root.
     pub(super) location: Option<Url>,
-    pub(super) body: Bytes,
+    document: Result<Node, Malformed>,
+    body: Bytes,
 }
 
 impl Answer {
     /// # Errors
     /// [`Kind::Unavailable`]: it is not what it should be.
-    pub(super) fn read<T>(&self, read: impl FnOnce(Node) -> Result<T, Malformed>) -> Result<T, Error> {
-        self.fits(Node::parse(&self.body).and_then(read))
+    pub(super) fn read<T>(self, read: impl FnOnce(Node) -> Result<T, Malformed>) -> Result<T, Error> {
+        fits(&self.at, self.status, self.document.and_then(read))
     }
 
-    pub(super) fn fits<T>(&self, read: Result<T, Malformed>) -> Result<T, Error> {
-        if self.status.is_redirection() {
-            return Err(self.unfit("it leads elsewhere"));
-        }
-        read.map_err(|malformed| self.unfit(&malformed.to_string()))
-    }
-
-    pub(super) fn unfit(&self, why: &str) -> Error {
-        let Self { at, status, .. } = self;
-        Error::new(Kind::Unavailable, format!("{at}: {why} (status {})", status.as_u16()))
+    /// As [`Answer::read`], of what is no XML.
+    pub(super) fn read_body<T>(self, read: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<T, Error> {
+        fits(&self.at, self.status, read(&self.body))
     }
 
     /// An order was carried out: Deltacloud's ways to say so are 202 or 204 without a word, a document of the kind, and a
@@ -151,12 +145,24 @@ impl Answer {
         if silent || (self.status.is_redirection() && self.location.is_some()) {
             return Ok(());
         }
-        match Node::parse(&self.body) {
-            Ok(document) if documents.iter().any(|name| document.is(name)) => Ok(()),
-            Ok(_) => Err(self.unfit("the answer is another document than Deltacloud's")),
-            Err(malformed) => Err(self.unfit(&malformed.to_string())),
-        }
+        let why = match &self.document {
+            Ok(document) if documents.iter().any(|name| document.is(name)) => return Ok(()),
+            Ok(_) => "the answer is another document than Deltacloud's".to_owned(),
+            Err(malformed) => malformed.to_string(),
+        };
+        Err(unfit(&self.at, self.status, &why))
     }
+}
+
+fn fits<T>(at: &str, status: StatusCode, read: Result<T, Malformed>) -> Result<T, Error> {
+    if status.is_redirection() {
+        return Err(unfit(at, status, "it leads elsewhere"));
+    }
+    read.map_err(|malformed| unfit(at, status, &malformed.to_string()))
+}
+
+fn unfit(at: &str, status: StatusCode, why: &str) -> Error {
+    Error::new(Kind::Unavailable, format!("{at}: {why} (status {})", status.as_u16()))
 }
 
 pub(super) struct Client {
@@ -198,59 +204,85 @@ impl Client {
         target: &Target,
         credentials: Option<&Credentials>,
         question: Question<'_>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, Failed> {
         let at = format!("{} at {}", question.what, target.host());
         let asking = if question.method == Method::GET { Asking::Look } else { Asking::Order };
-        let basic = credentials.map(basic);
-        let mut headers = HeaderMap::from_iter([(ACCEPT, question.accept)]);
-        if let Some(basic) = &basic {
-            let basic = basic.as_ref().ok_or_else(|| {
-                Error::new(Kind::Denied, format!("{at}: no user's name is empty or has a colon in it"))
-            })?;
-            headers.insert(AUTHORIZATION, sensitive(&format!("Basic {}", basic.as_str())));
-        }
-        // On every request, as the reference forgets what the path says when it is sent a form.
-        for (name, value) in [(DRIVER, &target.provider.driver), (PROVIDER, &target.provider.provider)] {
-            if let Some(value) = value {
-                headers.insert(name, HeaderValue::from_str(value).expect("checked when it was parsed"));
-            }
-        }
+        let basic = credentials.map(|credentials| basic(credentials).ok_or_else(|| nobody(&at))).transpose()?;
+        let basic = basic.as_ref().map_or("", |basic| basic.as_str());
+        let password = credentials.map_or("", |credentials| credentials.password.expose_secret());
+        let headers = headers(target, &question, basic);
         let body = question.form.as_ref().map(Form::encoded).unwrap_or_default();
-        if question.form.is_some() {
-            headers.insert(CONTENT_TYPE, FORM);
-        }
         let request = Request { method: question.method, url: question.url, headers, body: body.into() };
 
         let outbound = if target.by_operator { &self.operators } else { &self.outbound };
         let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, error))?;
-
         wrong_driver(&at, target, &answer)?;
-        let document = Node::parse(&answer.body).ok();
-        let said = document.as_ref().and_then(fault::said);
-        if said.is_none() && answer.status.is_success() {
-            let location = location(target, &answer);
-            return Ok(Answer { at, status: answer.status, location, body: answer.body });
+
+        let outbound::Answer { status, headers, body } = answer;
+        let location = headers.get(LOCATION).and_then(|to| target.below(to.to_str().ok()?));
+        let document = Node::parse(&body);
+        let said = document.as_ref().ok().and_then(fault::said);
+        if said.is_none() && (status.is_success() || status.is_redirection() && location.is_some()) {
+            return Ok(Answer { at, status, location, document, body });
         }
-        if let (None, true, Some(url)) = (&said, answer.status.is_redirection(), location(target, &answer)) {
-            return Ok(Answer { at, status: answer.status, location: Some(url), body: answer.body });
-        }
-        let kind = fault::kind(asking, answer.status, said.as_ref(), &answer.body, &answer.headers, self.clock.now());
-        let status = answer.status.as_u16();
-        let secret = credentials.map_or("", |credentials| credentials.password.expose_secret());
-        let basic = basic.flatten();
-        let secrets = [basic.as_ref().map_or("", |basic| basic.as_str()), secret];
-        let (text, fault) = match said {
-            Some(said) => {
-                let message = fault::shown(&said.message, &secrets);
-                (format!("{at}: {message} (status {})", said.status), fault::launch(said.status, &message))
+        let kind = fault::kind(asking, status, said.as_ref(), &body, &headers, self.clock.now());
+        let said = said.map(|Said { status, message }| {
+            let message = fault::shown(&message, &[basic, password]);
+            Said { status, message }
+        });
+        let number = status.as_u16();
+        let text = match &said {
+            Some(Said { status, message }) => format!("{at}: {message} (status {status})"),
+            None if status.is_redirection() => {
+                format!("{at}: status {number}, which leads away from the API at {}", target.provider.root)
             }
-            None if answer.status.is_redirection() => {
-                (format!("{at}: status {status}, which leads away from the API at {}", target.provider.root), None)
-            }
-            None => (format!("{at}: status {status}, and not in Deltacloud's words"), None),
+            None => format!("{at}: status {number}, and not in Deltacloud's words"),
         };
-        Err(Error::new(kind, text).blaming(fault))
+        Err(Failed { error: Error::new(kind, text), status: Some(status), said })
     }
+}
+
+/// A call that came to nothing.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// `None`: there was no answer, or none that is worth reading.
+    pub(super) status: Option<StatusCode>,
+    /// In Deltacloud's words, fit to be shown.
+    pub(super) said: Option<Said>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, status: None, said: None }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+fn nobody(at: &str) -> Error {
+    Error::new(Kind::Denied, format!("{at}: no user's name is empty or has a colon in it"))
+}
+
+/// `basic`: empty to be let in as nobody.
+fn headers(target: &Target, question: &Question, basic: &str) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(ACCEPT, question.accept.clone())]);
+    if !basic.is_empty() {
+        headers.insert(AUTHORIZATION, sensitive(&format!("Basic {basic}")));
+    }
+    // On every request, as the reference forgets what the path says when it is sent a form.
+    for (name, value) in [(DRIVER, &target.provider.driver), (PROVIDER, &target.provider.provider)] {
+        if let Some(value) = value {
+            headers.insert(name, HeaderValue::from_str(value).expect("checked when it was parsed"));
+        }
+    }
+    if question.form.is_some() {
+        headers.insert(CONTENT_TYPE, FORM);
+    }
+    headers
 }
 
 /// A server that does not know what was to be chosen runs its default: another cloud altogether.
@@ -262,10 +294,6 @@ fn wrong_driver(at: &str, target: &Target, answer: &outbound::Answer) -> Result<
         }
         _ => Ok(()),
     }
-}
-
-fn location(target: &Target, answer: &outbound::Answer) -> Option<Url> {
-    target.below(answer.headers.get(LOCATION)?.to_str().ok()?)
 }
 
 fn unanswered(at: &str, error: outbound::Error) -> Error {

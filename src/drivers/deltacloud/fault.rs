@@ -115,9 +115,10 @@ fn is_time_out(message: &str) -> bool {
 
 /// Why a launch failed, from the cloud's own words in the message. `None`: these say nothing, and Deltacloud itself may
 /// be what broke, which is no evidence against a realm.
-pub(super) fn launch(status: u16, message: &str) -> Option<Fault> {
+pub(super) fn launch(said: &Said) -> Option<Fault> {
+    let Said { status, message } = said;
     let found = LAUNCHES.iter().find(|(_, words)| has_any(message, words));
-    let kind = match (found, status) {
+    let kind = match (found, *status) {
         (Some((kind, _)), _) => *kind,
         (None, 400..=499) => FaultKind::Request,
         (None, _) => return None,
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn a_failed_launch_is_blamed_on_whom_the_cloud_blames() {
         let check = |status: u16, message: &str, expected: Option<FaultKind>| {
-            assert_eq!(launch(status, message).map(|fault| fault.kind), expected, "{status} {message}");
+            assert_eq!(launch(&document(status, message)).map(|fault| fault.kind), expected, "{status} {message}");
         };
         check(500, "InsufficientInstanceCapacity: no room in us-east-1b", Some(FaultKind::Capacity));
         check(502, "No valid host was found", Some(FaultKind::Capacity));
@@ -289,7 +290,7 @@ mod tests {
         check(403, "Forbidden", Some(FaultKind::Request));
         check(500, "NoMethodError", None);
         check(502, "Backend Server Error", None);
-        assert_eq!(launch(400, &"x".repeat(1_000)).expect("a request").code.len(), CODE_CHARS_MAX);
+        assert_eq!(launch(&document(400, &"x".repeat(1_000))).expect("a request").code.len(), CODE_CHARS_MAX);
     }
 
     #[test]

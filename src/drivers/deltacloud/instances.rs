@@ -10,9 +10,9 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::calls::{self, INSTANCES, identified};
-use super::client::{Answer, Form, Question};
+use super::client::{Answer, Failed, Form, Question};
 use super::document::Node;
-use super::{Deltacloud, map};
+use super::{Deltacloud, fault, map};
 use crate::drivers::{Error, Kind};
 use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewInstance};
 
@@ -63,13 +63,17 @@ impl Deltacloud {
     }
 
     async fn create_one(&self, login: &Login, new: &NewInstance) -> Result<Instance, Error> {
-        let answer = self.create(login, INSTANCES, form(new)).await.map_err(|error| match error.kind {
-            // Not the instance, but what it was to be made of.
-            Kind::NotFound => Error { kind: Kind::Invalid, ..error },
-            _ => error,
+        let answer = self.create(login, INSTANCES, form(new)).await.map_err(|Failed { error, said, .. }| {
+            let fault = said.and_then(|said| fault::launch(&said));
+            match error.kind {
+                // Not the instance, but what it was to be made of.
+                Kind::NotFound => Error { kind: Kind::Invalid, ..error }.blaming(fault),
+                _ => error.blaming(fault),
+            }
         })?;
+        let made_at = made_at(&answer);
         let said = answer.read(|root| identified(root.named(INSTANCES.singular)?, INSTANCES));
-        match (said, made_at(&answer)) {
+        match (said, made_at) {
             (Ok(node), _) if node.child("state").is_some() => Ok(map::instance(&node)),
             // It is made, and where it is was said, if nothing else.
             (said, Some(id)) => match (self.member(login, INSTANCES, &id).await, said) {

@@ -64,8 +64,8 @@ impl Deltacloud {
         let target = self.client.target(login)?;
         let question = Question::get("GET instances as nobody", target.at(&[INSTANCES.plural]));
         match self.client.ask(&target, None, question).await {
-            Err(error) if matches!(error.kind, Kind::Denied | Kind::Forbidden) => Ok(()),
-            Err(error) => Err(error),
+            Err(failed) if matches!(failed.error.kind, Kind::Denied | Kind::Forbidden) => Ok(()),
+            Err(failed) => Err(failed.error),
             Ok(_) => {
                 let text = "The upstream lets in everybody, so it cannot say whose credentials these are";
                 Err(Error::new(Kind::Forbidden, text))
