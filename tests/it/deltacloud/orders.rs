@@ -102,7 +102,7 @@ async fn what_is_not_offered_is_not_asked_for() {
     upstream.says("GET /api/instances/i-1", ok(instance(upstream.root(), "i-1", "RUNNING", OFFERED)));
     let error = driver.act(&login(None), &"i-1".into(), Action::Start).await.expect_err("it runs");
     assert!(error.kind == Kind::Conflict && error.text.contains("RUNNING"), "{error}");
-    upstream.says("GET /api/instances/i-2", fails(404, error(404, "Not Found")));
+    upstream.says("GET /api/instances/i-2", fails(404, super::error(404, "Not Found")));
     let error = driver.act(&login(None), &"i-2".into(), Action::Start).await.expect_err("there is none");
     assert_eq!(error.kind, Kind::NotFound);
     assert_eq!(upstream.heard(), ["GET /api/instances/i-1", "GET /api/instances/i-2"]);
