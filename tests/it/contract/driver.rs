@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::net::TcpSocket;
 use tracker::chance::Chance;
-use tracker::clock::{FakeClock, SystemClock};
+use tracker::clock::{Clock as _, FakeClock, SystemClock};
 use tracker::drivers::{
     DeltacloudSettings, Driver, Drivers, Ec2Settings, Error, Kind, Mock, MockCloud, MockFault, MockLife, MockRate,
     MockSettings, MockTrouble, Settings,
@@ -214,6 +214,10 @@ async fn over(below: Subject, edit: impl FnOnce(&mut tracker::settings::Settings
         edit(settings);
     })
     .await;
+    if below.login.driver.as_str() == "ec2" {
+        // Signatures and refusals are judged by the time.
+        world.clock.set(SystemClock.now());
+    }
     let choice = format!(";driver={}", below.login.driver);
     let through = |login: &Login| Login {
         driver: DriverId::new("deltacloud"),
