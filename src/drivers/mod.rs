@@ -11,6 +11,7 @@
 mod addresses;
 mod ask;
 mod buckets;
+mod deltacloud;
 mod ec2;
 mod error;
 mod firewalls;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 pub use addresses::Addresses;
 pub use ask::{lacks, list, list_again, look, storage};
 pub use buckets::Buckets;
+pub use deltacloud::Settings as DeltacloudSettings;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
 pub use firewalls::Firewalls;

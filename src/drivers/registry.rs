@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Driver, Ec2Settings, MockSettings, ec2, mock};
+use super::{DeltacloudSettings, Driver, Ec2Settings, MockSettings, deltacloud, ec2, mock};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::DriverId;
@@ -30,6 +30,7 @@ pub struct Settings {
     pub idle_per_host: usize,
     pub mock: MockSettings,
     pub ec2: Ec2Settings,
+    pub deltacloud: DeltacloudSettings,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl Default for Settings {
             idle_per_host: 8,
             mock: MockSettings::default(),
             ec2: Ec2Settings::default(),
+            deltacloud: DeltacloudSettings::default(),
         }
     }
 }
@@ -59,7 +61,8 @@ impl Settings {
             let enabled = self.enabled.join(", ");
             return Err(format!("drivers.default `{}` is not enabled: drivers.enabled has {enabled}", self.default));
         }
-        self.ec2.check()
+        self.ec2.check()?;
+        self.deltacloud.check()
     }
 
     fn enables(&self, id: &DriverId) -> bool {
@@ -68,7 +71,7 @@ impl Settings {
 }
 
 /// What [`Drivers::new`] makes.
-const IDS: [&str; 2] = ["ec2", "mock"];
+const IDS: [&str; 3] = ["deltacloud", "ec2", "mock"];
 
 /// All drivers by id, in the order of their ids.
 #[derive(Clone)]
@@ -78,8 +81,9 @@ impl Drivers {
     /// Every driver that Tracker has, of which those that are enabled stay. A new one is one more line here.
     pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
         let mut all = Self::of([
-            Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone()))
+            Arc::new(deltacloud::Deltacloud::new(settings.deltacloud.clone(), outbound.clone(), clock.clone()))
                 as Arc<dyn Driver>,
+            Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone())),
             Arc::new(mock::Mock::new(settings.mock.clone(), clock, &chance)),
         ]);
         all.0.retain(|id, _| settings.enables(id));
@@ -135,7 +139,7 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         check(
             |settings| settings.default = "ec3".to_owned(),
-            "drivers.default `ec3` is not enabled: drivers.enabled has ec2, mock",
+            "drivers.default `ec3` is not enabled: drivers.enabled has deltacloud, ec2, mock",
         );
         check(
             |settings| settings.enabled = vec!["EC2".to_owned()],
@@ -143,7 +147,7 @@ mod tests {
         );
         check(
             |settings| settings.enabled = vec!["ec3".to_owned()],
-            "drivers.enabled: `ec3` is no driver: there are ec2, mock",
+            "drivers.enabled: `ec3` is no driver: there are deltacloud, ec2, mock",
         );
         check(|settings| settings.ec2.page_size = 4, "drivers.ec2.page_size is 4: EC2 takes 5 to 1000");
         check(

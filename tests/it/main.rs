@@ -13,6 +13,7 @@ mod conductor;
 mod contract;
 mod damage;
 mod delivery;
+mod deltacloud;
 mod ec2;
 mod ec2_end_to_end;
 mod encrypted;

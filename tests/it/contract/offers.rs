@@ -55,7 +55,10 @@ macro_rules! clauses {
     };
 }
 
-contract! { mock_reference mock_lively mock_behind_faulty ec2 }
+contract! {
+    mock_reference mock_lively mock_behind_faulty ec2
+    deltacloud_over_mock deltacloud_over_lively_mock deltacloud_over_ec2
+}
 
 /// A driver over a backend of its own, and ids that nothing has there.
 struct Offers {
@@ -92,8 +95,23 @@ pub(crate) const MOCKS_NOBODY: Nobody = Nobody {
     firewall: "firewall999",
 };
 
+async fn deltacloud_over_mock() -> Option<Offers> {
+    driver::deltacloud_over_mock().await.map(mock)
+}
+
+async fn deltacloud_over_lively_mock() -> Option<Offers> {
+    driver::deltacloud_over_lively_mock().await.map(mock)
+}
+
+async fn deltacloud_over_ec2() -> Option<Offers> {
+    driver::deltacloud_over_ec2().await.map(aws)
+}
+
 async fn ec2() -> Option<Offers> {
-    let subject = driver::ec2().await?;
+    driver::ec2().await.map(aws)
+}
+
+fn aws(subject: Subject) -> Offers {
     let nobody = Nobody {
         instance: subject.unknown_instance,
         image: subject.unknown_image,
@@ -106,7 +124,7 @@ async fn ec2() -> Option<Offers> {
         interface: "eni-00000000000000000",
         firewall: "sg-00000000000000000",
     };
-    Some(Offers { subject, nobody })
+    Offers { subject, nobody }
 }
 
 /// Waits for something that a backend does in its own time; only a macro may await between looks at what it borrows.
