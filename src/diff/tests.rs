@@ -35,6 +35,7 @@ fn realm(id: &str, state: RealmState) -> Realm {
         limit: None,
         messages: vec![],
         declared: Declared::Nothing,
+        place: None,
     }
 }
 

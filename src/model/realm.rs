@@ -51,4 +51,8 @@ pub struct Realm {
     pub messages: Vec<String>,
     #[serde(default)]
     pub declared: Declared,
+    /// What the provider calls this place whoever asks, where its id means another place in each account (EC2's zone id:
+    /// `us-east-1a` is not the same for everybody). `None`: the id does.
+    #[serde(default)]
+    pub place: Option<String>,
 }

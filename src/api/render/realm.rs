@@ -20,7 +20,7 @@ const UNLIMITED: &str = "unlimited";
 impl<'a> RealmView<'a> {
     pub(in crate::api) fn new(realm: &'a Realm, base: Base, tracking: Option<TrackingView>) -> Self {
         // Native words and messages go into changes; Deltacloud has no place for them.
-        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _ } = realm;
+        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _, place: _ } = realm;
         let limit = limit.as_deref().unwrap_or(UNLIMITED);
         Self { id, href: base.member("realms", id), name, state: state.as_str(), limit, tracking }
     }
@@ -57,6 +57,7 @@ mod tests {
             limit: None,
             messages: Vec::new(),
             declared: Declared::Up,
+            place: None,
         };
         let eu = Realm {
             id: "eu:a b".to_owned(),

@@ -225,6 +225,7 @@ pub(super) fn realm(id: &str) -> Realm {
         limit: None,
         messages: vec![],
         declared: Declared::Up,
+        place: None,
     }
 }
 
