@@ -7,6 +7,7 @@ macro_rules! recorded {
 }
 
 mod actions;
+mod again;
 mod callers;
 mod instances;
 mod lists;
