@@ -14,6 +14,7 @@ mod damage;
 mod delivery;
 mod ec2;
 mod ec2_end_to_end;
+mod ec2_unsteady;
 mod encrypted;
 mod feed;
 mod following;

@@ -7,7 +7,7 @@ use tracker::drivers::{Driver, Ec2Settings, Kind};
 use tracker::model::{Collection, FaultKind, Instance, InstanceId, NewInstance};
 
 use super::stub::{Asked, Says, Stub, fails, ok};
-use super::{PAGE_1, PAGE_2, driver, ids, login};
+use super::{PAGE_1, PAGE_2, driver, login};
 
 const STATUS_1: &str = recorded!("DescribeInstanceStatus-1");
 const STATUS_2: &str = recorded!("DescribeInstanceStatus-2");

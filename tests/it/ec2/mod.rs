@@ -9,6 +9,7 @@ macro_rules! recorded {
 mod actions;
 mod again;
 mod callers;
+mod faults;
 mod instances;
 mod lists;
 mod live;
