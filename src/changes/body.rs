@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::model::{
-    AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret, Subject, Topic,
+    AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret, Standing, Subject, Topic,
 };
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
@@ -82,6 +82,7 @@ fn envelope(body: Body<'_>) -> Envelope<'_> {
 fn href(base: &str, subject: &Subject) -> String {
     let id = segment(&subject.id);
     match subject.collection {
+        Topic::Account if subject.id == Topic::WHOLE => base.to_owned(),
         Topic::Account => format!("{base}/{id}"),
         Topic::Of(_) | Topic::Hooks => format!("{base}/{}/{id}", subject.collection),
     }
@@ -205,8 +206,15 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
         News::HookDisabled { why } => (Some(plain("ENABLED", "enabled")), Some(plain("DISABLED", "disabled")), why),
         // What happened meanwhile is told by changes of its own, as far as it can still be seen.
         News::ObservationGap { why } => (None, None, why),
+        News::AccountUnreachable { from, why } => (Some(standing(*from)), Some(standing(Standing::Unreachable)), why),
+        News::AccountDenied { from, why } => (Some(standing(*from)), Some(standing(Standing::Denied)), why),
+        News::AccountReachable { from, why } => (Some(standing(*from)), Some(standing(Standing::Reachable)), why),
         News::VolumeGone { from } => (Some(attached(from)), None, &[]),
     }
+}
+
+fn standing(standing: Standing) -> Side<'static> {
+    plain(standing.as_str(), standing.native())
 }
 
 fn plain<'a>(state: &'a str, native_state: &'a str) -> Side<'a> {

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use addresses::Addresses;
-pub use ask::{lacks, list, look, storage};
+pub use ask::{lacks, list, list_again, look, storage};
 pub use buckets::Buckets;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Collection, InstanceState, RealmState};
+use super::{Address, Collection, InstanceState, RealmState, Standing};
 
 /// A change's place in its account's log: 1, 2, 3 … without holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,11 +51,14 @@ pub enum Topic {
     Of(Collection),
     /// A hook of the account itself.
     Hooks,
-    /// The account itself. The id is a collection of it.
+    /// The account itself. The id is a collection of it, or [`Topic::WHOLE`].
     Account,
 }
 
 impl Topic {
+    /// The id of an account's changes that are about all of it.
+    pub const WHOLE: &str = "account";
+
     /// As in paths and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -189,6 +192,14 @@ pub enum News {
     /// anything in it.
     #[serde(rename = "account.observation_gap")]
     ObservationGap { why: Vec<Reason> },
+    /// The account cannot be looked at for now: nothing that is known of it changes until it can.
+    #[serde(rename = "account.unreachable")]
+    AccountUnreachable { from: Standing, why: Vec<Reason> },
+    #[serde(rename = "account.denied")]
+    AccountDenied { from: Standing, why: Vec<Reason> },
+    /// It can be looked at again. [`Change::observed`] says from when to when it could not.
+    #[serde(rename = "account.reachable")]
+    AccountReachable { from: Standing, why: Vec<Reason> },
 }
 
 impl News {
@@ -219,11 +230,15 @@ impl News {
             Self::SnapshotSnapshot { .. } => "snapshot.snapshot",
             Self::HookDisabled { .. } => "hook.disabled",
             Self::ObservationGap { .. } => "account.observation_gap",
+            Self::AccountUnreachable { .. } => "account.unreachable",
+            Self::AccountDenied { .. } => "account.denied",
+            Self::AccountReachable { .. } => "account.reachable",
         }
     }
 
     /// What a hook on the account may ask for.
-    pub const ACCOUNT_KINDS: [&str; 2] = ["account.observation_gap", "hook.disabled"];
+    pub const ACCOUNT_KINDS: [&str; 5] =
+        ["account.unreachable", "account.denied", "account.reachable", "account.observation_gap", "hook.disabled"];
 
     /// What a hook on resources may ask for.
     pub const KINDS: [&str; 17] = [
@@ -247,7 +262,7 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 24] = [
+    pub const ALL_KINDS: [&str; 27] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
@@ -271,6 +286,9 @@ impl News {
         "snapshot.gone",
         "snapshot.snapshot",
         "hook.disabled",
+        "account.unreachable",
+        "account.denied",
+        "account.reachable",
         "account.observation_gap",
     ];
 
@@ -300,6 +318,15 @@ impl fmt::Display for News {
             }
             Self::ObservationGap { why } => {
                 write!(f, "not looked at: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountUnreachable { why, .. } => {
+                write!(f, "unreachable: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountDenied { why, .. } => {
+                write!(f, "credentials refused: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountReachable { why, .. } => {
+                write!(f, "reachable again: {}", why.first().map_or("no reason given", |reason| &reason.text))
             }
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
             Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {

@@ -22,7 +22,7 @@ mod resource;
 mod sample;
 mod storage;
 
-pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, Outage, Standing};
 pub use address::PublicAddress;
 pub use bucket::{Blob, Bucket, NewBlob};
 pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject, Topic};

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::info;
 
 use super::gap;
+use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
 use super::turns::{Turn, Turns};
 use crate::chance::Chance;
@@ -31,8 +32,19 @@ pub enum Error {
     Driver(#[from] drivers::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The list failed, and these realms were asked for one by one.
+    #[error("{source}; asked realm by realm, {answered} of {realms} answered")]
+    Split { source: drivers::Error, answered: usize, realms: usize },
     #[error("what is known was rewritten by others {CONTENDED_TRIES} times while we looked")]
     Contended,
+}
+
+/// When to come again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) due_at: Timestamp,
+    /// See [`store::UnitPlan::rest_until`].
+    pub(super) rest_until: Option<Timestamp>,
 }
 
 /// What a look brought.
@@ -59,16 +71,17 @@ impl Seen {
 /// Asks, compares, commits. Used by the poller and by whoever just touched a resource.
 #[derive(Clone)]
 pub struct Observer {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    chance: Arc<Chance>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) chance: Arc<Chance>,
     rules: Absence,
-    settings: Settings,
+    pub(super) settings: Settings,
     reads: Arc<Reads>,
     /// `None`: whoever has this has the unit for itself.
     turns: Option<Turns>,
     /// Told after every commit that made changes.
     deliver: Wake,
+    pub(super) memories: Memories,
 }
 
 impl Observer {
@@ -89,6 +102,7 @@ impl Observer {
             reads,
             turns: Some(Turns::default()),
             deliver,
+            memories: Memories::default(),
         }
     }
 
@@ -146,9 +160,33 @@ impl Observer {
         account: &Account,
         driver: &dyn Driver,
         collection: Collection,
-    ) -> Result<Timestamp, Error> {
-        let ask = |known: &Known, now| plan::ask(known, now, &self.rules, &self.settings);
-        self.observe(account, driver, collection, ask).await?;
+    ) -> Result<Next, Error> {
+        let memory = self.memories.unit(account.id, collection, |memory| memory.clone());
+        // Whether a list was asked for, and one in full.
+        let asked = Mutex::new(None);
+        let ask = |known: &Known, now| {
+            let full = memory.wants_full(now, &self.settings);
+            let ask = plan::ask(known, now, full, &self.rules, &self.settings);
+            *asked.lock().expect("it is set and read, no more") = match ask {
+                Ask::List | Ask::Witness => Some(true),
+                Ask::Again => Some(false),
+                Ask::Look(_) => None,
+            };
+            ask
+        };
+        let outcome = self.observe(account, driver, collection, ask).await;
+        let asked = asked.into_inner().expect("it is set and read, no more");
+        match (outcome, asked) {
+            (Ok(_), Some(full)) => {
+                let now = self.clock.now();
+                self.memories.unit(account.id, collection, |memory| memory.listed(full, now));
+            }
+            (Ok(_), None) => {}
+            (Err(Error::Driver(error)), Some(_)) => {
+                return Err(self.list_failed(account, driver, collection, error).await);
+            }
+            (Err(error), _) => return Err(error),
+        }
         let mut known = self.store.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
         let (ripe, _) = self.rules.to_confirm(&known, self.clock.now());
@@ -157,7 +195,12 @@ impl Observer {
             self.look(account, driver, collection, &ripe).await?;
             known = self.store.known(account.id, collection).await?;
         }
-        Ok(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings))
+        let (now, roll) = (self.clock.now(), self.chance.roll());
+        let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
+            memory.see(&known, now);
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+        });
+        Ok(Next { due_at: plan::after_success(&known, now, hot, &self.rules, &self.settings), rest_until })
     }
 
     async fn observe(
@@ -170,7 +213,7 @@ impl Observer {
         for tries in 0..CONTENDED_TRIES {
             let _turn = self.turn(account.id, collection, tries).await;
             let known = self.store.known(account.id, collection).await?;
-            let answer = self.ask(&account.login, driver, collection, ask(&known, self.clock.now())).await?;
+            let answer = self.ask(&account.login, driver, &known, ask(&known, self.clock.now())).await?;
             if let Some((through, whole)) = self.keep(account, known, &answer).await? {
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
@@ -202,17 +245,17 @@ impl Observer {
         Err(Error::Contended)
     }
 
-    async fn ask(
-        &self,
-        login: &Login,
-        driver: &dyn Driver,
-        collection: Collection,
-        ask: Ask,
-    ) -> Result<Answer, drivers::Error> {
-        let asked_at = self.clock.now();
+    async fn ask(&self, login: &Login, driver: &dyn Driver, known: &Known, ask: Ask) -> Result<Answer, drivers::Error> {
+        let (collection, asked_at) = (known.collection, self.clock.now());
         Ok(match ask {
             Ask::List => {
                 let members = by_id(drivers::list(driver, login, collection).await?);
+                Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
+            }
+            Ask::Again => {
+                let since = known.observed_at.unwrap_or(asked_at);
+                let members = drivers::list_again(driver, login, collection, &known.members, since).await?;
+                let members = by_id(members);
                 Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
             }
             Ask::Witness => {
@@ -294,6 +337,9 @@ impl Observer {
             // Whoever is told of a change and asks then must not be shown what was before it.
             if !changes.is_empty() {
                 this.reads.account_moved(&key);
+                let own = changes.iter().filter(|entry| entry.change.subject.collection == commit.collection.into());
+                let ids = own.map(|entry| entry.change.subject.id.clone());
+                this.memories.unit(commit.account, commit.collection, |memory| memory.moved(ids));
             }
             this.tell(commit.account, &changes);
             Ok(changes.last().map(|entry| entry.seq))
@@ -324,7 +370,7 @@ impl Observer {
         Ok(watch.and_then(|watch| gap::gap(before, at, collection, &watch, &self.settings)))
     }
 
-    fn tell(&self, account: AccountId, changes: &[Entry]) {
+    pub(super) fn tell(&self, account: AccountId, changes: &[Entry]) {
         for Entry { seq, change } in changes {
             info!(
                 account.id = %account, change.seq = %seq, change.id = %change.id, change.type = change.news.kind(),

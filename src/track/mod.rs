@@ -130,7 +130,7 @@ pub enum Error {
 impl From<poll::Error> for Error {
     fn from(err: poll::Error) -> Self {
         match err {
-            poll::Error::Driver(err) => Self::Driver(err),
+            poll::Error::Driver(source) | poll::Error::Split { source, .. } => Self::Driver(source),
             poll::Error::Store(err) => Self::Store(err),
             poll::Error::Contended => Self::Busy(err.to_string()),
         }
@@ -249,6 +249,7 @@ impl Tracking {
             "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
         );
         self.reads.account_moved(&caller.key);
+        self.observer.try_again(account);
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
@@ -309,7 +310,11 @@ impl Tracking {
         driver: &dyn Driver,
         collection: Collection,
     ) -> Result<Seen, poll::Error> {
-        self.observer.witness(account, driver, collection).await
+        let seen = self.observer.witness(account, driver, collection).await?;
+        if self.observer.vouched(account).await {
+            self.poll.notify_one();
+        }
+        Ok(seen)
     }
 
     /// Fetches what is to be tracked with the caller's own credentials. In an account that is known already the look is

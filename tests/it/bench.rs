@@ -98,6 +98,14 @@ async fn healthy_receivers_get_everything_beside_bad_ones() {
 }
 
 #[tokio::test]
+async fn all_who_follow_hear_of_every_change_and_what_they_cost_is_said() {
+    let report = report(&["follow", "--followers", "20", "--rate", "20", "--seconds", "1"]).await;
+    assert_eq!((&report["changes"], &report["lost"]), (&20.into(), &0.into()));
+    let figures = ["/arrivals_per_s", "/latency/p50_ms", "/latency/p99_ms", "/latency/max_ms", "/memory_peak_mib"];
+    assert_measured(&report, &figures);
+}
+
+#[tokio::test]
 async fn for_people_it_is_a_page_of_text() {
     let (well, text) = bench(&[&SMALL[..], &["--no-limits"]].concat()).await;
     assert!(well, "{text}");
