@@ -1,4 +1,5 @@
-//! A list made cheaper by what is known: every instance in short, and details only of those that are not as they were.
+//! Lists with what EC2's checks say, and a list made cheaper by what is known: every instance in short, and details only of those
+//! that are not as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use super::calls::{IDS_MAX, in_order};
 use super::client::Params;
 use super::{Ec2, map, parse};
 use crate::drivers::{Error, Kind};
-use crate::model::{Instance, InstanceId, Login};
+use crate::model::{Instance, InstanceId, InstanceState, Login};
 
 /// What the short list says of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,27 +21,44 @@ pub(super) struct Glance {
 }
 
 impl Ec2 {
-    /// Where the short list may not be asked for, or is not had, the long one serves; nothing is impaired then.
     pub(super) async fn list_instances_again(
         &self,
         login: &Login,
         known: &BTreeMap<InstanceId, Instance>,
     ) -> Result<Vec<Instance>, Error> {
         let all = Params::default().with("IncludeAllInstances", true);
-        let statuses = match self.list::<parse::InstanceStatuses>(login, "DescribeInstanceStatus", all).await {
-            Ok(statuses) => statuses,
-            Err(error) if matches!(error.kind, Kind::Forbidden | Kind::Unsupported | Kind::Invalid) => {
-                debug!("states cannot be asked for alone: {error}");
-                return self.list_instances(login).await;
-            }
-            Err(error) => return Err(error),
-        };
-        let glances = in_order(statuses.into_iter().map(map::glance), |glance| glance.id.as_str());
+        let Some(glances) = self.glances(login, all).await? else { return self.describe_all(login).await };
         let seen = match details(known, &glances, self.settings.page_size) {
             Details::Of(ids) => self.look_for_instances(login, &ids).await?,
-            Details::All => self.list_instances(login).await?,
+            Details::All => self.describe_all(login).await?,
         };
         Ok(together(known, &glances, seen))
+    }
+
+    /// Every instance, and what EC2's checks say of those that run.
+    pub(super) async fn list_instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
+        let mut instances = self.describe_all(login).await?;
+        if instances.iter().any(|instance| instance.state == InstanceState::Running) {
+            let glances = self.glances(login, Params::default()).await?.unwrap_or_default();
+            let impaired: BTreeSet<_> =
+                glances.iter().filter(|glance| glance.impaired).map(|glance| &glance.id).collect();
+            for instance in &mut instances {
+                instance.impaired = impaired.contains(&instance.id);
+            }
+        }
+        Ok(instances)
+    }
+
+    /// The short list. `None`: it may not be asked for, or is not had here.
+    async fn glances(&self, login: &Login, params: Params) -> Result<Option<Vec<Glance>>, Error> {
+        match self.list::<parse::InstanceStatuses>(login, "DescribeInstanceStatus", params).await {
+            Ok(statuses) => Ok(Some(in_order(statuses.into_iter().map(map::glance), |glance| glance.id.as_str()))),
+            Err(error) if matches!(error.kind, Kind::Forbidden | Kind::Unsupported | Kind::Invalid) => {
+                debug!("states and checks cannot be asked for alone: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -82,7 +100,6 @@ fn together(known: &BTreeMap<InstanceId, Instance>, glances: &[Glance], seen: Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::InstanceState;
 
     fn known(instances: &[(&str, &str)]) -> BTreeMap<InstanceId, Instance> {
         instances.iter().map(|(id, native)| (InstanceId::from(*id), seen(id, native))).collect()

@@ -17,9 +17,10 @@
 //! change before the call that follows. EC2 then refuses what no longer fits, but for one: an address of a default network
 //! that is given to an instance in the moment between our look and its release is released all the same.
 //!
-//! EC2's checks of an instance are said only by the short list, so that only [`Driver::instances_again`] tells what is impaired:
-//! a list or a look shows everything as unimpaired. The two lists are not of one moment, and need not agree: what is in either
-//! is there, and of what they disagree on the details count.
+//! EC2's checks of an instance are said only by the short list, `DescribeInstanceStatus`. Both lists ask for it, so that they know
+//! what is impaired; a look by ids does not, as EC2 cannot be asked of ids that may not exist: there nothing is impaired, until
+//! the next list. The two lists are not of one moment, and need not agree: what is in either is there, and of what they
+//! disagree on the details count.
 //!
 //! Zones: all that EC2 shows the account are realms, local zones and those of carriers (Wavelength) among them, as machines
 //! can run in each. EC2 does not show those that the account has not opted into; what other clouds show of them is left out.

@@ -20,7 +20,7 @@ async fn again(driver: &dyn Driver, known: &[Instance]) -> Result<Vec<Instance>,
 
 /// Those of both recorded pages.
 async fn all() -> Vec<Instance> {
-    let (_, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2)]).await;
+    let (_, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2), ok(NO_STATUS)]).await;
     driver(settings, &["127.0.0.0/8"]).instances(&login(None)).await.expect("a list")
 }
 
@@ -47,6 +47,24 @@ async fn nothing_moved_is_the_short_list_alone_in_full_pages() {
         instance.impaired = instance.id.as_str() == "i-0f00ba4f00ba4f001";
     }
     assert_eq!(listed, expected);
+    stub.end();
+}
+
+#[tokio::test]
+async fn a_full_list_knows_what_is_impaired_where_that_can_be_asked() {
+    let forbidden = fails(403, recorded!("error-UnauthorizedOperation"));
+    let one = STATUS_1.replace("<nextToken>eyJ2IjoiMiIsInMiOiJtb3JlIn0=</nextToken>", "");
+    for (status, impaired) in [(ok(&one), vec!["i-0f00ba4f00ba4f001"]), (forbidden, vec![])] {
+        let (stub, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2), status]).await;
+        let listed = driver(settings, &["127.0.0.0/8"]).instances(&login(None)).await.expect("a list");
+        let sick: Vec<_> = listed.iter().filter(|one| one.impaired).map(|one| one.id.as_str()).collect();
+        assert_eq!((listed.len(), sick), (8, impaired));
+        assert_eq!(stub.asked()[2].get("IncludeAllInstances"), None, "only of those that run");
+        stub.end();
+    }
+    let (stub, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2), fails(500, recorded!("error-InternalError"))]).await;
+    let error = driver(settings, &["127.0.0.0/8"]).instances(&login(None)).await.expect_err("half of what is wanted");
+    assert_eq!(error.kind, Kind::Unavailable);
     stub.end();
 }
 
