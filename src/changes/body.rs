@@ -182,8 +182,9 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
     match news {
         News::InstanceState { from, to } => (Some(state(from)), Some(facts(to)), &[]),
         News::InstanceAddresses { from, to } => (Some(facts(from)), Some(facts(to)), &[]),
-        News::InstanceAppeared { to } | News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
-        News::InstanceGone { from } => (Some(facts(from)), None, &[]),
+        News::InstanceAppeared { to, why } => (None, Some(facts(to)), why),
+        News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
+        News::InstanceGone { from, why } => (Some(facts(from)), None, why),
         News::RealmState { from, from_native, to, to_native, why } => {
             (Some(plain(from.as_str(), from_native)), Some(plain(to.as_str(), to_native)), why)
         }
@@ -300,9 +301,9 @@ mod tests {
 
     #[test]
     fn what_was_not_there_and_what_is_there_no_more_are_null() {
-        let gone = News::InstanceGone { from: facts(InstanceState::Running, "running") };
+        let gone = News::InstanceGone { from: facts(InstanceState::Running, "running"), why: vec![] };
         assert!(rendered(&entry(Collection::Instances, "i-7", gone), None).contains(r#""to":null"#));
-        let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending"), why: vec![] };
         assert!(rendered(&entry(Collection::Instances, "i-7", appeared), None).contains(r#""from":null"#));
     }
 
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn an_id_cannot_break_out_of_the_href() {
-        let news = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        let news = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending"), why: vec![] };
         let text = rendered(&entry(Collection::Instances, "a/../b?c d", news), None);
         assert!(text.contains("/instances/a%2F..%2Fb%3Fc%20d\""), "{text}");
     }

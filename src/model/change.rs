@@ -142,10 +142,19 @@ pub enum News {
     #[serde(rename = "instance.addresses")]
     InstanceAddresses { from: Facts, to: Facts },
     #[serde(rename = "instance.appeared")]
-    InstanceAppeared { to: Facts },
-    /// Seen, then truly absent: a complete list and a targeted look agree.
+    /// `why` says so if it was here before and was gone.
+    InstanceAppeared {
+        to: Facts,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<Reason>,
+    },
+    /// Seen, then truly absent: a complete list and a targeted look agree. `why` says so if many went together.
     #[serde(rename = "instance.gone")]
-    InstanceGone { from: Facts },
+    InstanceGone {
+        from: Facts,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<Reason>,
+    },
     #[serde(rename = "realm.state")]
     RealmState { from: RealmState, from_native: String, to: RealmState, to_native: String, why: Vec<Reason> },
     #[serde(rename = "realm.appeared")]
@@ -304,8 +313,8 @@ impl fmt::Display for News {
         match self {
             Self::InstanceState { from, to } => write!(f, "{} -> {}", from.state, to.state),
             Self::InstanceAddresses { .. } => f.write_str("has other addresses"),
-            Self::InstanceAppeared { to } => write!(f, "appeared, {}", to.state),
-            Self::InstanceGone { from } => write!(f, "{} -> gone", from.state),
+            Self::InstanceAppeared { to, .. } => write!(f, "appeared, {}", to.state),
+            Self::InstanceGone { from, .. } => write!(f, "{} -> gone", from.state),
             Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
             Self::InstanceSnapshot { to } => write!(f, "is {}", to.state),

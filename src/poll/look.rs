@@ -14,7 +14,9 @@ use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver};
-use crate::model::{Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, Resource, Sample, Seq};
+use crate::model::{
+    Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample, Seq,
+};
 use crate::reads::Reads;
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
@@ -170,7 +172,7 @@ impl Observer {
             *asked.lock().expect("it is set and read, no more") = match ask {
                 Ask::List | Ask::Witness => Some(true),
                 Ask::Again => Some(false),
-                Ask::Look(_) => None,
+                Ask::Look(_) | Ask::Nothing => None,
             };
             ask
         };
@@ -189,9 +191,16 @@ impl Observer {
         }
         let mut known = self.store.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
-        let (ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        let (mut ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        let held = self.held(account.id, &known, &ripe).await?;
+        ripe.retain(|id| !held.contains(id));
         if !ripe.is_empty() {
-            let ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+            // Many at once are asked for at once, so that they are told as one.
+            if self.rules.mass(&known).is_some() {
+                self.still_the_same(account, driver).await?;
+            } else {
+                ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+            }
             self.look(account, driver, collection, &ripe).await?;
             known = self.store.known(account.id, collection).await?;
         }
@@ -200,7 +209,40 @@ impl Observer {
             memory.see(&known, now);
             (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
         });
-        Ok(Next { due_at: plan::after_success(&known, now, hot, &self.rules, &self.settings), rest_until })
+        Ok(Next { due_at: plan::after_success(&known, now, hot, &held, &self.rules, &self.settings), rest_until })
+    }
+
+    /// Those missing whose realm cannot be used, or may not be: what a realm in trouble does not show is not gone.
+    async fn held(
+        &self,
+        account: AccountId,
+        known: &Known,
+        ripe: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, store::Error> {
+        let realm = |id: &String| match &known.members.get(id)?.resource {
+            Resource::Instance(instance) => instance.realm.clone(),
+            Resource::Volume(volume) => volume.realm.clone(),
+            Resource::Realm(_) | Resource::Image(_) | Resource::Snapshot(_) => None,
+        };
+        let placed: Vec<_> = ripe.iter().filter_map(|id| Some((id, realm(id)?))).collect();
+        if placed.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let realms = self.store.known(account, Collection::Realms).await?;
+        let in_doubt = |id: &String| match realms.members.get(id).map(|row| &row.resource) {
+            Some(Resource::Realm(realm)) => realm.state == RealmState::Unavailable,
+            _ => false,
+        };
+        Ok(placed.into_iter().filter(|(_, realm)| in_doubt(realm)).map(|(id, _)| id.clone()).collect())
+    }
+
+    /// Before many are told gone together: these credentials may have come to be of another account, which has none of them.
+    async fn still_the_same(&self, account: &Account, driver: &dyn Driver) -> Result<(), drivers::Error> {
+        let identity = driver.identify(&account.login).await?;
+        if identity == account.key.identity {
+            return Ok(());
+        }
+        Err(drivers::Error::new(drivers::Kind::Denied, "the credentials are of another account now"))
     }
 
     async fn observe(
@@ -213,7 +255,12 @@ impl Observer {
         for tries in 0..CONTENDED_TRIES {
             let _turn = self.turn(account.id, collection, tries).await;
             let known = self.store.known(account.id, collection).await?;
-            let answer = self.ask(&account.login, driver, &known, ask(&known, self.clock.now())).await?;
+            let ask = ask(&known, self.clock.now());
+            if ask == Ask::Nothing {
+                let Known { through, .. } = known;
+                return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
+            }
+            let answer = self.ask(&account.login, driver, &known, ask).await?;
             if let Some((through, whole)) = self.keep(account, known, &answer).await? {
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
@@ -261,6 +308,10 @@ impl Observer {
             Ask::Witness => {
                 let found = by_id(drivers::list(driver, login, collection).await?);
                 Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing: BTreeSet::new() })
+            }
+            Ask::Nothing => {
+                let found = BTreeMap::new();
+                Answer::Look(Look { asked_at, answered_at: asked_at, found, missing: BTreeSet::new() })
             }
             Ask::Look(ids) => {
                 let found = by_id(drivers::look(driver, login, collection, &ids).await?);

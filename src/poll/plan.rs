@@ -211,18 +211,27 @@ pub(super) enum Ask {
     Witness,
     /// These only.
     Look(BTreeSet<String>),
+    /// The list is fresh and nothing settles: only what may be gone is to be looked for, which is decided apart.
+    Nothing,
 }
 
-/// What to ask of a unit that is due at `now`. A targeted look serves what settles and what may be gone, as long as the
-/// last complete list is fresh; otherwise a list is due, which serves all.
+/// What to ask of a unit that is due at `now`, before what may be gone is looked for. A targeted look serves what settles, as long
+/// as the last complete list is fresh; otherwise a list is due, which serves all.
 /// What is said in short is enough unless `full` is due.
 pub(super) fn ask(known: &Known, now: Timestamp, full: bool, rules: &Absence, settings: &Settings) -> Ask {
     let list_every = Duration::from_millis(settings.list_every_ms);
     // A clock that jumped back makes the last list lie ahead: list again rather than trust it.
     let fresh = known.observed_at.is_some_and(|at| at <= now && now < at + list_every);
-    let wanted = wanted(known, now, rules, settings);
-    if fresh && !wanted.is_empty() {
-        Ask::Look(wanted)
+    // So many are missing that only the list itself, in full, can say whether it was wrong.
+    let doubtful = rules.mass(known).is_some();
+    let moving: BTreeSet<_> = settling(known).take(settings.look_ids_max).collect();
+    let (ripe, _) = rules.to_confirm(known, now);
+    if doubtful && ripe.is_empty() {
+        Ask::List
+    } else if fresh && !moving.is_empty() {
+        Ask::Look(moving)
+    } else if fresh && !ripe.is_empty() {
+        Ask::Nothing
     } else if full || known.observed_at.is_none_or(|at| at > now) {
         Ask::List
     } else {
@@ -230,31 +239,30 @@ pub(super) fn ask(known: &Known, now: Timestamp, full: bool, rules: &Absence, se
     }
 }
 
-/// What a targeted look at `now` should name: first what may be gone, then what settles.
-fn wanted(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> BTreeSet<String> {
-    let (ripe, _) = rules.to_confirm(known, now);
-    ripe.into_iter().chain(settling(known)).take(settings.look_ids_max).collect()
-}
-
 fn settling(known: &Known) -> impl Iterator<Item = String> + '_ {
     let moving = known.members.iter().filter(|(_, row)| row.absent_since.is_none() && row.resource.is_settling());
     moving.map(|(id, _)| id.clone())
 }
 
-/// When to look again after a look that went well and left this known. `hot`: how soon, for what settles.
+/// When to look again after a look that went well and left this known. `hot`: how soon, for what settles. `held`: what is missing in a
+/// realm that is in doubt itself, and so is not looked for.
 pub(super) fn after_success(
     known: &Known,
     now: Timestamp,
     hot: Option<Duration>,
+    held: &BTreeSet<String>,
     rules: &Absence,
     settings: &Settings,
 ) -> Timestamp {
     let idle = now + Duration::from_millis(settings.idle_wait_max_ms);
     let (ripe, ripe_at) = rules.to_confirm(known, now);
+    let ripe: BTreeSet<_> = ripe.difference(held).collect();
+    // What is held back waits for its realm, which is looked at in its own time.
+    let relist = rules.mass(known).map(|_| now + rules.relist_after());
     let soon = now + Duration::from_millis(settings.settling_every_ms);
     let unconfirmed = (!ripe.is_empty()).then_some(soon);
     let moving = hot.map(|wait| now + wait);
-    [Some(idle), ripe_at, unconfirmed, moving].into_iter().flatten().min().unwrap_or(idle)
+    [Some(idle), ripe_at, unconfirmed, moving, relist].into_iter().flatten().min().unwrap_or(idle)
 }
 
 /// When to look again after the `failures`th failed look in a row. `roll`, 0 to 1, spreads the waits by a fifth.
@@ -315,6 +323,7 @@ mod tests {
                 Ask::List => "list in full".to_owned(),
                 Ask::Again => "list".to_owned(),
                 Ask::Witness => unreachable!("nobody plans that"),
+                Ask::Nothing => "nothing".to_owned(),
                 Ask::Look(ids) => format!("look at {}", ids.into_iter().collect::<Vec<_>>().join(" ")),
             };
             assert_eq!(asked, expected);
@@ -325,7 +334,7 @@ mod tests {
         check(&known(true, None), 5, "look at a");
         check(&known(true, None), 30, "list");
         check(&known(false, Some(0)), 5, "list");
-        check(&known(false, Some(0)), 10, "look at a");
+        check(&known(false, Some(0)), 10, "nothing");
         check(&known(true, None), -100, "list in full");
         assert_eq!(ask(&known(false, None), at(5), true, &rules(), &Settings::default()), Ask::List);
     }
@@ -334,7 +343,10 @@ mod tests {
     fn when_to_look_next() {
         let check = |known: &Known, now: i64, expected: i64| {
             let hot = settling(known).next().map(|_| Duration::from_secs(5));
-            assert_eq!(after_success(known, at(now), hot, &rules(), &Settings::default()), at(expected));
+            assert_eq!(
+                after_success(known, at(now), hot, &BTreeSet::new(), &rules(), &Settings::default()),
+                at(expected)
+            );
         };
         check(&known(false, None), 0, 900);
         check(&known(true, None), 0, 5);

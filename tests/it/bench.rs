@@ -122,3 +122,19 @@ async fn what_cannot_be_measured_is_refused() {
         assert!(!well && text.contains(why), "{text}");
     }
 }
+
+#[tokio::test]
+async fn the_simulation_of_realms_says_the_same_each_time_and_finds_outages() {
+    let few = ["realms", "--years", "0.02", "--outages", "2", "--rates", "60", "--baselines", "2"];
+    let first = report(&[&few[..], &["--seed", "7"]].concat()).await;
+    assert_eq!(report(&[&few[..], &["--seed", "7"]].concat()).await, first);
+    assert_ne!(report(&[&few[..], &["--seed", "8"]].concat()).await, first);
+    let rules = first["cells"][0]["rules"].as_array().unwrap();
+    let names: Vec<_> = rules.iter().map(|row| row["rule"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one failure", "3 in a row", "5 in a row", "CUSUM h=10", "CUSUM h=12", "as shipped"]);
+    assert!(rules.iter().all(|row| row["found"] == 2), "{first}");
+    let (well, text) = bench(&[&few[..], &["--format", "text"]].concat()).await;
+    assert!(well && text.contains("| 60, 2 % | one failure |"), "{text}");
+    let (well, text) = bench(&["realms", "--rates", "often"]).await;
+    assert!(!well && text.contains("`often` is no number"), "{text}");
+}
