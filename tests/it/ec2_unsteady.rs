@@ -65,7 +65,7 @@ async fn an_instance_that_was_terminated_stays_visible_then_leaves_and_ended_onc
     world.live(minutes(10)).await;
 
     cloud.force(ended, "shutting-down", None).await;
-    world.live(minutes(1)).await;
+    world.live(minutes(10)).await;
     cloud.force(ended, "terminated", None).await;
     world.live(minutes(30)).await;
     let expected = [format!("{} RUNNING -> STOPPED", ended[0]), format!("{} STOPPED -> FINISH", ended[0])];
@@ -116,7 +116,7 @@ async fn who_may_only_look_cannot_track() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
 
     cloud.force(std::slice::from_ref(&id), "stopped", None).await;
-    world.live(minutes(2)).await;
+    world.live(minutes(10)).await;
     assert_eq!(world.accepted(), [format!("{id} RUNNING -> STOPPED")]);
     world.end().await;
 }
