@@ -130,6 +130,11 @@ async fn a_rule_strikes_what_it_is_about_and_nothing_else() {
     assert_eq!(kind(ec2.list().await), None, "about no zone");
     by_zone.lift().await;
 
+    let by_region = cloud.rule(Rule::broken()).await;
+    assert_eq!(kind(Ec2::of(&cloud.elsewhere("eu-west-1")).list().await), None);
+    assert_eq!(kind(ec2.list().await), Some(Kind::Unavailable));
+    by_region.lift().await;
+
     let twice = cloud.rule(Rule::broken().times(2)).await;
     let seen = [kind(ec2.list().await), kind(ec2.list().await), kind(ec2.list().await)];
     assert_eq!(seen, [Some(Kind::Unavailable), Some(Kind::Unavailable), None]);

@@ -17,7 +17,7 @@
 //! rule.lift().await;
 //! ```
 //!
-//! Each [`Cloud`] is an account of its own of one server that all tests share, so tests may run side by side; nothing of one
+//! Each [`Cloud`] is an account of its own, in one region, of one server that all tests share, so tests may run side by side; nothing of one
 //! account is wrong in another. Rules are tried in the order in which they were made, and the first that strikes is the only one.
 //! Nothing waits by the clock but [`Rule::late`]; what [`Rule::hangs`] holds goes on when the rule is lifted, or after a minute.
 //! The server's clock is whatever its caller signs with, so a World's clock may say any time.
@@ -34,14 +34,15 @@ use url::Url;
 use super::moto::{Moto, OWN_IMAGE};
 use super::world::{Answer, SECRET, World, client, told};
 
-/// Where everything of a [`Cloud`] is. Its zones are `us-east-1a` to `us-east-1f`.
+/// Where everything of a new [`Cloud`] is. Its zones are `us-east-1a` to `us-east-1f`.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// One account at EC2, and hands on what goes wrong in it.
+/// One account at EC2 in one region, and hands on what goes wrong in it.
 pub(crate) struct Cloud {
     endpoint: String,
     client: reqwest::Client,
     key: Credentials,
+    region: &'static str,
 }
 
 /// A call as it arrived, whether or not it was let through.
@@ -61,7 +62,12 @@ impl Cloud {
     pub(crate) async fn new(test: &str) -> Option<Self> {
         let test = test.to_owned();
         let moto = tokio::task::spawn_blocking(move || Moto::shared(&test)).await.expect("what it said is above")?;
-        Some(Self { endpoint: moto.endpoint().to_owned(), client: client(), key: moto.new_account() })
+        Some(Self { endpoint: moto.endpoint().to_owned(), client: client(), key: moto.new_account(), region: REGION })
+    }
+
+    /// The same account in another region, which to Tracker is another account. Zones of most are three, `eu-west-1a` to `c`.
+    pub(crate) fn elsewhere(&self, region: &'static str) -> Self {
+        Self { endpoint: self.endpoint.clone(), client: self.client.clone(), key: self.key.clone(), region }
     }
 
     /// Makes EC2 this one for a World. `DryRun` is asked, and reading is not from memory.
@@ -85,12 +91,12 @@ impl Cloud {
     }
 
     pub(crate) fn login(&self, nth_key: u8) -> Login {
-        Login { driver: DriverId::new("ec2"), provider: Some(REGION.to_owned()), credentials: self.key(nth_key) }
+        Login { driver: DriverId::new("ec2"), provider: Some(self.region.to_owned()), credentials: self.key(nth_key) }
     }
 
     /// What the store has the account under, once something of it was tracked.
     pub(crate) fn account_key(&self) -> AccountKey {
-        let (driver, provider) = (DriverId::new("ec2"), REGION.to_owned());
+        let (driver, provider) = (DriverId::new("ec2"), self.region.to_owned());
         AccountKey { driver, provider, identity: self.number().to_owned() }
     }
 }
@@ -182,7 +188,7 @@ impl Cloud {
         Active { cloud: self, id }
     }
 
-    /// Every call of the account so far, of all its keys, in order; those of [`Cloud`] itself are none.
+    /// Every call of the account in this region so far, of all its keys, in order; those of [`Cloud`] itself are none.
     pub(crate) async fn calls(&self) -> Vec<Called> {
         let said = self.say(json!({ "do": "calls" })).await;
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -192,7 +198,8 @@ impl Cloud {
             ids: strings(&call["ids"]),
             failed: call["failed"] == true,
         };
-        said["calls"].as_array().expect("a list").iter().map(called).collect()
+        let here = |call: &&Value| call["region"] == self.region;
+        said["calls"].as_array().expect("a list").iter().filter(here).map(called).collect()
     }
 
     /// How often each action was called so far.
@@ -213,8 +220,8 @@ impl Cloud {
         self.say(json!({ "do": "restore", "key": key.user })).await;
     }
 
-    /// No rule, no fate, no hidden instance, no failing check, and zones that are well. Instances stay as they are, and revoked
-    /// keys revoked.
+    /// No rule, no fate, no hidden instance, no failing check, and zones that are well, in all regions. Instances stay as they are,
+    /// and revoked keys revoked.
     pub(crate) async fn heal(&self) {
         self.say(json!({ "do": "heal" })).await;
     }
@@ -223,7 +230,7 @@ impl Cloud {
     async fn say(&self, said: Value) -> Value {
         let Value::Object(mut said) = said else { unreachable!("all that is said is an object") };
         said.insert("account".to_owned(), self.number().into());
-        said.insert("region".to_owned(), REGION.into());
+        said.insert("region".to_owned(), self.region.into());
         let said = Value::Object(said);
         let asked = self.client.post(format!("{}/__faults__", self.endpoint)).body(said.to_string()).send();
         let answer = asked.await.expect("moto answers");
@@ -233,7 +240,7 @@ impl Cloud {
     }
 }
 
-/// Which calls of the account suffer, and how. All of them, unless narrowed.
+/// Which calls of the account in this region suffer, and how. All of them, unless narrowed.
 #[derive(Clone, Debug)]
 #[must_use = "it is nothing before `Cloud::rule`"]
 pub(crate) struct Rule(Value);
@@ -360,7 +367,7 @@ impl Cloud {
     /// With another of the account's keys.
     pub(crate) async fn request_with(&self, world: &World, nth_key: u8, method: Method, path: &str) -> Answer {
         let key = self.key(nth_key);
-        let path = format!(";driver=ec2;provider={REGION}/{path}");
+        let path = format!(";driver=ec2;provider={}/{path}", self.region);
         world.request_as(method, &path, &key.user, key.password.expose_secret()).await
     }
 
