@@ -38,6 +38,7 @@ impl From<track::Error> for Fault {
             track::Error::Driver(err) => err.into(),
             track::Error::Store(err) => err.into(),
             track::Error::NotFound(id, collection) => Self::not_found(collection.as_str(), &id),
+            track::Error::NotYours(..) => Self::new(Problem::Forbidden, err.to_string()),
             track::Error::Refused(_) | track::Error::Secret(_) => Self::invalid(err.to_string()),
             track::Error::Busy(_) => Self::new(Problem::Backend, err.to_string()),
         }

@@ -4,7 +4,7 @@ use crate::model::{News, Realm, Reason};
 
 pub(super) fn changed(before: &Realm, after: &Realm) -> Option<News> {
     // Named one by one, so that a new field has to be judged here.
-    let Realm { state, native_state, messages, id: _, name: _, limit: _, declared: _, judged: _ } = after;
+    let Realm { state, native_state, messages, id: _, name: _, limit: _, declared: _, place: _, judged: _ } = after;
     (before.state != *state).then(|| News::RealmState {
         from: before.state,
         from_native: before.native_state.clone(),

@@ -41,6 +41,7 @@ fn realm(id: &str, state: RealmState) -> Realm {
         messages: vec![],
         declared: Declared::Nothing,
         judged: None,
+        place: None,
     }
 }
 

@@ -54,6 +54,10 @@ pub struct Realm {
     pub messages: Vec<String>,
     #[serde(default)]
     pub declared: Declared,
+    /// What the provider calls this place whoever asks, where its id means another place in each account (EC2's zone id:
+    /// `us-east-1a` is not the same for everybody). `None`: the id does.
+    #[serde(default)]
+    pub place: Option<String>,
     /// What Tracker makes of it; `state` follows from that. `None` as it comes from the provider.
     #[serde(default)]
     pub judged: Option<Judged>,

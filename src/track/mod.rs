@@ -1,7 +1,7 @@
 //! Setting, replacing and removing hooks; taking the baseline; and what an owner may do with a hook that is set (`care`).
 //!
-//! Guarantees: nothing is stored before the backend has accepted the caller's credentials and shown the resource with
-//! them; the state shown in the answer is the one from which changes are told; what others are owed because of that look
+//! Guarantees: no hook is stored before the backend has accepted the caller's credentials, shown the resource with them, and,
+//! where it can say so without doing it, that they may change it; the state shown in the answer is the one from which changes are told; what others are owed because of that look
 //! is recorded like any other change; a secret made here is handed out once.
 //!
 //! What is sent again keeps the order of its resource, but for one that is under way while an older one is asked for.
@@ -112,6 +112,9 @@ pub enum Error {
     /// The backend, answering well, has no such resource.
     #[error("there is no {0} in {1}")]
     NotFound(String, Collection),
+    /// The backend says that these credentials may look at it and no more.
+    #[error("{0} of {1} may be seen with these credentials, but not changed; only who may change it can track it")]
+    NotYours(String, Collection),
     #[error("track_hook: {0}")]
     Refused(#[from] Refused),
     #[error("track_secret: {0}; or write `rotate` to have one made")]
@@ -177,6 +180,9 @@ impl Tracking {
             let account = self.store.find_account(&caller.key).await?;
             let (observer, _turn) = self.observer(account, &wanted.scope, tries).await;
             let seen = self.see(&observer, caller, account, driver, &wanted.scope).await?;
+            if tries == 0 {
+                may_change(driver, &caller.login, &wanted.scope).await?;
+            }
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
                 return Ok(tracked);
             }
@@ -392,6 +398,16 @@ impl Tracking {
             ended_at: None,
         };
         (hook, new_secret)
+    }
+}
+
+/// Whether the caller may change the member that it wants to track, as far as its backend can say without doing it. Of a
+/// collection or an account there is nothing to be asked: each member is another matter, and seeing them is what it takes.
+async fn may_change(driver: &dyn Driver, login: &Login, scope: &Scope) -> Result<(), Error> {
+    let Scope::Member(collection, id) = scope else { return Ok(()) };
+    match driver.may_modify(login, *collection, id).await? {
+        Some(false) => Err(Error::NotYours(id.clone(), *collection)),
+        Some(true) | None => Ok(()),
     }
 }
 

@@ -22,6 +22,8 @@ async fn an_instance_of_ec2_is_called_back_from_running_to_finish() {
         ("TRACKER_DRIVERS__EC2__ENDPOINT", moto.endpoint()),
         ("TRACKER_POLL__INSTANCES_CRON", "* * * * * *"),
         ("TRACKER_POLL__SPREAD_MS", "0"),
+        ("TRACKER_POLL__QUIET_WAIT_MS", "1"),
+        ("TRACKER_POLL__QUIET_WAIT_MAX_MS", "1"),
         ("TRACKER_POLL__ABSENCE__YOUNG_FOR_MS", "0"),
         ("TRACKER_POLL__ABSENCE__CONFIRM_AFTER_MS", "100"),
     ];
@@ -91,6 +93,8 @@ async fn volumes_snapshots_and_images_of_ec2_are_told_of() {
         ("TRACKER_POLL__STORAGE_VOLUMES_CRON", "* * * * * *"),
         ("TRACKER_POLL__STORAGE_SNAPSHOTS_CRON", "* * * * * *"),
         ("TRACKER_POLL__SPREAD_MS", "0"),
+        ("TRACKER_POLL__QUIET_WAIT_MS", "1"),
+        ("TRACKER_POLL__QUIET_WAIT_MAX_MS", "1"),
         ("TRACKER_POLL__ABSENCE__YOUNG_FOR_MS", "0"),
         ("TRACKER_POLL__ABSENCE__CONFIRM_AFTER_MS", "100"),
     ];

@@ -16,6 +16,7 @@ mod delivery;
 mod deltacloud;
 mod ec2;
 mod ec2_end_to_end;
+mod ec2_unsteady;
 mod encrypted;
 mod feed;
 mod following;

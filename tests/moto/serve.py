@@ -7,15 +7,21 @@ moto takes any credentials and any action at any time. Some things are added her
 signatures are verified, by botocore's reckoning and not ours; an instance in the wrong state is not acted upon; what is
 in use, a volume, a device, a group, stays with whoever uses it; an image's name is given once. That images and instance
 types must exist, it knows by itself but has to be told. And it lists as AWS does: in pages, and of an owner only what is his.
+
+What goes wrong there is said to `/__faults__`: see `faults.py`. Every answer is dated with its caller's own clock, as tests
+have clocks of their own.
 """
 
 import hmac
 import io
+import json
 import logging
 import os
 import re
 import sys
 import threading
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
 # Read while moto is imported.
@@ -32,14 +38,17 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.amis import Ami
 from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.security_groups import SecurityGroups
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+import faults
+
 # AWS's own example of a key, which belongs to moto's own account.
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-# Any of these belongs to the account it names, so that tests can have one each.
-KEY_ID_OF_ACCOUNT = re.compile("AKIA0000([0-9]{12})")
+# Any of these belongs to the account it names, so that tests can have one each, and ten keys of it.
+KEY_ID_OF_ACCOUNT = re.compile("AKIA000[0-9]([0-9]{12})")
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 # The one image that such an account owns.
 IMAGE = "ami-0123456789abcdef0"
@@ -67,27 +76,52 @@ class Refused(Exception):
 class Gate:
     """Lets through what is signed well, to the account whose key signed it."""
 
-    def __init__(self, aws):
-        self.aws = aws
+    def __init__(self, moto):
+        self.moto, self.aws = moto, faults.Faults(moto)
         self.first = threading.Lock()
 
     def __call__(self, environ, start_response):
         # moto's own, which AWS has not.
         if environ["PATH_INFO"].startswith("/moto-api"):
-            return self.aws(environ, start_response)
+            return self.moto(environ, start_response)
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if environ["PATH_INFO"] == "/__faults__":
+            status, answer = faults.control(body, self.furnish)
+            answer = json.dumps(answer).encode()
+            headers = [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))]
+            start_response("200 OK" if status == 200 else "400 Bad Request", headers)
+            return [answer]
         environ["wsgi.input"] = io.BytesIO(body)
+        start_response = dated(environ, start_response)
         try:
-            account, region = caller(environ, body)
+            account, region, key_id = caller(environ, body)
         except Refused as refused:
             status, answer = refusal(environ, *refused.args)
             start_response(status, [("Content-Type", "text/xml;charset=UTF-8"), ("Content-Length", str(len(answer)))])
             return [answer]
+        self.furnish(account, region)
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
+        environ["tests.caller"] = (account, region, key_id)
+        return self.aws(environ, start_response)
+
+    def furnish(self, account, region):
         if account != DEFAULT_ACCOUNT_ID:
             with self.first:
                 furnish(account, region)
-        environ["HTTP_X_MOTO_ACCOUNT_ID"] = account
-        return self.aws(environ, start_response)
+
+
+def dated(environ, start_response):
+    """With the time that the caller signed at, so that nobody's clock is wrong."""
+    try:
+        signed_at = datetime.strptime(header(environ, "x-amz-date"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return start_response
+
+    def start(status, headers, *rest):
+        headers = [(name, value) for name, value in headers if name.lower() != "date"]
+        return start_response(status, headers + [("Date", format_datetime(signed_at, usegmt=True))], *rest)
+
+    return start
 
 
 def caller(environ, body):
@@ -97,7 +131,7 @@ def caller(environ, body):
         raise Refused(*NOT_SIGNED)
     key_id, day, region, service, names, signature = signed.groups()
     of_account = KEY_ID_OF_ACCOUNT.fullmatch(key_id)
-    if key_id != KEY_ID and of_account is None:
+    if (key_id != KEY_ID and of_account is None) or key_id in faults.revoked:
         raise Refused(*UNKNOWN_KEY)
 
     headers = {name: header(environ, name) for name in names.split(";")}
@@ -113,7 +147,7 @@ def caller(environ, body):
     expected = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     if not hmac.compare_digest(signature, expected):
         raise Refused(*WRONG_SIGNATURE)
-    return (of_account.group(1) if of_account else DEFAULT_ACCOUNT_ID), region
+    return (of_account.group(1) if of_account else DEFAULT_ACCOUNT_ID), region, key_id
 
 
 def header(environ, name):
@@ -260,6 +294,7 @@ in_pages(ElasticBlockStore, "describe_snapshots", "Snapshots")
 in_pages(AmisResponse, "describe_images", "Images")
 in_pages(SecurityGroups, "describe_security_groups", "SecurityGroups")
 in_pages(SecurityGroups, "describe_security_group_rules", "SecurityGroupRules")
+in_pages(InstanceResponse, "describe_instance_status", "InstanceStatuses")
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 

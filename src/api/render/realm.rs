@@ -21,7 +21,7 @@ impl<'a> RealmView<'a> {
     pub(in crate::api) fn new(realm: &'a Realm, base: Base, tracking: Option<TrackingView>) -> Self {
         // Native words and messages go into changes; Deltacloud has no place for them. Nor has it for more than two states: those that
         // Tracker knows are in its own element.
-        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _, judged } = realm;
+        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _, place: _, judged } = realm;
         let limit = limit.as_deref().unwrap_or(UNLIMITED);
         let tracking = tracking.map(|tracking| match judged {
             Some(judged) => TrackingView {
@@ -67,6 +67,7 @@ mod tests {
             messages: Vec::new(),
             declared: Declared::Up,
             judged: None,
+            place: None,
         };
         let eu = Realm {
             id: "eu:a b".to_owned(),

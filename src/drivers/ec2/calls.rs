@@ -8,10 +8,10 @@ use crate::drivers::{Error, Kind};
 use crate::model::Login;
 
 /// Ids in one targeted look: EC2 takes at most 200 values in a filter.
-const IDS_MAX: usize = 200;
+pub(super) const IDS_MAX: usize = 200;
 
 impl Ec2 {
-    fn ec2(&self, login: &Login) -> Result<Target, Error> {
+    pub(super) fn ec2(&self, login: &Login) -> Result<Target, Error> {
         provider::parse(login.provider.as_deref()).map(|provider| Target::ec2(&provider, &self.settings))
     }
 

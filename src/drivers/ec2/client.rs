@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials as AwsCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::provider::{self, Provider};
-use super::{Settings, fault, parse};
+use super::{Settings, blame, fault, parse};
 use crate::clock::Clock;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _};
@@ -30,6 +31,8 @@ pub(super) struct Target {
     version: &'static str,
     /// The operator wrote the URL; otherwise a client named it, or it is made of a region.
     by_operator: bool,
+    /// AWS itself, and nothing in its place.
+    is_aws: bool,
 }
 
 impl Target {
@@ -58,7 +61,12 @@ impl Target {
         // A client that names the very host of the settings has named a host.
         let operators = matches!(provider, Provider::Region(_)) || service == "sts";
         let by_operator = operators && [&settings.endpoint, &settings.sts_endpoint].contains(&&Some(url.clone()));
-        Self { provider: provider.canonical(), url, region, service, version, by_operator }
+        let is_aws = provider.is_aws() && !by_operator;
+        Self { provider: provider.canonical(), url, region, service, version, by_operator, is_aws }
+    }
+
+    pub(super) fn is_aws(&self) -> bool {
+        self.is_aws
     }
 }
 
@@ -124,7 +132,19 @@ impl Client {
         action: &'static str,
         params: Params,
     ) -> Result<T, Error> {
-        let at = format!("{action} at {}", target.url.authority());
+        let body = self.post(credentials, target, action, params).await?;
+        read(&body, target, action)
+    }
+
+    /// As [`Client::call`], for whoever wants to know in which word it was refused, and reads the answer itself.
+    pub(super) async fn post(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        action: &'static str,
+        params: Params,
+    ) -> Result<Bytes, Failure> {
+        let at = at(target, action);
         let body =
             Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
         let signed = signed(target, &body, credentials, self.clock.now())
@@ -136,20 +156,51 @@ impl Client {
         let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
 
         if answer.status.is_success() {
-            return parse::reply(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{at}: {error}")));
+            return Ok(answer.body);
         }
         let fault = parse::fault(&answer.body);
         let kind = fault::kind(answer.status, fault.as_ref(), &answer.headers, self.clock.now());
         let status = answer.status.as_u16();
-        let text = fault.map_or_else(
+        let text = fault.as_ref().map_or_else(
             || format!("{at}: status {status}, and not in EC2's words"),
             |fault| {
                 let secrets = [credentials.password.expose_secret(), signed.signature.as_str()];
-                format!("{at}: {} (status {status})", fault::shown(&fault, &credentials.user, &secrets))
+                format!("{at}: {} (status {status})", fault::shown(fault, &credentials.user, &secrets))
             },
         );
-        Err(Error::new(kind, text))
+        let code = fault.map(|fault| fault.code.trim().to_owned());
+        let blamed = code.as_deref().filter(|_| action == "RunInstances");
+        let blamed = blamed.and_then(|code| blame::of_launch(answer.status, kind, code));
+        Err(Failure { error: Error::new(kind, text).blaming(blamed), code })
     }
+}
+
+/// A call that was not done, or not known to be.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// EC2's word for it, as it came: not to be shown. `None`: it did not say one.
+    pub(super) code: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, code: None }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+fn at(target: &Target, action: &str) -> String {
+    format!("{action} at {}", target.url.authority())
+}
+
+fn read<T: parse::Reply>(body: &[u8], target: &Target, action: &str) -> Result<T, Error> {
+    parse::reply(body).map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", at(target, action))))
 }
 
 impl Params {

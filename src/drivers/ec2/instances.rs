@@ -16,7 +16,7 @@ use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewIn
 const DESCRIBE: &str = "DescribeInstances";
 
 impl Ec2 {
-    pub(super) async fn list_instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
+    pub(super) async fn describe_all(&self, login: &Login) -> Result<Vec<Instance>, Error> {
         let reservations = self.list::<parse::Instances>(login, DESCRIBE, Params::default()).await?;
         Ok(sorted(map::instances(reservations)))
     }

@@ -28,6 +28,9 @@ pub struct Settings {
     /// Bytes of one answer; a longer one is an error. Default: 16 MiB: a full page of instances is about 5 MB, and
     /// simulators send all instance types (6 MB) in one page.
     pub body_bytes_max: usize,
+    /// Asks clouds other than AWS too, the one at `endpoint` among them, whether a caller may change what it wants to track, by
+    /// calls with `DryRun`. Default: false, as one that does not know `DryRun` would stop the instance, delete the volume.
+    pub dry_run_anywhere: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             pages_max: 100,
             page_timeout_ms: 30_000,
             body_bytes_max: 16 * 1024 * 1024,
+            dry_run_anywhere: false,
         }
     }
 }

@@ -11,7 +11,8 @@ use super::{PAGE_1, PAGE_2, driver, ids, login};
 
 #[tokio::test]
 async fn a_list_is_all_its_pages_in_order() {
-    let (stub, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2)]).await;
+    let no_status = "<DescribeInstanceStatusResponse><instanceStatusSet/></DescribeInstanceStatusResponse>";
+    let (stub, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2), ok(no_status)]).await;
     let instances = driver(settings, &["127.0.0.0/8"]).instances(&login(Some("eu-west-1"))).await.expect("a list");
     assert_eq!(
         ids(&instances),
@@ -27,7 +28,8 @@ async fn a_list_is_all_its_pages_in_order() {
         ]
     );
 
-    let asked = stub.asked();
+    let mut asked = stub.asked();
+    assert_eq!(asked.pop().expect("of the checks").get("Action"), Some("DescribeInstanceStatus"));
     let pages: Vec<_> = asked.iter().map(|page| (page.get("MaxResults"), page.get("NextToken"))).collect();
     assert_eq!(pages, [(Some("1000"), None), (Some("1000"), Some("eyJ2IjoiMiIsImMiOiJtb3JlIn0="))]);
     for page in &asked {

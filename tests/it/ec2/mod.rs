@@ -7,7 +7,9 @@ macro_rules! recorded {
 }
 
 mod actions;
+mod again;
 mod callers;
+mod faults;
 mod instances;
 mod lists;
 mod live;

@@ -95,6 +95,12 @@ impl Moto {
         &self.endpoint
     }
 
+    /// The `nth` key of the account that [`Moto::new_account`] made, from 0, which is the one that it gave.
+    pub(crate) fn key_of(account: &Credentials, nth: u8) -> Credentials {
+        let number = account.user.get(8..).expect("AKIA, four figures and the account's number");
+        Credentials { user: format!("AKIA{nth:04}{number}"), password: SECRET.into() }
+    }
+
     /// Lets a user of boto3 do something in us-east-1 (see `instance.py`) and gives what was printed, line by line.
     pub(crate) async fn boto(&self, what: &[&str]) -> Vec<String> {
         let mut args = vec![self.endpoint.as_str(), "us-east-1"];

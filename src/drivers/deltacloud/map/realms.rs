@@ -28,6 +28,7 @@ pub(crate) fn realm(node: &Node) -> Realm {
     let id = id(node);
     Realm {
         judged: None,
+        place: None,
         name: node.said_owned("name").unwrap_or_else(|| id.clone()),
         id,
         state: realm_state(native),

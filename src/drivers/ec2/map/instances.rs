@@ -2,7 +2,9 @@
 
 use super::name;
 use crate::drivers::ec2::abilities::MACHINE;
-use crate::drivers::ec2::parse::{self, StateChange, filled};
+use crate::drivers::ec2::again::Glance;
+use crate::drivers::ec2::blame;
+use crate::drivers::ec2::parse::{self, InstanceStatus, StateChange, filled};
 use crate::model::{Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind};
 
 /// Our state for a native one, and whether it is expected to move on by itself.
@@ -59,6 +61,8 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
     let (on_ebs, can_create_image) = (is_on_ebs(&item), can_create_image(&item));
     let native_state = item.instance_state.name;
     let (state, settling) = state(&native_state);
+    let reason = item.state_reason.and_then(|reason| reason.code);
+    let fault = blame::of_instance(&native_state, reason.as_deref());
     Instance {
         id: InstanceId(item.instance_id),
         name: name(item.tag_set),
@@ -85,8 +89,17 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         storage_volumes: item.block_device_mapping.items.into_iter().filter_map(attachment).collect(),
         login: Some(LoginKind::Key(filled(item.key_name))),
         network_interfaces: None,
-        fault: None,
+        fault,
         impaired: false,
+    }
+}
+
+pub(crate) fn glance(item: InstanceStatus) -> Glance {
+    let checks = [item.system_status, item.instance_status, item.attached_ebs_status];
+    Glance {
+        id: InstanceId(item.instance_id),
+        native_state: item.instance_state.name,
+        impaired: checks.into_iter().flatten().any(|check| check.status.as_deref() == Some("impaired")),
     }
 }
 
@@ -119,6 +132,7 @@ mod tests {
     use super::*;
     use crate::drivers::ec2::map::tests::read;
     use crate::drivers::ec2::parse::Page as _;
+    use crate::model::FaultKind;
 
     fn recorded() -> Vec<Instance> {
         let pages =
@@ -202,6 +216,8 @@ mod tests {
 
         assert_eq!(of("i-0a00000000000d001").name, None, "an empty Name tag is no name");
         let dead = of("i-0a00000000000d002");
+        let fault = dead.fault.as_ref().map(|fault| (fault.kind, fault.code.as_str()));
+        assert_eq!(fault, Some((FaultKind::Request, "Client.UserInitiatedShutdown")));
         assert_eq!((dead.state, dead.private_addresses.len()), (InstanceState::Finish, 0));
         let odd = of("i-0a00000000000d005");
         assert_eq!((odd.state, odd.native_state.as_str()), (InstanceState::Unknown, "hibernating"));

@@ -9,7 +9,7 @@ mod storage;
 
 pub(super) use self::firewalls::{firewalls, mentioned, names};
 pub(super) use self::images::{image, image_in_the_making};
-pub(super) use self::instances::{can_create_image, instances, make_newer};
+pub(super) use self::instances::{can_create_image, glance, instances, make_newer};
 pub(super) use self::profiles::profiles;
 pub(super) use self::realms::{realm, zone_to_use};
 pub(super) use self::storage::{attached, detached, snapshot, volume};

@@ -55,6 +55,13 @@ pub(crate) struct Instance {
     pub(crate) block_device_mapping: Set<Device>,
     #[serde(default)]
     pub(crate) tag_set: Set<Tag>,
+    pub(crate) state_reason: Option<StateReason>,
+}
+
+/// Why it changed its state last.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StateReason {
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,3 +129,40 @@ state_changes!(
     Stopped = "StopInstancesResponse",
     Terminated = "TerminateInstancesResponse"
 );
+
+/// Instances in short.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceStatuses {
+    instance_status_set: Set<InstanceStatus>,
+    next_token: Option<String>,
+}
+
+impl Reply for InstanceStatuses {
+    const ROOT: &'static str = "DescribeInstanceStatusResponse";
+}
+
+impl Page for InstanceStatuses {
+    type Member = InstanceStatus;
+
+    fn into_parts(self) -> (Vec<InstanceStatus>, Option<String>) {
+        (self.instance_status_set.items, filled(self.next_token))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceStatus {
+    pub(crate) instance_id: String,
+    pub(crate) instance_state: State,
+    /// Of its host, its own, and of its disks.
+    pub(crate) system_status: Option<Checked>,
+    pub(crate) instance_status: Option<Checked>,
+    pub(crate) attached_ebs_status: Option<Checked>,
+}
+
+/// What EC2's checks say: `ok`, `impaired`, `initializing`, `insufficient-data`, `not-applicable`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Checked {
+    pub(crate) status: Option<String>,
+}

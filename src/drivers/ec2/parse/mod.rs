@@ -20,7 +20,10 @@ pub(super) use self::firewalls::{
     CreatedSecurityGroup, ReferencedGroup, SecurityGroup, SecurityGroupRule, SecurityGroupRules, SecurityGroups,
 };
 pub(super) use self::images::{CreatedImage, Image, Images};
-pub(super) use self::instances::{Device, Instance, Instances, Reservation, Started, StateChange, Stopped, Terminated};
+pub(super) use self::instances::{
+    Device, Instance, InstanceStatus, InstanceStatuses, Instances, Reservation, Started, StateChange, Stopped,
+    Terminated,
+};
 pub(super) use self::keys::{CreatedKeyPair, ImportedKeyPair, KeyPairs};
 pub(super) use self::storage::{Attached, Attachment, Detached, Snapshot, Snapshots, Volume, Volumes};
 pub(super) use self::types::{InstanceType, InstanceTypes};

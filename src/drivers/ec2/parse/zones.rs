@@ -16,6 +16,9 @@ impl Reply for Zones {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Zone {
     pub(crate) zone_name: String,
+    pub(crate) zone_id: Option<String>,
+    /// `opt-in-not-required`, `opted-in`, `not-opted-in`.
+    pub(crate) opt_in_status: Option<String>,
     pub(crate) zone_state: String,
     /// `availability-zone`, `local-zone`, `wavelength-zone`.
     pub(crate) zone_type: Option<String>,

@@ -226,6 +226,7 @@ pub(super) fn realm(id: &str) -> Realm {
         messages: vec![],
         declared: Declared::Up,
         judged: None,
+        place: None,
     }
 }
 
