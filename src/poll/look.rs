@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::gap;
+use super::hints::{Hints, Read, Wanted};
 use super::plan::{self, Ask, Settings};
 use super::turns::{Turn, Turns};
 use crate::chance::Chance;
@@ -64,6 +65,7 @@ pub struct Observer {
     chance: Arc<Chance>,
     rules: Absence,
     settings: Settings,
+    hints: Hints,
     reads: Arc<Reads>,
     /// `None`: whoever has this has the unit for itself.
     turns: Option<Turns>,
@@ -77,6 +79,7 @@ impl Observer {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        hints: Hints,
         reads: Arc<Reads>,
         deliver: Wake,
     ) -> Self {
@@ -86,6 +89,7 @@ impl Observer {
             chance,
             rules: Absence::new(&settings.absence),
             settings,
+            hints,
             reads,
             turns: Some(Turns::default()),
             deliver,
@@ -147,7 +151,10 @@ impl Observer {
         driver: &dyn Driver,
         collection: Collection,
     ) -> Result<Timestamp, Error> {
-        let ask = |known: &Known, now| plan::ask(known, now, &self.rules, &self.settings);
+        let ask = |known: &Known, now| {
+            let ask = plan::ask(known, now, &self.rules, &self.settings);
+            self.hints.join(account.id, known, ask, self.settings.look_ids_max)
+        };
         self.observe(account, driver, collection, ask).await?;
         let mut known = self.store.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
@@ -158,6 +165,30 @@ impl Observer {
             known = self.store.known(account.id, collection).await?;
         }
         Ok(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings))
+    }
+
+    /// A visit to a unit that is due for no other reason than hints: looks at what they want looked at. Answers with when the unit
+    /// is to be visited by then; `None`: there was nothing to look at.
+    pub(super) async fn follow_hints(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        collection: Collection,
+    ) -> Result<Option<Timestamp>, Error> {
+        let known = self.store.known(account.id, collection).await?;
+        let ask = match self.hints.wanted(account.id, &known) {
+            Wanted::Nothing => return Ok(None),
+            Wanted::List => Ask::List,
+            Wanted::Look(ids) => Ask::Look(ids),
+        };
+        self.observe(account, driver, collection, |_, _| ask.clone()).await?;
+        let known = self.store.known(account.id, collection).await?;
+        Ok(Some(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings)))
+    }
+
+    /// See [`Hints`].
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     async fn observe(
@@ -172,6 +203,7 @@ impl Observer {
             let known = self.store.known(account.id, collection).await?;
             let answer = self.ask(&account.login, driver, collection, ask(&known, self.clock.now())).await?;
             if let Some((through, whole)) = self.keep(account, known, &answer).await? {
+                self.hints.read(account.id, collection, &answer.read(driver), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
             }
@@ -333,6 +365,7 @@ impl Observer {
             );
         }
         if !changes.is_empty() {
+            self.hints.found(account, changes, self.clock.now());
             self.deliver.notify_one();
         }
     }
@@ -361,6 +394,15 @@ impl Answer {
             Self::Look(look) => look.found.contains_key(id),
         };
         known.members.keys().all(|id| there(id) || found.removed.contains(id))
+    }
+
+    /// What it says to those who wait for what was hinted.
+    fn read(&self, driver: &dyn Driver) -> Read<'_> {
+        let machine = driver.abilities().machine;
+        match self {
+            Self::List(Sample { members, .. }) => Read { members, missing: None, machine },
+            Self::Look(Look { found, missing, .. }) => Read { members: found, missing: Some(missing), machine },
+        }
     }
 
     fn asked_at(&self) -> Timestamp {

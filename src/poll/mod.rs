@@ -10,11 +10,13 @@
 //! same change one commits it, and the others find it known.
 
 mod gap;
+mod hints;
 mod look;
 mod pass;
 mod plan;
 mod turns;
 
+pub use hints::{Hint, HintTerms, HintedState, Hints};
 pub use look::{Error, Observer, Seen};
 pub use pass::Poll;
 pub use plan::Settings;
