@@ -177,7 +177,7 @@ async fn a_hinted_end_is_told_as_soon_as_gone_is_certain() {
         world.poll().await;
     }
     assert!(told_after > 10_000, "{told_after} ms: a hint proves nothing");
-    assert_eq!(world.feed_of_the_store().await, ["inst0 gone, was RUNNING"]);
+    assert_eq!(world.feed_of_the_store().await, ["inst0 RUNNING -> gone"]);
     world.end().await;
 }
 
@@ -205,7 +205,6 @@ async fn a_provider_that_fails_is_left_alone_whatever_is_hinted() {
 async fn what_is_not_watched_is_ignored() {
     let world = World::new().await;
     let secret = secret(&world).await;
-    let calls = world.provider.calls();
     assert_eq!(taken(&post(&world, &secret, "id=a&id=b").await), (0, 2), "nothing is tracked");
     world.provider.add_instance("inst0", "RUNNING");
     world.track("inst0").await;
@@ -213,7 +212,6 @@ async fn what_is_not_watched_is_ignored() {
     assert_eq!(taken(&post(&world, &secret, "id=no-such&id=inst0").await), (2, 0), "an id may be new");
     let unknown = json!([{"detail-type": "EBS Volume Notification", "source": "aws.ec2"}, event("inst0", "running")]);
     assert_eq!(taken(&post(&world, &secret, unknown.to_string()).await), (1, 1));
-    assert!(world.provider.calls() > calls);
     let origin = world.base().strip_suffix("/api").unwrap();
     let metrics = client().get(format!("{origin}/metrics")).send().await.unwrap().text().await.unwrap();
     for line in [r#"tracker_hints_total{outcome="taken"} 3"#, r#"tracker_hints_total{outcome="ignored"} 4"#] {
