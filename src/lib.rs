@@ -18,6 +18,8 @@ pub mod api;
 pub mod reads;
 /// Setting, replacing, removing and caring for hooks; taking the baseline.
 pub mod track;
+/// What others say has moved: read, checked, handed to `poll`.
+pub mod hints;
 /// Who is due and what was seen: passes over accounts.
 pub mod poll;
 /// Reading on in the log: long polls and streams share what is read.

@@ -17,9 +17,10 @@ use crate::changes;
 use crate::clock::Clock;
 use crate::deliver::Deliver;
 use crate::drivers::Drivers;
+use crate::hints::Desk;
 use crate::model::Collection;
 use crate::outbound::{self, Outbound, SystemLookup};
-use crate::poll::{Observer, Poll};
+use crate::poll::{Hints, Observer, Poll};
 use crate::reads::Reads;
 use crate::retain::{Beat, Retain};
 use crate::settings::Settings;
@@ -56,11 +57,13 @@ impl Parts {
         let outbound = deliver_outbound(settings).context("deliver")?;
         let (poll_wake, deliver_wake) = (Wake::default(), Wake::default());
         let reads = Arc::new(Reads::new(&settings.reads));
+        let hints = Hints::new(settings.hints.terms());
         let observer = Observer::new(
             store.clone(),
             clock.clone(),
             chance.clone(),
             settings.poll.clone(),
+            hints.clone(),
             settings.availability.clone(),
             reads.clone(),
             deliver_wake.clone(),
@@ -85,6 +88,15 @@ impl Parts {
             settings.poll.clone(),
             poll_wake.clone(),
         );
+        let desk = Desk::new(
+            store.clone(),
+            hints,
+            clock.clone(),
+            chance.clone(),
+            poll_wake.clone(),
+            settings.hints.clone(),
+            Duration::from_millis(settings.poll.linger_ms),
+        );
         let sender = settings.deliver.sender(outbound.clone());
         let care = Care::new(
             store.clone(),
@@ -108,6 +120,7 @@ impl Parts {
         let mut registry = api::Registry::default();
         deliver.counters().register(&mut registry);
         retain.counters().register(&mut registry);
+        desk.counters().register(&mut registry);
         let api = Api::new(api::Parts {
             settings: settings.api.clone(),
             drivers,
@@ -116,6 +129,7 @@ impl Parts {
             store: store.clone(),
             tracking,
             care,
+            hints: desk,
             reads,
             stale_seconds: settings.reads.stale_seconds,
             finish_as_404: settings.reads.finish_as_404,

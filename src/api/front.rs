@@ -89,13 +89,14 @@ async fn handle(front: &Front, parts: request::Parts, body: Body, outline: &mut 
     let api = &front.api;
     let said = Said::read(api, &parts, outline)?;
     let carries = upload::carries(&said.method, said.place, content_type(&parts.headers));
-    if carries != Carries::Parameters {
+    if carries.is_big() {
         welcome(api, &parts, &said).await.map_err(|fault| Fault { close: true, ..fault })?;
     }
     let _turn = turn(api, carries).await?;
     let bytes_max = match carries {
         Carries::Parameters => api.settings.body_bytes_max,
         Carries::Blob | Carries::BlobForm => api.settings.blob_bytes_max,
+        Carries::Hints => api.hints.settings().body_bytes_max,
     };
     let body = read(body, bytes_max, Duration::from_millis(api.settings.body_ms)).await?;
     let path = said.target.path.clone();
@@ -205,7 +206,7 @@ fn understood(
     body: Bytes,
 ) -> Result<(Call, Request), Fault> {
     let form: &[u8] = if carries == Carries::Parameters { &body } else { b"" };
-    let method = override_by_form(said.method.clone(), if carries == Carries::Blob { b"" } else { &body });
+    let method = override_by_form(said.method.clone(), if carries.is_opaque() { b"" } else { &body });
     if carries != Carries::Blob && upload::carries(&method, said.place, None) == Carries::Blob {
         return Err(Fault::invalid(
             "A form cannot stand for the PUT of a blob, whose content would be the form itself",
@@ -256,7 +257,7 @@ fn choose(api: &Api, target: &Target, headers: &HeaderMap) -> Result<Chosen, Fau
 fn offers(path: &str) -> Offers {
     match path.split('/').nth(2) {
         Some("changes") => Offers::JsonOrEvents,
-        Some("hooks" | "deliveries") => Offers::Json,
+        Some("hooks" | "deliveries" | "hints") => Offers::Json,
         _ => Offers::XmlOrJson,
     }
 }
@@ -319,7 +320,7 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 
 /// Bodies with blobs are big, so only so many are held at once; the others wait unread.
 async fn turn(api: &Api, carries: Carries) -> Result<Option<SemaphorePermit<'_>>, Fault> {
-    if carries == Carries::Parameters {
+    if !carries.is_big() {
         return Ok(None);
     }
     let patience = Duration::from_millis(api.settings.body_ms);

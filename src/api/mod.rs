@@ -28,6 +28,7 @@ mod finished;
 mod firewalls;
 mod front;
 mod hardware_profiles;
+mod hints;
 mod hooks;
 mod images;
 mod instance_states;
@@ -73,6 +74,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::Drivers;
 use crate::feed::{self, Feeds};
+use crate::hints::Desk;
 use crate::model::{
     Bucket, DriverId, Firewall, HardwareProfile, Image, Instance, Key, Metric, Network, NetworkInterface,
     PublicAddress, Realm, Snapshot, Subnet, Volume,
@@ -99,6 +101,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub tracking: Tracking,
     pub care: Care,
+    pub hints: Desk,
     pub reads: Arc<Reads>,
     /// See [`reads::Settings`](crate::reads::Settings).
     pub stale_seconds: u64,
@@ -121,6 +124,7 @@ pub struct Api {
     store: Arc<dyn Store>,
     tracking: Tracking,
     care: Care,
+    hints: Desk,
     reads: Arc<Reads>,
     feeds: Feeds,
     stale: Duration,
@@ -143,6 +147,7 @@ impl Api {
             store,
             tracking,
             care,
+            hints,
             reads,
             stale_seconds,
             finish_as_404,
@@ -164,6 +169,7 @@ impl Api {
             store,
             tracking,
             care,
+            hints,
             reads,
             stale: Duration::from_secs(stale_seconds),
             finish_as_404,
@@ -274,6 +280,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/hooks/{id}/test", post(hooks::test))
         .route("/api/hooks/{id}/resync", post(hooks::resync))
         .route("/api/hooks/{id}/recover", post(hooks::recover))
+        .route("/api/hints", post(hints::take).options(|| allow("OPTIONS,POST")).layer(unbound()))
+        .route(
+            "/api/hints/secret",
+            get(hints::show_secret).post(hints::make_secret).delete(hints::end_secret).options(|| allow(MADE)),
+        )
         .route("/api/deliveries", get(deliveries::list).options(|| allow(LIST)))
         .route("/api/deliveries/{id}", get(deliveries::show))
         .route("/api/deliveries/{id}/redeliver", post(deliveries::redeliver))
@@ -286,7 +297,7 @@ pub fn router(api: Arc<Api>) -> Router {
     outermost.fallback(front::answer).with_state(front::Front { api, routes })
 }
 
-/// For bodies with blobs, which `front` has bounded by a setting of their own.
+/// For bodies that `front` has bounded by a setting of their own.
 fn unbound() -> DefaultBodyLimit {
     DefaultBodyLimit::disable()
 }

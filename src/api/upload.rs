@@ -1,5 +1,5 @@
-//! Requests that bring a blob. Their bodies are neither small nor made of parameters, so they are told from others by
-//! method, path and type before they are read. Pure; taking `multipart/form-data` apart is async in form only.
+//! Requests that bring a blob, or hints. Their bodies are not made of parameters, nor those of blobs small, so they are told from
+//! others by method, path and type before they are read. Pure; taking `multipart/form-data` apart is async in form only.
 
 use axum::http::Method;
 use bytes::Bytes;
@@ -18,12 +18,27 @@ pub(super) enum Carries {
     BlobForm,
     /// Bytes that nobody but a handler may look into.
     Blob,
+    /// As [`Carries::Blob`], but small, and with credentials of their own.
+    Hints,
+}
+
+impl Carries {
+    /// Few are held at once, and only of those whom their cloud knows.
+    pub(super) fn is_big(self) -> bool {
+        matches!(self, Self::BlobForm | Self::Blob)
+    }
+
+    /// It says itself what it means, so no field of it is a parameter of the request.
+    pub(super) fn is_opaque(self) -> bool {
+        matches!(self, Self::Blob | Self::Hints)
+    }
 }
 
 /// `method` after the header that overrides it.
 pub(super) fn carries(method: &Method, place: Option<Place>, content_type: Option<&str>) -> Carries {
     match place {
         Some(Place::Blob) if method == Method::PUT => Carries::Blob,
+        Some(Place::Hints) if method == Method::POST => Carries::Hints,
         Some(Place::Bucket) if method == Method::POST => match Encoding::of(content_type) {
             Encoding::Urlencoded => Carries::BlobForm,
             Encoding::Multipart | Encoding::Other => Carries::Blob,
@@ -32,7 +47,7 @@ pub(super) fn carries(method: &Method, place: Option<Place>, content_type: Optio
     }
 }
 
-/// Where blobs are.
+/// Where blobs are, and hints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// `/api/buckets/<bucket>`
@@ -41,10 +56,15 @@ pub(super) enum Place {
     Blob,
     /// `/api/buckets/<bucket>/<blob>/content`
     Content,
+    /// `/api/hints`
+    Hints,
 }
 
 impl Place {
     pub(super) fn of(path: &str) -> Option<Self> {
+        if path == "/api/hints" {
+            return Some(Self::Hints);
+        }
         let below: Vec<_> = path.strip_prefix("/api/buckets/")?.splitn(4, '/').collect();
         match below[..] {
             [_bucket] => Some(Self::Bucket),

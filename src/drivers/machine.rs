@@ -62,6 +62,29 @@ impl Machine {
         self.of(from).any(|transition| state_named(transition.to) == Some(to))
     }
 
+    /// How many transitions it takes from one state to the other; 0 for the same, `None` when no way leads there.
+    pub fn steps(&self, from: InstanceState, to: InstanceState) -> Option<usize> {
+        let mut reached = vec![from];
+        let mut newest = 0..1;
+        for steps in 0.. {
+            if reached[newest.clone()].contains(&to) {
+                return Some(steps);
+            }
+            for at in newest.clone() {
+                for next in self.of(reached[at]).filter_map(|transition| state_named(transition.to)) {
+                    if !reached.contains(&next) {
+                        reached.push(next);
+                    }
+                }
+            }
+            newest = newest.end..reached.len();
+            if newest.is_empty() {
+                break;
+            }
+        }
+        None
+    }
+
     fn of(&self, state: InstanceState) -> impl Iterator<Item = &'static Transition> {
         self.0.iter().filter(move |transition| state_named(transition.from) == Some(state))
     }
@@ -132,5 +155,20 @@ mod tests {
         check(InstanceState::Stopped, InstanceState::Finish, true);
         check(InstanceState::Running, InstanceState::Pending, false);
         check(InstanceState::Running, InstanceState::Stopped, false);
+    }
+
+    #[test]
+    fn the_way_between_states_is_counted() {
+        use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping};
+        let check = |from, to, steps| assert_eq!(MACHINE.steps(from, to), steps, "{from} {to}");
+        check(Running, Running, Some(0));
+        check(Running, Stopping, Some(1));
+        check(Running, Stopped, Some(2));
+        check(Running, Finish, Some(3));
+        check(Stopped, Running, Some(1));
+        check(Pending, Finish, Some(4));
+        check(Finish, Running, None);
+        check(Error, Running, None);
+        check(Running, Error, None);
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::gap;
+use super::hints::{Hints, Read, Wanted};
 use super::judge::{self, Judge, Weighed};
 use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
@@ -80,6 +81,7 @@ pub struct Observer {
     pub(super) chance: Arc<Chance>,
     rules: Absence,
     pub(super) settings: Settings,
+    hints: Hints,
     reads: Arc<Reads>,
     /// `None`: whoever has this has the unit for itself.
     turns: Option<Turns>,
@@ -91,11 +93,13 @@ pub struct Observer {
 }
 
 impl Observer {
+    #[expect(clippy::too_many_arguments, reason = "called once, where Tracker is put together")]
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        hints: Hints,
         availability: availability::Settings,
         reads: Arc<Reads>,
         deliver: Wake,
@@ -106,6 +110,7 @@ impl Observer {
             chance,
             rules: Absence::new(&settings.absence),
             settings,
+            hints,
             reads,
             turns: Some(Turns::default()),
             deliver,
@@ -176,6 +181,7 @@ impl Observer {
         let ask = |known: &Known, now| {
             let full = memory.wants_full(now, &self.settings);
             let ask = plan::ask(known, now, full, &self.rules, &self.settings);
+            let ask = self.hints.join(account.id, known, ask, self.settings.look_ids_max);
             *asked.lock().expect("it is set and read, no more") = match ask {
                 Ask::List | Ask::Witness => Some(true),
                 Ask::Again => Some(false),
@@ -252,6 +258,36 @@ impl Observer {
         Err(drivers::Error::new(drivers::Kind::Denied, "the credentials are of another account now"))
     }
 
+    /// A visit to a unit that is due for no other reason than hints: looks at what they want looked at. Answers with when the unit
+    /// is to be visited by then; `None`: there was nothing to look at.
+    pub(super) async fn follow_hints(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        collection: Collection,
+    ) -> Result<Option<Next>, Error> {
+        let known = self.store.known(account.id, collection).await?;
+        let ask = match self.hints.wanted(account.id, &known) {
+            Wanted::Nothing => return Ok(None),
+            Wanted::List => Ask::List,
+            Wanted::Look(ids) => Ask::Look(ids),
+        };
+        self.observe(account, driver, collection, |_, _| ask.clone()).await?;
+        let known = self.store.known(account.id, collection).await?;
+        let (now, roll) = (self.clock.now(), self.chance.roll());
+        let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
+            memory.see(&known, now);
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+        });
+        let due_at = plan::after_success(&known, now, hot, &BTreeSet::new(), &self.rules, &self.settings);
+        Ok(Some(Next { due_at, rest_until }))
+    }
+
+    /// See [`Hints`].
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
     async fn observe(
         &self,
         account: &Account,
@@ -271,6 +307,7 @@ impl Observer {
             let mut answer = answer;
             let lists_ended = driver.abilities().lists_ended;
             if let Some((through, whole)) = self.keep(account, known, &mut answer, lists_ended).await? {
+                self.hints.read(account.id, collection, &answer.read(driver), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
             }
@@ -465,6 +502,7 @@ impl Observer {
             );
         }
         if !changes.is_empty() {
+            self.hints.found(account, changes, self.clock.now());
             self.deliver.notify_one();
         }
     }
@@ -499,6 +537,15 @@ impl Answer {
         match self {
             Self::List(sample) => &mut sample.members,
             Self::Look(look) => &mut look.found,
+        }
+    }
+
+    /// What it says to those who wait for what was hinted.
+    fn read(&self, driver: &dyn Driver) -> Read<'_> {
+        let machine = driver.abilities().machine;
+        match self {
+            Self::List(Sample { members, .. }) => Read { members, missing: None, machine },
+            Self::Look(Look { found, missing, .. }) => Read { members: found, missing: Some(missing), machine },
         }
     }
 

@@ -12,6 +12,7 @@
 mod circuit;
 mod gap;
 mod judge;
+mod hints;
 mod look;
 mod memory;
 mod pass;
@@ -20,6 +21,7 @@ mod split;
 mod standing;
 mod turns;
 
+pub use hints::{Hint, HintTerms, HintedState, Hints};
 pub use look::{Error, Observer, Seen};
 pub use pass::Poll;
 pub use plan::Settings;

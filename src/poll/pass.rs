@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, debug_span, error, warn};
 
 use super::circuit::{Admission, Heard};
+use super::hints::Hints;
 use super::look::Next;
 use super::plan::{self, Settings};
 use super::{Error, Observer};
@@ -72,6 +73,28 @@ impl Poll {
         }
     }
 
+    fn hints(&self) -> &Hints {
+        self.visitor.observer.hints()
+    }
+
+    /// Units that hints make due. Before all others, as somebody knows that there is something to see.
+    async fn hinted(&self, now: Timestamp, ended_after: Timestamp) -> Vec<Unit> {
+        let room = self.settings.units_at_once.saturating_sub(self.busy.len());
+        let mut units = Vec::new();
+        for key in self.hints().due(now, &self.busy, room) {
+            match self.visitor.store.unit(key.0, key.1, ended_after).await {
+                // Whoever fails is left alone, whatever is hinted.
+                Ok(Some(unit)) if unit.plan.failures > 0 && unit.plan.due_at > now => {
+                    self.hints().put_off(key, unit.plan.due_at);
+                }
+                Ok(Some(unit)) => units.push(unit),
+                Ok(None) => self.hints().forget(key),
+                Err(err) => warn!(account.id = %key.0, collection = %key.1, "a hint is not followed: {err}"),
+            }
+        }
+        units
+    }
+
     fn reap(&mut self, report: &mut Report) {
         while let Some(ended) = self.running.try_join_next() {
             if self.take(ended.expect("visits catch their panics and are not aborted")) {
@@ -117,7 +140,7 @@ impl Pass for Poll {
             let plan = UnitPlan { due_at: later, failures: 1, error: None, rest_until: None };
             store.plan_unit(account, collection, due_at, &plan).await?;
         }
-        for unit in units {
+        for unit in self.hinted(now, ended_after).await.into_iter().chain(units) {
             let key = (unit.account.id, unit.collection);
             let paused = self.unplanned.contains_key(&key);
             if paused || self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
@@ -127,6 +150,10 @@ impl Pass for Poll {
             let admission = observer.memories.circuit(key.0, |circuit| circuit.admit(key.1, now, settings));
             if let Admission::Wait(until) = admission {
                 self.busy.remove(&key);
+                if unit.plan.due_at > now {
+                    self.hints().put_off(key, until);
+                    continue;
+                }
                 let plan = UnitPlan { due_at: until, ..unit.plan.clone() };
                 self.visitor.store.plan_unit(key.0, key.1, unit.plan.due_at, &plan).await?;
                 continue;
@@ -145,14 +172,17 @@ impl Pass for Poll {
             );
         }
         self.visitor.observer.judge_due().await?;
-        report.next_due_at = store.next_unit_due_at(ended_after).await?;
+        report.next_due_at = self.visitor.store.next_unit_due_at(ended_after).await?;
         if !self.busy.is_empty() || !self.unplanned.is_empty() {
             // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
             let soon = now + Duration::from_secs(1);
             report.next_due_at = report.next_due_at.map(|at| at.max(soon));
         }
-        report.next_due_at =
-            [report.next_due_at, self.visitor.observer.judge.next_due_at()].into_iter().flatten().min();
+        // Of those being visited the end wakes us, and so it does when there is no room for more.
+        let room = self.busy.len() < self.settings.units_at_once;
+        let hinted_at = room.then(|| self.hints().next_due_at(&self.busy)).flatten();
+        let judged_at = self.visitor.observer.judge.next_due_at();
+        report.next_due_at = report.next_due_at.into_iter().chain(hinted_at).chain(judged_at).min();
         Ok(report)
     }
 }
@@ -192,6 +222,12 @@ impl Visitor {
         let driver = self.drivers.get(&account.key.driver).ok_or_else(|| {
             drivers::Error::new(Kind::Unsupported, format!("this Tracker has no driver {}", account.key.driver))
         })?;
+        if unit.plan.due_at > self.clock.now() {
+            let next = self.observer.follow_hints(account, driver.as_ref(), *collection).await?;
+            let UnitPlan { due_at, rest_until, .. } = unit.plan;
+            let planned = Next { due_at, rest_until };
+            return Ok(next.map_or(planned, |next| Next { due_at: next.due_at.min(due_at), ..next }));
+        }
         self.observer.visit(account, driver.as_ref(), *collection).await
     }
 

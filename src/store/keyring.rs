@@ -168,6 +168,13 @@ impl KeyRing {
         self.keys.iter().map(|key| key.digest(parts)).collect()
     }
 
+    /// Whether this is the digest of these parts. Takes as long when it is not.
+    pub(crate) fn is_digest(&self, digest: &str, parts: &[&str]) -> bool {
+        let Some((id, hex)) = digest.split_once(':') else { return false };
+        let Some(key) = self.keys.iter().find(|key| key.id == id) else { return false };
+        key.digesting(parts).verify_slice(&unhex(hex)).is_ok()
+    }
+
     fn newest_key(&self) -> &Key {
         self.keys.last().expect("a ring without keys is refused")
     }
@@ -185,14 +192,20 @@ impl Key {
     }
 
     fn digest(&self, parts: &[&str]) -> String {
+        let digest = self.digesting(parts).finalize().into_bytes();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{hex}", self.id)
+    }
+
+    fn digesting(&self, parts: &[&str]) -> Hmac<Sha256> {
         // A key of its own, so that no key serves two purposes.
         let mut sub_key = mac(self.bytes.as_slice(), [b"tracker digest".as_slice()]);
         let framed: Vec<u8> = parts.iter().flat_map(|part| framed(part.as_bytes())).collect();
         let framed = Zeroizing::new(framed);
-        let digest = mac(&sub_key, [framed.as_slice()]);
+        let mut digesting = Hmac::<Sha256>::new_from_slice(&sub_key).expect("a key of any length will do");
+        digesting.update(&framed);
         sub_key.zeroize();
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}:{hex}", self.id)
+        digesting
     }
 }
 
@@ -210,6 +223,13 @@ fn mac<'a>(key: &[u8], texts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length will do");
     texts.into_iter().for_each(|text| mac.update(text));
     mac.finalize().into_bytes().into()
+}
+
+/// What is no hex is no digest, and equals none.
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| Some(16 * digit(pair.first()?)? + digit(pair.get(1)?)?);
+    text.as_bytes().chunks(2).map(pair).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// With its length in front, so that no two lists of parts look alike.
@@ -368,6 +388,25 @@ mod tests {
         assert_eq!(a.digest(&["ab", "c"]), a.digest(&["ab", "c"]));
         assert_ne!(a.digest(&["ab", "c"]), a.digest(&["a", "bc"]));
         assert_ne!(a.digest(&["ab", "c"]), b.digest(&["ab", "c"]));
+    }
+
+    #[test]
+    fn a_digest_is_known_again_under_any_key_of_the_ring() {
+        let old = ring(&format!("a:{A}"));
+        let both = ring(&format!("a:{A},b:{B}"));
+        let kept = old.digest(&["x", "secret"]);
+        let check = |digest: &str, parts: &[&str], is: bool| assert_eq!(both.is_digest(digest, parts), is, "{digest}");
+        check(&kept, &["x", "secret"], true);
+        check(&both.digest(&["x", "secret"]), &["x", "secret"], true);
+        check(&kept, &["x", "secre"], false);
+        check(&kept, &["y", "secret"], false);
+        check(&kept.replace("a:", "b:"), &["x", "secret"], false);
+        check(&kept.replace("a:", "c:"), &["x", "secret"], false);
+        check(&kept[..kept.len() - 1], &["x", "secret"], false);
+        check(&kept[..kept.len() - 2], &["x", "secret"], false);
+        check("a:", &["x", "secret"], false);
+        check("a:no hex", &["x", "secret"], false);
+        check("", &["x", "secret"], false);
     }
 
     #[test]

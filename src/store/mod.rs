@@ -11,6 +11,7 @@
 //! Absent on purpose: deciding. What is news, who is told and when to try again come in as arguments.
 
 mod error;
+mod hint_secrets;
 mod keyring;
 mod ledger;
 mod sqlite;
@@ -26,6 +27,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 pub use error::Error;
+pub use hint_secrets::{HintSecretAbout, HintSecrets};
 pub use keyring::{KeyAbout, KeyRing};
 pub use ledger::{
     DeliveryPage, DeliveryStanding, HookStanding, LastTry, Ledger, Place, Pulse, Snapshots, WhichDeliveries, WhichHooks,
@@ -86,9 +88,9 @@ pub async fn open(settings: &Settings, keys: KeyRing) -> Result<Arc<dyn Store>, 
 }
 
 /// Everything at once; the rooms ask for the part that they need.
-pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep {}
+pub trait Store: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep + HintSecrets {}
 
-impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep> Store for T {}
+impl<T: Accounts + Hooks + Samples + Polls + Deliveries + Feed + Ledger + Upkeep + HintSecrets> Store for T {}
 
 #[async_trait]
 pub trait Accounts: Send + Sync {
@@ -210,6 +212,14 @@ pub trait Polls: Send + Sync {
     ///
     /// One that makes no sense stops none of the others: it is reported, and stays due until it is planned anew.
     async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<DueUnits, Error>;
+
+    /// One unit, due or not; `None` when nothing is planned of it, or no hook that has not ended before `ended_after` is about it.
+    async fn unit(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        ended_after: Timestamp,
+    ) -> Result<Option<Unit>, Error>;
 
     /// When the next unit of such an account falls due.
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;

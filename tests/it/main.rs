@@ -22,6 +22,7 @@ mod feed;
 mod following;
 mod foreign;
 mod guard;
+mod hints;
 mod histories;
 mod ledger;
 mod looking;

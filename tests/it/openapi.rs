@@ -10,7 +10,7 @@ use tracker::model::{DeliveryState, News};
 
 use crate::support::moto::{self, run_script};
 use crate::support::receiver::Reply::{Full, Status};
-use crate::support::world::{Answer, World, client, minutes, seconds};
+use crate::support::world::{Answer, World, ask, client, minutes, seconds};
 
 const METHODS: [&str; 7] = ["get", "head", "put", "post", "delete", "options", "patch"];
 
@@ -344,6 +344,18 @@ async fn real_answers() -> Vec<Value> {
     assert!(gone.json()["disabled"].is_object(), "{}", gone.text);
     fits("get", "/api/hooks/{id}", &gone);
     fits("post", "/api/hooks/{id}/enable", &world.request(Method::POST, &format!("/hooks/{id}/enable")).await);
+
+    fits("get", "/api/hints/secret", &world.get("/hints/secret").await);
+    let made = world.request(Method::POST, "/hints/secret").await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    fits("post", "/api/hints/secret", &made);
+    fits("post", "/api/hints/secret", &world.request(Method::POST, "/hints/secret").await);
+    fits("get", "/api/hints/secret", &world.get("/hints/secret").await);
+    let secret = made.json()["secret"].as_str().unwrap().to_owned();
+    let hinted = ask(world.base(), Method::POST, "/hints?id=inst0", "hint", &secret).await;
+    assert_eq!(hinted.status, StatusCode::ACCEPTED, "{}", hinted.text);
+    fits("post", "/api/hints", &hinted);
+    fits("post", "/api/hints", &ask(world.base(), Method::POST, "/hints", "hint", &secret).await);
 
     let log = world.get("/changes?after=0&subscriber=ci").await;
     assert!(log.json().as_array().unwrap().len() > 4, "{}", log.text);

@@ -60,17 +60,7 @@ pub(super) async fn save(
     login: &Login,
     now_ms: i64,
 ) -> Result<AccountId, sqlx::Error> {
-    let id = sqlx::query_scalar(
-        "INSERT INTO accounts (driver, provider, identity) VALUES ($1, $2, $3)
-         ON CONFLICT (driver, provider, identity) DO UPDATE SET driver = excluded.driver
-         RETURNING account_id",
-    )
-    .bind(key.driver.as_str())
-    .bind(&key.provider)
-    .bind(&key.identity)
-    .fetch_one(&mut *tx)
-    .await
-    .map(AccountId)?;
+    let id = number(tx, key).await?;
     let plain = Zeroizing::new(json(&LoginBody {
         provider: login.provider.as_deref(),
         user: &login.credentials.user,
@@ -84,6 +74,21 @@ pub(super) async fn save(
         .execute(&mut *tx)
         .await?;
     Ok(id)
+}
+
+/// The account's, which is made when it is new.
+pub(super) async fn number(tx: &mut SqliteConnection, key: &AccountKey) -> Result<AccountId, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO accounts (driver, provider, identity) VALUES ($1, $2, $3)
+         ON CONFLICT (driver, provider, identity) DO UPDATE SET driver = excluded.driver
+         RETURNING account_id",
+    )
+    .bind(key.driver.as_str())
+    .bind(&key.provider)
+    .bind(&key.identity)
+    .fetch_one(&mut *tx)
+    .await
+    .map(AccountId)
 }
 
 /// Erases the credentials of an account without hooks, and with them its plans to look at anything.

@@ -27,6 +27,7 @@ mod connect;
 mod deliveries;
 mod feed;
 mod followers;
+mod hint_secrets;
 mod hooks;
 mod ledger;
 mod polls;

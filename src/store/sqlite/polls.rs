@@ -123,6 +123,33 @@ impl Polls for Sqlite {
         Ok(due)
     }
 
+    async fn unit(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        ended_after: Timestamp,
+    ) -> Result<Option<Unit>, Error> {
+        let row: Option<UnitRow> = sqlx::query_as(
+            "SELECT u.collection, u.due_at, u.failures, u.error, a.account_id, a.driver, a.provider, a.identity, a.sealed
+             FROM units u CROSS JOIN accounts a ON a.account_id = u.account_id
+             WHERE u.account_id = $1 AND u.collection = $2 AND u.due_at IS NOT NULL AND EXISTS (
+                 SELECT 1 FROM hooks h
+                 WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $3)
+                   AND (u.collection IN (SELECT value FROM json_each($4)) OR h.collection = u.collection))",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .bind(ended_after.as_millisecond())
+        .bind(always_watched())
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading what is to be looked at")?;
+        let Some(row) = row else { return Ok(None) };
+        let cell = Cell { table: "units", column: "due_at", account, key: &collection };
+        let due_at = cell.instant(row.due_at)?;
+        row.unit(account, collection, due_at, &self.keys).map(Some)
+    }
+
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error> {
         let next: Option<i64> = sqlx::query_scalar(
             "SELECT u.due_at FROM units u INDEXED BY units_due

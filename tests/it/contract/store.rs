@@ -22,6 +22,7 @@ mod world;
 mod accounts;
 mod deliveries;
 mod feed;
+mod hint_secrets;
 mod history;
 mod hooks;
 mod ledger;

@@ -14,8 +14,9 @@ use tracker::model::{
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results,
-    Returned, Samples, Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks, WhichOwed,
+    HintSecretAbout, HintSecrets, HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules,
+    Pruned, Pulse, Results, Returned, Samples, Snapshots, Unit, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
+    WhichOwed,
 };
 use url::Url;
 
@@ -348,6 +349,10 @@ impl Polls for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn unit(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<Option<Unit>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn next_unit_due_at(&self, _: Timestamp) -> Result<Option<Timestamp>, Error> {
         unreachable!("{BEYOND}")
     }
@@ -384,6 +389,36 @@ impl Polls for Owed {
     }
 
     async fn bring_forward(&self, _: Collection, _: Timestamp, _: Duration) -> Result<u64, Error> {
+        unreachable!("{BEYOND}")
+    }
+}
+
+#[async_trait]
+impl HintSecrets for Owed {
+    async fn put_hint_secret(
+        &self,
+        _: &AccountKey,
+        _: &Secret,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<AccountId, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn hint_secret(&self, _: AccountId) -> Result<Option<HintSecretAbout>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn end_hint_secret(&self, _: AccountId) -> Result<bool, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn account_by_hint_secret(
+        &self,
+        _: AccountId,
+        _: &Secret,
+        _: Timestamp,
+    ) -> Result<Option<AccountKey>, Error> {
         unreachable!("{BEYOND}")
     }
 }

@@ -9,6 +9,7 @@ contract! {
     a_hook_makes_every_unit_of_its_account_due
     the_longest_overdue_come_first
     a_plan_is_kept
+    one_unit_is_read_whether_it_is_due_or_not
     a_look_wanted_meanwhile_stands
     a_hook_set_during_a_visit_wants_another
     other_units_are_due_only_where_a_hook_is_about_them
@@ -80,6 +81,18 @@ async fn a_plan_is_kept(world: World) {
     world.plan(a, Collection::Instances, &plan(500, 0)).await;
     let units = world.store.due_units(at(5), at(0), 100).await.unwrap().units;
     assert_eq!(units.into_iter().map(|unit| unit.plan).collect::<Vec<_>>(), [plan(5, 3)]);
+}
+
+async fn one_unit_is_read_whether_it_is_due_or_not(world: World) {
+    let a = account(&world, "a").await;
+    world.plan(a, Collection::Instances, &plan(50, 2)).await;
+    let unit = async |collection, ended_after| world.store.unit(a, collection, at(ended_after)).await.unwrap();
+    let read = unit(Collection::Instances, 0).await.unwrap();
+    assert_eq!((&read.account.key, read.collection, &read.plan), (&key("a"), Collection::Instances, &plan(50, 2)));
+    assert!(unit(Collection::Images, 0).await.is_none(), "no hook is about them");
+    assert!(world.store.unit(AccountId(99), Collection::Instances, at(0)).await.unwrap().is_none());
+    assert!(world.store.remove_hook(a, &subscriber("default"), &member("i-1"), at(1)).await.unwrap());
+    assert!(unit(Collection::Instances, 0).await.is_none(), "nothing is planned");
 }
 
 async fn a_look_wanted_meanwhile_stands(world: World) {
