@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Driver, Ec2Settings, MockSettings, ec2, mock};
+use super::{Driver, Ec2Settings, MockSettings, OpenStackSettings, ec2, mock, openstack};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::DriverId;
@@ -30,6 +30,7 @@ pub struct Settings {
     pub idle_per_host: usize,
     pub mock: MockSettings,
     pub ec2: Ec2Settings,
+    pub openstack: OpenStackSettings,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl Default for Settings {
             idle_per_host: 8,
             mock: MockSettings::default(),
             ec2: Ec2Settings::default(),
+            openstack: OpenStackSettings::default(),
         }
     }
 }
@@ -59,7 +61,8 @@ impl Settings {
             let enabled = self.enabled.join(", ");
             return Err(format!("drivers.default `{}` is not enabled: drivers.enabled has {enabled}", self.default));
         }
-        self.ec2.check()
+        self.ec2.check()?;
+        self.openstack.check()
     }
 
     fn enables(&self, id: &DriverId) -> bool {
@@ -68,7 +71,7 @@ impl Settings {
 }
 
 /// What [`Drivers::new`] makes.
-const IDS: [&str; 2] = ["ec2", "mock"];
+const IDS: [&str; 3] = ["ec2", "mock", "openstack"];
 
 /// All drivers by id, in the order of their ids.
 #[derive(Clone)]
@@ -80,7 +83,8 @@ impl Drivers {
         let mut all = Self::of([
             Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone()))
                 as Arc<dyn Driver>,
-            Arc::new(mock::Mock::new(settings.mock.clone(), clock, &chance)),
+            Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), &chance)),
+            Arc::new(openstack::OpenStack::new(settings.openstack.clone(), outbound.clone(), clock, chance)),
         ]);
         all.0.retain(|id, _| settings.enables(id));
         all
@@ -135,7 +139,7 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         check(
             |settings| settings.default = "ec3".to_owned(),
-            "drivers.default `ec3` is not enabled: drivers.enabled has ec2, mock",
+            "drivers.default `ec3` is not enabled: drivers.enabled has ec2, mock, openstack",
         );
         check(
             |settings| settings.enabled = vec!["EC2".to_owned()],
@@ -143,7 +147,7 @@ mod tests {
         );
         check(
             |settings| settings.enabled = vec!["ec3".to_owned()],
-            "drivers.enabled: `ec3` is no driver: there are ec2, mock",
+            "drivers.enabled: `ec3` is no driver: there are ec2, mock, openstack",
         );
         check(|settings| settings.ec2.page_size = 4, "drivers.ec2.page_size is 4: EC2 takes 5 to 1000");
         check(
