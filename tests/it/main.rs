@@ -24,6 +24,7 @@ mod ledger;
 mod looking;
 mod mirrors;
 mod openapi;
+mod openstack;
 mod outage;
 mod outbound;
 mod proxies;

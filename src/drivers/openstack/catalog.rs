@@ -11,6 +11,7 @@ pub(super) enum Service {
     Compute,
     Image,
     Volume,
+    Network,
 }
 
 impl Service {
@@ -20,6 +21,7 @@ impl Service {
             Self::Compute => &["compute"],
             Self::Image => &["image"],
             Self::Volume => &["volumev3", "block-storage", "block-store", "volume"],
+            Self::Network => &["network"],
         }
     }
 
@@ -112,6 +114,7 @@ fn versioned(text: &str, service: Service, project: &str) -> Option<Url> {
             Service::Compute => "/v2.1".to_owned(),
             Service::Image => "/v2".to_owned(),
             Service::Volume => format!("/v3/{project}"),
+            Service::Network => "/v2.0".to_owned(),
         });
     } else if service == Service::Volume && path.ends_with("/v3") {
         path = format!("{path}/{project}");
@@ -171,6 +174,8 @@ mod tests {
         check(Service::Volume, "http://h:8776/v3", "http://h:8776/v3/p1/");
         check(Service::Volume, "http://h:8776/v3/", "http://h:8776/v3/p1/");
         check(Service::Volume, "https://h/volume", "https://h/volume/v3/p1/");
+        check(Service::Network, "http://h:9696", "http://h:9696/v2.0/");
+        check(Service::Network, "https://h/networking/v2.0", "https://h/networking/v2.0/");
         check(Service::Volume, "https://v8.h/volume", "https://v8.h/volume/v3/p1/");
         for bad in ["", "h:8774", "ftp://h/", "http://u@h/", "/v2.1"] {
             assert_eq!(versioned(bad, Service::Compute, "p1"), None, "{bad}");

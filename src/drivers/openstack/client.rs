@@ -30,11 +30,13 @@ pub(super) struct Ask<'a> {
     pub(super) body: Option<Value>,
     /// Nova's microversion, if a lower one than usual is meant.
     pub(super) nova_at_most: Option<u32>,
+    /// It may be for others only: a 403 says so, also one in the words of a gateway before the service.
+    pub(super) is_probe: bool,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn get(service: Service, path: &'a [&'a str]) -> Self {
-        Self { service, method: Method::GET, path, query: Vec::new(), body: None, nova_at_most: None }
+        Self { service, method: Method::GET, path, query: Vec::new(), body: None, nova_at_most: None, is_probe: false }
     }
 
     pub(super) fn post(service: Service, path: &'a [&'a str], body: Value) -> Self {
@@ -43,6 +45,10 @@ impl<'a> Ask<'a> {
 
     pub(super) fn delete(service: Service, path: &'a [&'a str]) -> Self {
         Self { method: Method::DELETE, ..Self::get(service, path) }
+    }
+
+    pub(super) fn probe(service: Service, path: &'a [&'a str]) -> Self {
+        Self { is_probe: true, ..Self::get(service, path) }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -100,7 +106,8 @@ impl Client {
         let token = answer.headers.get(SUBJECT_TOKEN).and_then(|value| value.to_str().ok());
         let token = token.ok_or_else(|| not_keystone("an answer without a token"))?;
         let issued: session::Issued = read(&answer.body).map_err(|error| not_keystone(&error))?;
-        let session = session::begin(Secret::from(token), issued.token, self.clock.now())?;
+        let margin = Duration::from_millis(self.settings.token_margin_ms);
+        let session = session::begin(Secret::from(token), issued.token, margin, self.clock.now())?;
         debug!(project = %session.project, "Keystone gave a token for a project");
         Ok(session)
     }
@@ -182,7 +189,10 @@ impl Client {
 
     fn failed_of(&self, ask: &Ask<'_>, url: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {
         let secrets = [login.credentials.password.expose_secret(), session.token.expose_secret()];
-        let error = self.failed(&format!("{} at {}", ask.what(), url.authority()), answer, &secrets);
+        let mut error = self.failed(&format!("{} at {}", ask.what(), url.authority()), answer, &secrets);
+        if ask.is_probe && answer.status == StatusCode::FORBIDDEN {
+            error.kind = Kind::Forbidden;
+        }
         let is_launch = ask.method == Method::POST && ask.path == ["servers"];
         let said = is_launch.then(|| fault::parse(&answer.body)).flatten();
         error.blaming(fault::of_launch(answer.status, said.as_ref()))

@@ -35,11 +35,10 @@ pub(super) fn parse(body: &[u8]) -> Option<Fault> {
         return Some(Fault { word, message: plain(&text) });
     }
     let text = std::str::from_utf8(body).ok()?;
-    let title = text.split_once("<title>")?.1.split_once("</title>")?.0;
     // As the services' own library writes it; a proxy's page begins otherwise.
-    let is_theirs = text.trim_start().starts_with("<html>") && title.as_bytes().first().is_some_and(u8::is_ascii_digit);
-    let rest = text.split_once("</h1>")?.1;
-    is_theirs.then(|| Fault { word: String::new(), message: plain(rest) })
+    let title = text.strip_prefix("<html>\n <head>\n  <title>")?;
+    let rest = title.split_once("</h1>")?.1;
+    title.starts_with(|char: char| char.is_ascii_digit()).then(|| Fault { word: String::new(), message: plain(rest) })
 }
 
 fn title(value: &Value) -> String {
@@ -243,7 +242,7 @@ mod tests {
             "{}",
             "null",
             "<html><h1>Sign in</h1></html>",
-            "<html><title>404 Not Found</title><center>nginx</center></html>",
+            "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body><center><h1>404 Not Found</h1></center><hr>nginx",
             "{\"a\": 1}",
         ] {
             assert_eq!(parse(stranger.as_bytes()), None, "{stranger}");

@@ -96,8 +96,13 @@ impl OpenStack {
         {
             return Ok(flavors.clone());
         }
-        let sizes = self.sizes(login).await?;
-        let flavors = Arc::new(map::Flavors::of(sizes.into_iter().map(|size| (size.name, size.id))));
+        let flavors = match (self.sizes(login).await, kept) {
+            (Ok(sizes), _) => Arc::new(map::Flavors::of(sizes.into_iter().map(|size| (size.name, size.id)))),
+            // The list is whole without it; a flavor is then shown by its name.
+            (Err(_), Some((_, flavors))) => flavors,
+            (Err(error), None) if matches!(error.kind, Kind::Forbidden | Kind::Unsupported) => Arc::default(),
+            (Err(error), None) => return Err(error),
+        };
         *session.flavors.lock().expect("nobody panics while holding the names") = Some((now, flavors.clone()));
         Ok(flavors)
     }
@@ -111,18 +116,20 @@ impl OpenStack {
         let name = new.name.clone().unwrap_or_else(|| self.token());
         let flavor = match &new.hardware_profile {
             Some(profile) => profile.clone(),
-            None => {
-                let sizes = self.sizes(login).await?;
-                let smallest = map::smallest(&sizes).map(str::to_owned);
-                smallest
-                    .ok_or_else(|| Error::new(Kind::Invalid, "There is no flavor that a server could be made of"))?
-            }
+            None => self.some_flavor(login, &new.image).await?,
         };
-        let body = create_body(new, &name, &flavor, &self.settings.network);
-        // From 2.37 on a network must be named; before, Nova takes the one there is.
-        let ask = Ask { nova_at_most: Some(CREATE_AT_MOST), ..Ask::post(Service::Compute, &["servers"], body) };
-        let created: parse::Created =
-            self.client.call(login, ask).await.map_err(|error| of_create(error, self.settings.network.is_empty()))?;
+        let created = match self.create(login, new, &name, &flavor, &self.settings.network).await {
+            Err(error) if self.settings.network.is_empty() && is_undecided(&error) => {
+                let network = self.own_network(login, error).await?;
+                self.create(login, new, &name, &flavor, &network).await
+            }
+            created => created,
+        };
+        let created = created.map_err(|error| match error.kind {
+            // Not the server, but what it was to be made of.
+            Kind::NotFound => Error { kind: Kind::Invalid, ..error },
+            _ => error,
+        })?;
         match (created.server, created.reservation_id) {
             (Some(server), _) => {
                 let read = self.look_for_instances(login, &BTreeSet::from([server.id.clone()])).await;
@@ -132,6 +139,47 @@ impl OpenStack {
             }
             (None, Some(reservation)) => self.servers(login, &[("reservation_id", reservation)]).await,
             (None, None) => Err(Error::new(Kind::Unavailable, "POST compute/servers: no server in the answer")),
+        }
+    }
+
+    async fn create(
+        &self,
+        login: &Login,
+        new: &NewInstance,
+        name: &str,
+        flavor: &str,
+        network: &str,
+    ) -> Result<parse::Created, Error> {
+        let body = create_body(new, name, flavor, network);
+        // From 2.37 on a network must be named; before, Nova takes the one there is.
+        let ask = Ask { nova_at_most: Some(CREATE_AT_MOST), ..Ask::post(Service::Compute, &["servers"], body) };
+        self.client.call(login, ask).await
+    }
+
+    /// An image that Glance does not have is for Nova to refuse.
+    async fn some_flavor(&self, login: &Login, image: &str) -> Result<String, Error> {
+        let image: Option<parse::Image> = self.one(login, Service::Image, &["images", image]).await?;
+        let sizes = self.sizes(login).await?;
+        let smallest = map::smallest(&sizes, image.as_ref()).map(str::to_owned);
+        smallest.ok_or_else(|| Error::new(Kind::Invalid, "There is no flavor that the image fits into: name one"))
+    }
+
+    /// Nova cannot choose between the networks that a project may use. If one of them is the project's own, it is meant;
+    /// otherwise `undecided` says what can be done.
+    async fn own_network(&self, login: &Login, undecided: Error) -> Result<String, Error> {
+        let session = self.client.session(login, Wanted::Any).await?;
+        let networks = self.list::<parse::Networks>(login, Service::Network, &["networks"], &[]).await;
+        let mut own = networks.unwrap_or_default();
+        own.retain(|network| {
+            let owner = network.project_id.as_deref().or(network.tenant_id.as_deref());
+            !network.external && owner == Some(session.project.as_str())
+        });
+        match own.pop() {
+            Some(only) if own.is_empty() => Ok(only.id),
+            _ => {
+                let text = format!("{}: name one in drivers.openstack.network", undecided.text);
+                Err(Error { kind: Kind::Invalid, text, ..undecided })
+            }
         }
     }
 
@@ -214,16 +262,8 @@ fn create_body(new: &NewInstance, name: &str, flavor: &str, network: &str) -> Va
     json!({"server": server})
 }
 
-fn of_create(error: Error, no_network_set: bool) -> Error {
-    match error.kind {
-        // Not the server, but what it was to be made of.
-        Kind::NotFound => Error { kind: Kind::Invalid, ..error },
-        Kind::Conflict if no_network_set && error.text.contains("Multiple possible networks") => {
-            let text = format!("{}; name one in drivers.openstack.network", error.text);
-            Error { kind: Kind::Invalid, text, ..error }
-        }
-        _ => error,
-    }
+fn is_undecided(error: &Error) -> bool {
+    error.kind == Kind::Conflict && error.text.contains("Multiple possible networks")
 }
 
 #[cfg(test)]
@@ -277,15 +317,5 @@ mod tests {
         };
         check(0, "2026-11-21T09:58:00Z");
         check(90, "2026-11-21T09:56:30Z");
-    }
-
-    #[test]
-    fn a_cloud_that_cannot_choose_a_network_says_where_to_choose_one() {
-        let error = || Error::new(Kind::Conflict, "Multiple possible networks found, use a Network ID");
-        let told = of_create(error(), true);
-        assert_eq!(told.kind, Kind::Invalid);
-        assert!(told.text.ends_with("drivers.openstack.network"), "{told}");
-        assert_eq!(of_create(error(), false).kind, Kind::Conflict);
-        assert_eq!(of_create(Error::new(Kind::NotFound, ""), true).kind, Kind::Invalid);
     }
 }

@@ -200,6 +200,31 @@ pub(super) struct Size {
     pub(super) disabled: bool,
 }
 
+/// A network of Neutron's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Network {
+    pub(super) id: String,
+    #[serde(default, rename = "router:external")]
+    pub(super) external: bool,
+    pub(super) tenant_id: Option<String>,
+    pub(super) project_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Networks {
+    networks: Vec<Network>,
+    #[serde(default)]
+    networks_links: Vec<Link>,
+}
+
+impl Page for Networks {
+    type Member = Network;
+
+    fn into_parts(self) -> (Vec<Network>, Option<String>) {
+        (self.networks, next(self.networks_links))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Images {
     images: Vec<Image>,
@@ -228,6 +253,12 @@ pub(super) struct Image {
     pub(super) hw_architecture: Option<String>,
     /// Of one whose disks are volumes.
     pub(super) block_device_mapping: Option<Value>,
+    /// What a flavor must have for it. MiB and GiB.
+    pub(super) min_ram: Option<u64>,
+    pub(super) min_disk: Option<u64>,
+    /// Bytes.
+    pub(super) size: Option<u64>,
+    pub(super) virtual_size: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,7 +7,7 @@
 use tracing::debug;
 
 use super::OpenStack;
-use super::calls::in_order;
+use super::calls::{Page as _, in_order};
 use super::catalog::Service;
 use super::client::Ask;
 use super::session::{Session, Wanted};
@@ -54,7 +54,10 @@ impl OpenStack {
         let known = *session.sight.lock().expect("nobody panics while holding the sight");
         let (zones, hosts, sight) = match known {
             Some(sight) => self.seen(login, sight).await?,
-            None => self.probe(login).await?,
+            None => match self.with_zones(login).await? {
+                Some(seen) => seen,
+                None => self.without_zones(login).await?,
+            },
         };
         if known != Some(sight) {
             debug!("{}", sight.as_text());
@@ -64,28 +67,30 @@ impl OpenStack {
         Ok(in_order(realms, |realm| &realm.id))
     }
 
-    /// With what was found out before; a role that was taken away since is found out anew.
+    /// With what was found out before; where a role was taken away since, with what is left.
     async fn seen(&self, login: &Login, sight: Sight) -> Result<Seen, Error> {
         let seen = match sight {
             Sight::Zones => self.with_zones(login).await?,
             Sight::Services => self.with_services(login).await?,
             Sight::Health | Sight::Nothing => Some((self.plain(login).await?, None, sight)),
         };
-        match seen {
-            Some(seen) => Ok(seen),
-            None => self.probe(login).await,
+        match (seen, sight) {
+            (Some(seen), _) => Ok(seen),
+            (None, Sight::Zones) => self.without_zones(login).await,
+            (None, _) => self.without_hosts(login).await,
         }
     }
 
-    async fn probe(&self, login: &Login) -> Result<Seen, Error> {
-        if let Some(seen) = self.with_zones(login).await? {
-            return Ok(seen);
+    async fn without_zones(&self, login: &Login) -> Result<Seen, Error> {
+        match self.with_services(login).await? {
+            Some(seen) => Ok(seen),
+            None => self.without_hosts(login).await,
         }
-        if let Some(seen) = self.with_services(login).await? {
-            return Ok(seen);
-        }
+    }
+
+    async fn without_hosts(&self, login: &Login) -> Result<Seen, Error> {
         let one = Ask::get(Service::Compute, &["servers", "detail"]).with("limit", 1);
-        let (servers, _) = parse_page(self.client.call::<parse::Servers>(login, one).await?);
+        let (servers, _) = self.client.call::<parse::Servers>(login, one).await?.into_parts();
         // No server, no host: then the first list of servers tells.
         let health = servers.iter().any(|server| server.host_status.is_some());
         let sight = if health { Sight::Health } else { Sight::Nothing };
@@ -94,7 +99,7 @@ impl OpenStack {
 
     /// `None`: not for this login.
     async fn with_zones(&self, login: &Login) -> Result<Option<Seen>, Error> {
-        let ask = Ask::get(Service::Compute, &["os-availability-zone", "detail"]);
+        let ask = Ask::probe(Service::Compute, &["os-availability-zone", "detail"]);
         let zones: Option<parse::Zones> = allowed(self.client.call(login, ask).await)?;
         Ok(zones.map(|parse::Zones { zones }| {
             let hosts = map::hosts_of_zones(&zones);
@@ -103,7 +108,7 @@ impl OpenStack {
     }
 
     async fn with_services(&self, login: &Login) -> Result<Option<Seen>, Error> {
-        let ask = Ask::get(Service::Compute, &["os-services"]);
+        let ask = Ask::probe(Service::Compute, &["os-services"]);
         let Some(services) = allowed(self.client.call::<parse::Services>(login, ask).await)? else { return Ok(None) };
         let hosts = map::hosts_of_services(&services.services);
         Ok(Some((self.plain(login).await?, Some(hosts), Sight::Services)))
@@ -120,10 +125,6 @@ impl OpenStack {
 }
 
 type Seen = (Vec<parse::Zone>, Option<map::Hosts>, Sight);
-
-fn parse_page<P: super::calls::Page>(page: P) -> (Vec<P::Member>, Option<String>) {
-    page.into_parts()
-}
 
 fn allowed<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {

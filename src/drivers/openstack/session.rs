@@ -32,8 +32,8 @@ pub(super) struct Session {
     pub(super) token: Secret,
     pub(super) project: String,
     pub(super) catalog: Vec<Listed>,
-    /// By our clock, whatever Keystone's says.
-    ends_at: Timestamp,
+    /// Shortly before it ends, by our clock, whatever Keystone's says.
+    good_until: Timestamp,
     /// How far our clock is ahead of the cloud's; none if it is behind.
     pub(super) ahead: Duration,
     /// What Nova speaks, as far as is known.
@@ -74,7 +74,7 @@ struct Project {
 }
 
 /// [`Kind::Invalid`]: the token is for no project.
-pub(super) fn begin(token: Secret, issued: Token, now: Timestamp) -> Result<Session, Error> {
+pub(super) fn begin(token: Secret, issued: Token, margin: Duration, now: Timestamp) -> Result<Session, Error> {
     let Some(project) = issued.project.filter(|project| !project.id.is_empty()) else {
         let text = format!("This login is for no project: the user is {}", super::who::WANTED);
         return Err(Error::new(Kind::Invalid, text));
@@ -84,7 +84,8 @@ pub(super) fn begin(token: Secret, issued: Token, now: Timestamp) -> Result<Sess
         token,
         project: project.id,
         catalog: issued.catalog,
-        ends_at: now + lasts,
+        // One that lasts no longer than the margin is used all the same.
+        good_until: now + lasts - SignedDuration::try_from(margin).unwrap_or(LASTS_MAX).min(lasts / 2),
         ahead: now.duration_since(issued.issued_at).try_into().unwrap_or_default(),
         nova: AtomicU32::new(NOVA_WANTED),
         sight: StdMutex::new(None),
@@ -99,7 +100,6 @@ const LASTS_MAX: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Sessions {
     key: [u8; 32],
     slots: Cache<[u8; 32], Arc<Slot>>,
-    margin: Duration,
 }
 
 /// Which of its sessions a caller is content with.
@@ -126,11 +126,7 @@ struct Last {
 
 impl Sessions {
     pub(super) fn new(settings: &Settings, chance: &Chance) -> Self {
-        Self {
-            key: chance.bytes(),
-            slots: Cache::new(settings.logins_max),
-            margin: Duration::from_millis(settings.token_margin_ms),
-        }
+        Self { key: chance.bytes(), slots: Cache::new(settings.logins_max) }
     }
 
     /// The place of a login, found by a keyed hash of all of it.
@@ -158,7 +154,7 @@ impl Sessions {
         let mut last = slot.last.lock().await;
         let asked_meanwhile = slot.asked.load(Ordering::Acquire) != came;
         let fits = |session: &&Arc<Session>| match wanted {
-            Wanted::Any => now + self.margin < session.ends_at || asked_meanwhile,
+            Wanted::Any => now < session.good_until || asked_meanwhile,
             Wanted::Another(refused) => !Arc::ptr_eq(session, refused),
             Wanted::New => asked_meanwhile,
         };
@@ -201,31 +197,35 @@ mod tests {
         Sessions::new(&Settings::default(), &Chance::seeded(1))
     }
 
+    const MARGIN: Duration = Duration::from_secs(300);
+
     fn session(lasts_s: i64) -> Session {
         let issued_at: Timestamp = "2026-11-21T09:58:30Z".parse().expect("a time");
         let project = Some(Project { id: "p1".to_owned() });
         let expires_at = issued_at + SignedDuration::from_secs(lasts_s);
-        begin(Secret::from("t"), Token { expires_at, issued_at, project, catalog: vec![] }, now())
-            .expect("of a project")
+        let token = Token { expires_at, issued_at, project, catalog: vec![] };
+        begin(Secret::from("t"), token, MARGIN, now()).expect("of a project")
     }
 
     #[test]
     fn a_token_is_read_by_our_clock() {
         let session = session(3600);
-        assert_eq!(session.ends_at, "2026-11-21T11:00:00Z".parse().expect("a time"), "its length counts");
+        assert_eq!(session.good_until, "2026-11-21T10:55:00Z".parse().expect("a time"), "its length counts");
         assert_eq!(session.ahead, Duration::from_secs(90));
 
         let read: serde_json::Value =
             serde_json::from_str(include_str!("replies/keystone-token.json")).expect("a recorded answer");
         let issued: Issued = serde_json::from_value(read["body"].clone()).expect("Keystone's words");
-        let session = begin(Secret::from("t"), issued.token, now()).expect("of a project");
+        let session = begin(Secret::from("t"), issued.token, MARGIN, now()).expect("of a project");
         assert_eq!(session.project, "63d2e5104dc34ca6a99330dc5f50dab0");
-        assert_eq!(session.ends_at, "2026-11-21T14:00:00Z".parse().expect("a time"));
+        assert_eq!(session.good_until, "2026-11-21T13:55:00Z".parse().expect("a time"));
+        let short = self::session(60);
+        assert_eq!(short.good_until, "2026-11-21T10:00:30Z".parse().expect("a time"), "shorter than the margin");
 
         let text =
             r#"{"token": {"expires_at": "2026-11-21T04:59:49.000000Z", "issued_at": "2026-11-21T00:59:49.000000Z"}}"#;
         let issued: Issued = serde_json::from_str(text).expect("Keystone's words");
-        let error = begin(Secret::from("t"), issued.token, now()).err().expect("of no project");
+        let error = begin(Secret::from("t"), issued.token, MARGIN, now()).err().expect("of no project");
         assert_eq!(error.kind, Kind::Invalid);
     }
 

@@ -55,7 +55,7 @@ macro_rules! clauses {
     };
 }
 
-contract! { mock_reference mock_lively mock_behind_faulty ec2 }
+contract! { mock_reference mock_lively mock_behind_faulty ec2 openstack }
 
 /// A driver over a backend of its own, and ids that nothing has there.
 struct Offers {
@@ -105,6 +105,18 @@ async fn ec2() -> Option<Offers> {
         subnet: "subnet-00000000000000000",
         interface: "eni-00000000000000000",
         firewall: "sg-00000000000000000",
+    };
+    Some(Offers { subject, nobody })
+}
+
+async fn openstack() -> Option<Offers> {
+    let subject = driver::openstack().await?;
+    let nobody = Nobody {
+        instance: subject.unknown_instance,
+        image: subject.unknown_image,
+        volume: subject.unknown_instance,
+        snapshot: subject.unknown_instance,
+        ..MOCKS_NOBODY
     };
     Some(Offers { subject, nobody })
 }
@@ -305,7 +317,9 @@ async fn an_image_is_made_of_an_instance_and_goes(offers: Offers) {
 
     let look = async || offers.image(&made.id).await.filter(|image| !image.settling);
     let settled = until!(offers, "an image at rest", look().await);
-    assert!(settled.state.as_ref().is_some_and(|state| state.eq_ignore_ascii_case("available")), "{settled:?}");
+    // The words are the clouds' own.
+    let state = settled.state.as_deref().unwrap_or_default().to_lowercase();
+    assert!(["available", "active"].contains(&state.as_str()), "{settled:?}");
     assert!(driver.images(login).await.unwrap().contains(&settled), "listed as it is shown");
 
     driver.destroy_image(login, &made.id).await.unwrap();
@@ -390,7 +404,8 @@ async fn a_volume_in_use_says_where_and_stays(offers: Offers) {
     let (volume, instance) = offers.attached_volume(storage).await;
     let shown = offers.subject.look(&instance.id).await.expect("there");
     let attachment = shown.storage_volumes.iter().find(|attachment| attachment.volume == volume.id);
-    assert_eq!(attachment.map(|attachment| attachment.device.as_str()), Some("/dev/sdf"), "{shown:?}");
+    // Where in it, not every cloud says with the instance.
+    assert!(attachment.is_some_and(|one| ["/dev/sdf", ""].contains(&one.device.as_str())), "{shown:?}");
 
     let mount = Mount { instance: instance.id.0.clone(), device: "/dev/sdg".to_owned() };
     assert_eq!(storage.destroy_volume(login, &volume.id).await.unwrap_err().kind, Kind::Conflict);
@@ -431,7 +446,8 @@ async fn a_snapshot_is_made_of_a_volume_and_goes(offers: Offers) {
     assert_eq!(made.volume.as_deref(), Some(volume.id.as_str()));
     assert!(!before["snapshots"].contains(&made.id));
     let settled = offers.settled_snapshot(storage, &made.id).await;
-    assert!(settled.state.eq_ignore_ascii_case("completed"), "{settled:?}");
+    // The words are the clouds' own.
+    assert!(["completed", "available"].contains(&settled.state.to_lowercase().as_str()), "{settled:?}");
     assert!(storage.snapshots(login).await.unwrap().contains(&settled), "listed as it is shown");
 
     storage.destroy_snapshot(login, &made.id).await.unwrap();

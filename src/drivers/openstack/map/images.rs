@@ -34,6 +34,10 @@ pub(in crate::drivers::openstack) fn image_in_the_making(id: String, name: Strin
         architecture: None,
         hw_architecture: None,
         block_device_mapping: None,
+        min_ram: None,
+        min_disk: None,
+        size: None,
+        virtual_size: None,
     };
     image(item, project)
 }

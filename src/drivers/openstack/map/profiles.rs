@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::drivers::openstack::parse::Size;
+use crate::drivers::openstack::parse::{Image, Size};
 use crate::model::{HardwareProfile, Property, PropertyKind};
 
 /// Ids of flavors by their names: newer servers name theirs, and are made of an id.
@@ -34,9 +34,22 @@ fn order(size: &Size) -> (bool, u64, u64, &str) {
     (lacking, size.vcpus.unwrap_or(u64::MAX), size.ram.unwrap_or(u64::MAX), &size.id)
 }
 
-/// What a server is made of that nobody chose a size for.
-pub(in crate::drivers::openstack) fn smallest(sizes: &[Size]) -> Option<&str> {
-    sizes.iter().filter(|size| !size.disabled).min_by_key(|size| order(size)).map(|size| size.id.as_str())
+/// What a server is made of that nobody chose a size for: the smallest that the image fits into. One without a disk of its
+/// own is the last choice, as many clouds take those for servers on volumes only.
+pub(in crate::drivers::openstack) fn smallest<'a>(sizes: &'a [Size], image: Option<&Image>) -> Option<&'a str> {
+    let (ram, disk) = image.map_or((0, 0), needs);
+    let fits = |size: &&Size| {
+        let has_disk = size.disk.is_none_or(|gib| gib == 0 || gib >= disk);
+        !size.disabled && has_disk && size.ram.is_none_or(|mib| mib >= ram)
+    };
+    let best = sizes.iter().filter(fits).min_by_key(|size| (size.disk == Some(0), order(size)));
+    best.map(|size| size.id.as_str())
+}
+
+/// MiB of memory and GiB of disk.
+fn needs(image: &Image) -> (u64, u64) {
+    let bytes = image.virtual_size.or(image.size).unwrap_or_default();
+    (image.min_ram.unwrap_or_default(), image.min_disk.unwrap_or_default().max(bytes.div_ceil(1 << 30)))
 }
 
 fn profile(size: Size) -> HardwareProfile {
@@ -86,9 +99,26 @@ mod tests {
 
     #[test]
     fn the_smallest_is_one_that_can_be_used() {
-        let sizes = [size("a", Some(2), Some(512)), size("b", Some(1), Some(9)), size("c", Some(1), Some(8))];
-        assert_eq!(smallest(&sizes), Some("c"));
-        let off = [Size { disabled: true, ..size("c", Some(1), Some(8)) }, size("a", Some(2), Some(512))];
-        assert_eq!((smallest(&off), smallest(&[])), (Some("a"), None));
+        let check = |sizes: &[Size], image: &str, expected: Option<&str>| {
+            let image: Option<Image> = serde_json::from_str(image).expect("an image");
+            assert_eq!(smallest(sizes, image.as_ref()), expected, "{sizes:?} {image:?}");
+        };
+        let diskless = |size: Size| Size { disk: Some(0), ..size };
+        let all = [
+            size("a", Some(2), Some(512)),
+            size("b", Some(1), Some(9)),
+            size("c", Some(1), Some(8)),
+            diskless(size("d", Some(1), Some(1))),
+            Size { disabled: true, ..size("e", Some(1), Some(2)) },
+        ];
+        check(&all, "null", Some("c"));
+        check(&all, r#"{"id": "i"}"#, Some("c"));
+        check(&all, r#"{"id": "i", "min_ram": 9}"#, Some("b"));
+        check(&all, r#"{"id": "i", "min_ram": 10, "min_disk": 20}"#, Some("a"));
+        check(&all, r#"{"id": "i", "min_disk": 21}"#, Some("d"));
+        check(&all, r#"{"id": "i", "size": 1, "virtual_size": 21474836481}"#, Some("d"));
+        check(&all, r#"{"id": "i", "virtual_size": 21474836480}"#, Some("c"));
+        check(&all, r#"{"id": "i", "min_ram": 999}"#, None);
+        check(&[], "null", None);
     }
 }
