@@ -24,6 +24,8 @@ pub mod poll;
 pub mod feed;
 /// What counts as news. Pure.
 pub mod diff;
+/// Whether a realm can be used, and why one thinks so. Pure.
+pub mod availability;
 /// What a change looks like and who is told. Pure.
 pub mod changes;
 /// What is owed is sent: signed, in order, retried.

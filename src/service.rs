@@ -61,6 +61,7 @@ impl Parts {
             clock.clone(),
             chance.clone(),
             settings.poll.clone(),
+            settings.availability.clone(),
             reads.clone(),
             deliver_wake.clone(),
         );

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{api, deliver, drivers, feed, poll, reads, retain, store, tasks, track};
+use crate::{api, availability, deliver, drivers, feed, poll, reads, retain, store, tasks, track};
 
 /// The settings file with every key at its default and a comment on each.
 pub const COMMENTED: &str = include_str!("settings.toml");
@@ -26,6 +26,7 @@ pub struct Settings {
     pub reads: reads::Settings,
     pub track: track::Settings,
     pub poll: poll::Settings,
+    pub availability: availability::Settings,
     pub deliver: deliver::Settings,
     pub feed: feed::Settings,
     pub retention: retain::Settings,
@@ -97,6 +98,7 @@ impl Settings {
         self.track.check().map_err(Error)?;
         self.tasks.check().map_err(Error)?;
         self.poll.check().map_err(Error)?;
+        self.availability.check().map_err(Error)?;
         self.deliver.check().map_err(Error)?;
         self.feed.check().map_err(Error)?;
         self.retention.check(self.deliver.give_up_after_ms).map_err(Error)?;

@@ -14,7 +14,7 @@ use super::read::{Listing, Page, Shown, Source};
 use super::render::{Base, Document, List, Member, TrackingView, render};
 use super::tracking::{self, Done};
 use crate::drivers::{Abilities, Driver, Error};
-use crate::model::{Collection, Login, Resource, ResourceKind, Scope, Seq};
+use crate::model::{Collection, Known, Login, Resource, ResourceKind, Scope, Seq};
 
 /// The last change of the account that a list takes into account: who follows the feed after it misses nothing.
 const TRACKER_SEQ: HeaderName = HeaderName::from_static("tracker-seq");
@@ -49,6 +49,11 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
     /// May be read without credentials.
     fn is_open(_abilities: &Abilities) -> bool {
         false
+    }
+
+    /// With what Tracker makes of it, as it was last told: `known` is how the collection is known.
+    fn judged(self, _known: &Known) -> Self {
+        self
     }
 
     /// It has ended, and only its record is still there.

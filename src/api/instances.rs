@@ -12,7 +12,7 @@ use super::render::{Base, InstanceView, List, Member, TrackingView};
 use super::tracking::{self, Asked};
 use crate::drivers::{self, Driver};
 use crate::model::{
-    Action, Callback, Collection, Instance, InstanceId, InstanceState, Login, News, Resource, ResourceKind,
+    Action, Callback, Collection, Instance, InstanceId, InstanceState, Login, NewInstance, News, Resource, ResourceKind,
 };
 use crate::track::Caller;
 
@@ -70,8 +70,7 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
             None
         }
     };
-    let created =
-        call.change(&login, None, &[Collection::Instances], call.driver.create_instance(&login, &new)).await?;
+    let created = call.change(&login, None, &[Collection::Instances], create_or_tell(&call, &login, &new)).await?;
     let mut shown = Vec::new();
     for instance in created {
         shown.push(match &watcher {
@@ -91,6 +90,18 @@ pub(super) async fn create(call: Call) -> Result<Response, Fault> {
         }
         (None, _) => Err(Fault::new(Problem::Backend, "The backend created nothing and did not say why")),
     }
+}
+
+/// That the provider refuses to launch may say something of the realm.
+async fn create_or_tell(call: &Call, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, drivers::Error> {
+    let created = call.driver.create_instance(login, new).await;
+    if let Err(drivers::Error { fault: Some(fault), .. }) = &created
+        && fault.kind.counts()
+        && let Ok(caller) = call.caller().await
+    {
+        call.api.tracking.launch_refused(&caller, new, fault.clone()).await;
+    }
+    created
 }
 
 /// Answers with the instance as its changes are told from. It exists, so a hook that cannot be set must not fail the

@@ -40,6 +40,7 @@ mod networks;
 mod new_instance;
 mod params;
 mod read;
+mod evidence;
 mod realms;
 mod receipt;
 mod render;
@@ -206,6 +207,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/instance_states", get(instance_states::list).options(|| allow(LIST)))
         .route("/api/realms", get(collection::list::<Realm>).put(track_all::<Realm>).options(|| allow(TRACKED)))
         .route("/api/realms/{id}", get(show::<Realm>).put(track::<Realm>))
+        .route("/api/realms/{id}/evidence", get(evidence::show))
         .route(
             "/api/instances",
             get(collection::list::<Instance>)

@@ -203,6 +203,10 @@ impl Call {
         }
         if let Some(id) = &id {
             let member = self.ask(&login, T::one(driver, &login, id)).await?;
+            let member = match member {
+                Some(member) if T::TRACKED == Some(Collection::Realms) => Some(self.judged(member, owner).await),
+                member => member,
+            };
             return Ok(self.found(asked_at, member.into_iter().collect(), None));
         }
         let Some(collection) = T::TRACKED else {
@@ -227,6 +231,24 @@ impl Call {
             None => self.ask(&login, T::list(driver, &login)).await?,
         };
         Ok(self.found(asked_at, members, None))
+    }
+
+    /// With what the account was last told of it, if it is watched.
+    async fn judged<T: Collected>(&self, member: T, owner: Owner) -> T {
+        let Owner::Known(key) = owner else { return member };
+        let known = async {
+            let Some(account) = self.api.store.find_account(&key).await? else { return Ok(None) };
+            self.api.store.known(account, Collection::Realms).await.map(Some)
+        };
+        match known.await {
+            Ok(Some(known)) => member.judged(&known),
+            Ok(None) => member,
+            Err(err) => {
+                let err: store::Error = err;
+                warn!("What is thought of a realm could not be read: {err}");
+                member
+            }
+        }
     }
 
     fn found<T>(&self, asked_at: Timestamp, members: Vec<T>, seq: Option<Seq>) -> Read<Found<T>> {

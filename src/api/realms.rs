@@ -1,7 +1,7 @@
 use super::collection::Collected;
 use super::render::{Base, RealmView, TrackingView};
 use crate::drivers::{Driver, Error};
-use crate::model::{Collection, Login, Realm, Resource, ResourceKind};
+use crate::model::{Collection, Known, Login, Realm, Resource, ResourceKind};
 
 impl Collected for Realm {
     const PLURAL: &'static str = "realms";
@@ -23,6 +23,13 @@ impl Collected for Realm {
 
     async fn one(driver: &dyn Driver, login: &Login, id: &str) -> Result<Option<Self>, Error> {
         driver.realm(login, id).await
+    }
+
+    fn judged(mut self, known: &Known) -> Self {
+        if let Some(Resource::Realm(before)) = known.members.get(&self.id).map(|row| &row.resource) {
+            self.follow(before);
+        }
+        self
     }
 
     fn of(resource: Resource) -> Option<Self> {

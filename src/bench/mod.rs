@@ -12,6 +12,8 @@
 //! Accepted: instants are wall-clock microseconds, as two processes share no other clock here, so a clock that is set
 //! during a run spoils its latencies. A change may arrive before its commit was seen to return; that counts as 0.
 //!
+//! `bench realms` is another matter: a simulation that measures no machine, but the rules by which realms are judged.
+//!
 //! Absent on purpose: TLS, distance, and receivers that take their time without being broken.
 
 mod cloud;
@@ -21,6 +23,7 @@ mod follow;
 mod limits;
 mod measure;
 mod readers;
+mod realms;
 mod receipts;
 mod remote;
 mod rig;
@@ -42,6 +45,8 @@ pub enum Bench {
     Fairness(fairness::Args),
     /// How soon all who follow an account hear of a change, and what they cost
     Follow(follow::Args),
+    /// How often realms are called unavailable wrongly, and how soon rightly: a simulation, beside simpler rules
+    Realms(realms::Args),
     /// Those who follow, in a process of their own
     #[command(hide = true)]
     Readers(readers::Args),
@@ -81,6 +86,7 @@ impl Bench {
             Self::Deliver(args) => deliver::run(&args).await,
             Self::Fairness(args) => fairness::run(&args).await,
             Self::Follow(args) => follow::run(&args).await,
+            Self::Realms(args) => realms::run(args).await,
             Self::Readers(args) => readers::run(args).await,
             Self::Sink(args) => sink::run(args).await,
         }

@@ -177,6 +177,7 @@ impl Rig {
             steps.push(self.cloud.step(*instance as usize, id, &told, now));
         }
         let commit = Commit {
+            judgements: vec![],
             account: self.account,
             collection: Collection::Instances,
             version: self.version,

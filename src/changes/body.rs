@@ -5,7 +5,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::model::{
-    AccountKey, Condition, Entry, ExposeSecret, Facts, Format, Merged, News, Reason, Secret, Subject, Topic,
+    AccountKey, Availability, Condition, Entry, ExposeSecret, Facts, Figure, Format, Judgement, Merged, News,
+    RealmState, Reason, Secret, Standing, Subject, Topic,
 };
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
@@ -54,6 +55,8 @@ fn body<'a>(entry: &'a Entry, account: &'a AccountKey, told: Told<'a>) -> Body<'
         from,
         to,
         observed: ObservedBody { before: change.observed.before.map(wire), at: wire(change.observed.at) },
+        confidence: judged(&change.news).map(|judged| judged.confidence),
+        suppressed: judged(&change.news).is_some_and(|judged| judged.suppressed),
         why,
         merged: told.merged.map(|Merged { from_seq, count }| MergedBody { from_seq: from_seq.0, count }),
         snapshot: change.news.is_snapshot(),
@@ -82,6 +85,7 @@ fn envelope(body: Body<'_>) -> Envelope<'_> {
 fn href(base: &str, subject: &Subject) -> String {
     let id = segment(&subject.id);
     match subject.collection {
+        Topic::Account if subject.id == Topic::WHOLE => base.to_owned(),
         Topic::Account => format!("{base}/{id}"),
         Topic::Of(_) | Topic::Hooks => format!("{base}/{}/{id}", subject.collection),
     }
@@ -111,6 +115,12 @@ struct Body<'a> {
     /// `null`: it is not there any more.
     to: Option<Side<'a>>,
     observed: ObservedBody,
+    /// 0 to 1, of what was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<Figure>,
+    /// The resource flaps: this is in the log only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suppressed: bool,
     why: &'a [Reason],
     #[serde(skip_serializing_if = "Option::is_none")]
     merged: Option<MergedBody>,
@@ -166,6 +176,9 @@ struct Side<'a> {
     public_addresses: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_addresses: Option<Vec<&'a str>>,
+    /// Of a realm that was judged: four-valued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    availability: Option<Availability>,
     /// Of a volume, `null`: it is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<Option<&'a str>>,
@@ -181,11 +194,22 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
     match news {
         News::InstanceState { from, to } => (Some(state(from)), Some(facts(to)), &[]),
         News::InstanceAddresses { from, to } => (Some(facts(from)), Some(facts(to)), &[]),
-        News::InstanceAppeared { to } | News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
-        News::InstanceGone { from } => (Some(facts(from)), None, &[]),
-        News::RealmState { from, from_native, to, to_native, why } => {
-            (Some(plain(from.as_str(), from_native)), Some(plain(to.as_str(), to_native)), why)
+        News::InstanceAppeared { to, why } => (None, Some(facts(to)), why),
+        News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
+        News::InstanceGone { from, why } => (Some(facts(from)), None, why),
+        News::RealmState { from, from_native, to, to_native, why, judged } => {
+            let side = |state: RealmState, native, availability| Side { availability, ..plain(state.as_str(), native) };
+            let before = judged.as_ref().and_then(|judged| judged.from);
+            let after = judged.as_ref().map(|judged| judged.to);
+            (Some(side(*from, from_native, before)), Some(side(*to, to_native, after)), why)
         }
+        News::RealmFlappingStart { state, why } | News::RealmFlappingEnd { state, why } => {
+            (None, Some(plain(state.as_str(), state.as_str())), why)
+        }
+        News::ProviderDegraded { why }
+        | News::ProviderRecovered { why }
+        | News::ObserverIsolated { why }
+        | News::ObserverRejoined { why } => (None, None, why),
         News::RealmAppeared { to, to_native } | News::RealmSnapshot { to, to_native } => {
             (None, Some(plain(to.as_str(), to_native)), &[])
         }
@@ -205,12 +229,26 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
         News::HookDisabled { why } => (Some(plain("ENABLED", "enabled")), Some(plain("DISABLED", "disabled")), why),
         // What happened meanwhile is told by changes of its own, as far as it can still be seen.
         News::ObservationGap { why } => (None, None, why),
+        News::AccountUnreachable { from, why } => (Some(standing(*from)), Some(standing(Standing::Unreachable)), why),
+        News::AccountDenied { from, why } => (Some(standing(*from)), Some(standing(Standing::Denied)), why),
+        News::AccountReachable { from, why } => (Some(standing(*from)), Some(standing(Standing::Reachable)), why),
         News::VolumeGone { from } => (Some(attached(from)), None, &[]),
     }
 }
 
+fn judged(news: &News) -> Option<&Judgement> {
+    match news {
+        News::RealmState { judged, .. } => judged.as_ref(),
+        _ => None,
+    }
+}
+
+fn standing(standing: Standing) -> Side<'static> {
+    plain(standing.as_str(), standing.native())
+}
+
 fn plain<'a>(state: &'a str, native_state: &'a str) -> Side<'a> {
-    Side { state, native_state, public_addresses: None, private_addresses: None, instance: None }
+    Side { state, native_state, public_addresses: None, private_addresses: None, availability: None, instance: None }
 }
 
 fn condition(condition: &Condition) -> Side<'_> {
@@ -292,9 +330,9 @@ mod tests {
 
     #[test]
     fn what_was_not_there_and_what_is_there_no_more_are_null() {
-        let gone = News::InstanceGone { from: facts(InstanceState::Running, "running") };
+        let gone = News::InstanceGone { from: facts(InstanceState::Running, "running"), why: vec![] };
         assert!(rendered(&entry(Collection::Instances, "i-7", gone), None).contains(r#""to":null"#));
-        let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        let appeared = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending"), why: vec![] };
         assert!(rendered(&entry(Collection::Instances, "i-7", appeared), None).contains(r#""from":null"#));
     }
 
@@ -322,14 +360,15 @@ mod tests {
             from_native: "available".to_owned(),
             to: RealmState::Unavailable,
             to_native: "unavailable".to_owned(),
-            why: vec![Reason { rule: "D1".to_owned(), text: "power failure".to_owned() }],
+            why: vec![Reason::new("D1", "power failure")],
+            judged: None,
         };
         insta::assert_snapshot!(rendered(&entry(Collection::Realms, "us-east-1a", news), None));
     }
 
     #[test]
     fn a_gap_leads_to_the_collection_and_says_why() {
-        let why = vec![Reason { rule: "provider".to_owned(), text: "9 looks in a row failed".to_owned() }];
+        let why = vec![Reason::new("provider", "9 looks in a row failed")];
         let mut entry = entry(Collection::Instances, "instances", News::ObservationGap { why });
         entry.change.subject = Subject { collection: Topic::Account, name: None, realm: None, ..entry.change.subject };
         insta::assert_snapshot!(rendered(&entry, None), @r#"{"id":"chg_01980f3b6e5b7c1f","type":"account.observation_gap","timestamp":"2026-11-21T10:15:02.120Z","seq":4711,"account":{"driver":"ec2","provider":"us-east-1","id":"123456789012"},"resource":{"collection":"account","id":"instances","revision":9,"name":null,"realm":null,"href":"https://tracker.example/api;driver=ec2;provider=us-east-1/instances"},"from":null,"to":null,"observed":{"before":"2026-11-21T10:14:57.020Z","at":"2026-11-21T10:15:02.020Z"},"why":[{"rule":"provider","text":"9 looks in a row failed"}]}"#);
@@ -337,7 +376,7 @@ mod tests {
 
     #[test]
     fn an_id_cannot_break_out_of_the_href() {
-        let news = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending") };
+        let news = News::InstanceAppeared { to: facts(InstanceState::Pending, "pending"), why: vec![] };
         let text = rendered(&entry(Collection::Instances, "a/../b?c d", news), None);
         assert!(text.contains("/instances/a%2F..%2Fb%3Fc%20d\""), "{text}");
     }

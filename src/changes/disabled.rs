@@ -11,7 +11,7 @@ pub fn disabling(hook: &HookId, id: ChangeId, at: Timestamp, rule: &str, text: S
         at,
         subject: Subject { collection: Topic::Hooks, id: hook.0.clone(), revision: 0, name: None, realm: None },
         observed: Observed { before: None, at },
-        news: News::HookDisabled { why: vec![Reason { rule: rule.to_owned(), text: text.clone() }] },
+        news: News::HookDisabled { why: vec![Reason::new(rule, text.clone())] },
     };
     Disabling { reason: text, change: Box::new(change) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::model::{Known, KnownResource, Resource};
+use crate::model::{Known, KnownResource, Reason, Resource};
 
 /// `[poll.absence]` of the settings file.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,13 +18,27 @@ pub struct Settings {
     /// What was first seen less than this long ago is not looked for before it is this old; realms apart. Milliseconds; EC2
     /// may take five minutes to show a new instance everywhere.
     pub young_for_ms: u64,
+    /// When more than this many go missing together, and more than `mass_percent` of all there are, they are gone only if they
+    /// still are after `mass_hold_ms`: it may be the list that is wrong.
+    pub mass_min: usize,
+    /// See `mass_min`. Percent.
+    pub mass_percent: usize,
+    /// See `mass_min`. Milliseconds; two more lists come meanwhile.
+    pub mass_hold_ms: u64,
     /// A realm is withdrawn when complete lists have lacked it for this long. Milliseconds.
     pub withdrawn_after_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { confirm_after_ms: 10_000, young_for_ms: 300_000, withdrawn_after_ms: 600_000 }
+        Self {
+            confirm_after_ms: 10_000,
+            young_for_ms: 300_000,
+            mass_min: 3,
+            mass_percent: 30,
+            mass_hold_ms: 90_000,
+            withdrawn_after_ms: 600_000,
+        }
     }
 }
 
@@ -33,6 +47,9 @@ impl Default for Settings {
 pub struct Absence {
     confirm_after: Duration,
     young_for: Duration,
+    mass_min: usize,
+    mass_percent: usize,
+    mass_hold: Duration,
     withdrawn_after: Duration,
 }
 
@@ -41,20 +58,41 @@ impl Absence {
         Self {
             confirm_after: Duration::from_millis(settings.confirm_after_ms),
             young_for: Duration::from_millis(settings.young_for_ms),
+            mass_min: settings.mass_min,
+            mass_percent: settings.mass_percent,
+            mass_hold: Duration::from_millis(settings.mass_hold_ms),
             withdrawn_after: Duration::from_millis(settings.withdrawn_after_ms),
         }
     }
 
     /// From when on a targeted look may find it gone; `None` while no complete list missed it, or when its kind is
-    /// judged by lists alone.
-    pub fn confirm_at(&self, known: &KnownResource) -> Option<Timestamp> {
+    /// judged by lists alone. `mass`: many are missing with it.
+    pub fn confirm_at(&self, known: &KnownResource, mass: bool) -> Option<Timestamp> {
         match known.resource {
             Resource::Instance(_) | Resource::Image(_) | Resource::Volume(_) | Resource::Snapshot(_) => {
                 let absent_since = known.absent_since?;
-                Some((absent_since + self.confirm_after).max(known.first_seen_at + self.young_for))
+                let hold = if mass { self.mass_hold.max(self.confirm_after) } else { self.confirm_after };
+                Some((absent_since + hold).max(known.first_seen_at + self.young_for))
             }
             Resource::Realm(_) => None,
         }
+    }
+
+    /// The reason to hold back, if so many are missing that the list may be wrong rather than they gone.
+    pub fn mass(&self, known: &Known) -> Option<Reason> {
+        let missing = known.members.values().filter(|row| row.absent_since.is_some()).count();
+        let of = known.members.len();
+        let many = missing > self.mass_min && missing * 100 > of * self.mass_percent;
+        many.then(|| {
+            let hold = self.mass_hold.as_secs();
+            let text = format!("{missing} of {of} went missing together, and were still missing after {hold} s");
+            Reason::new("mass", text)
+        })
+    }
+
+    /// How soon to list again while many are missing.
+    pub fn relist_after(&self) -> Duration {
+        self.mass_hold / 3
     }
 
     /// Whether a complete list alone, asked for at `asked_at`, settles that it is gone.
@@ -67,7 +105,8 @@ impl Absence {
 
     /// The ids to look for at `now`, and when the next ones are ripe.
     pub fn to_confirm(&self, known: &Known, now: Timestamp) -> (BTreeSet<String>, Option<Timestamp>) {
-        let ripe_at = known.members.iter().filter_map(|(id, known)| Some((id, self.confirm_at(known)?)));
+        let mass = self.mass(known).is_some();
+        let ripe_at = known.members.iter().filter_map(|(id, known)| Some((id, self.confirm_at(known, mass)?)));
         let (ripe, later): (Vec<_>, Vec<_>) = ripe_at.partition(|(_, at)| *at <= now);
         (ripe.into_iter().map(|(id, _)| id.clone()).collect(), later.into_iter().map(|(_, at)| at).min())
     }

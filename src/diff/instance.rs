@@ -1,6 +1,6 @@
 //! What is news of an instance.
 
-use crate::model::{Address, Facts, Instance, InstanceState, News};
+use crate::model::{Address, Facts, Instance, InstanceState, News, Reason};
 
 /// The parts whose change is news. Every field is named, so a new one has to be judged here.
 fn facts(instance: &Instance) -> Facts {
@@ -62,11 +62,13 @@ pub(super) fn stands(instance: &Instance) -> News {
     News::InstanceSnapshot { to: facts(instance) }
 }
 
-pub(super) fn appeared(instance: &Instance) -> News {
-    News::InstanceAppeared { to: facts(instance) }
+/// `again`: it was known once, and was gone.
+pub(super) fn appeared(instance: &Instance, again: bool) -> News {
+    let reason = || Reason::new("reappeared", "it was told gone before, and is there again");
+    News::InstanceAppeared { to: facts(instance), why: again.then(reason).into_iter().collect() }
 }
 
 /// A finished instance that leaves the list was told of when it finished.
-pub(super) fn gone(instance: &Instance) -> Option<News> {
-    (instance.state != InstanceState::Finish).then(|| News::InstanceGone { from: facts(instance) })
+pub(super) fn gone(instance: &Instance, why: Vec<Reason>) -> Option<News> {
+    (instance.state != InstanceState::Finish).then(|| News::InstanceGone { from: facts(instance), why })
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use absence::{Absence, Settings};
 
-use crate::model::{Known, KnownResource, News, Observed, Resource, Sample, Subject};
+use crate::model::{Known, KnownResource, News, Observed, Reason, Resource, Sample, Subject};
 
 /// A targeted look at some ids: what was there and what, by a clear answer, was not.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub fn sample(known: &Known, sample: &Sample, rules: &Absence) -> Found {
         match before.absent_since {
             None => found.upserts.push(KnownResource { absent_since: Some(sample.answered_at), ..before.clone() }),
             Some(since) if rules.listed_out(&before.resource, since, sample.asked_at) => {
-                found.forget(before, sample.answered_at);
+                found.forget(before, sample.answered_at, Vec::new());
             }
             Some(_) => {}
         }
@@ -73,10 +73,11 @@ pub fn look(known: &Known, look: &Look, rules: &Absence) -> Found {
     for resource in look.found.values() {
         found.see(known, resource, look.answered_at);
     }
+    let mass = rules.mass(known);
     for id in &look.missing {
         let Some(before) = known.members.get(id) else { continue };
-        if rules.confirm_at(before).is_some_and(|at| look.asked_at >= at) {
-            found.forget(before, look.answered_at);
+        if rules.confirm_at(before, mass.is_some()).is_some_and(|at| look.asked_at >= at) {
+            found.forget(before, look.answered_at, mass.clone().into_iter().collect());
         }
     }
     found.in_order()
@@ -87,7 +88,7 @@ impl Found {
         let before = known.members.get(resource.id());
         let news = match before {
             Some(before) => changed(&before.resource, resource),
-            None if known.observed_at.is_some() => Some(appeared(resource)),
+            None if known.observed_at.is_some() => Some(appeared(resource, known.former.contains_key(resource.id()))),
             None => None,
         };
         let same = before.is_some_and(|before| before.resource == *resource && before.absent_since.is_none());
@@ -110,9 +111,9 @@ impl Found {
         });
     }
 
-    fn forget(&mut self, before: &KnownResource, at: Timestamp) {
+    fn forget(&mut self, before: &KnownResource, at: Timestamp, why: Vec<Reason>) {
         self.removed.push(before.resource.id().to_owned());
-        if let Some(news) = gone(&before.resource) {
+        if let Some(news) = gone(&before.resource, why) {
             let subject = subject(&before.resource, before.revision + 1);
             self.news.push(Told { subject, observed: observed(Some(before.observed_at), at), news });
         }
@@ -167,9 +168,9 @@ pub fn snapshot(known: &KnownResource) -> Told {
     Told { subject: subject(&known.resource, known.revision), observed, news }
 }
 
-fn appeared(resource: &Resource) -> News {
+fn appeared(resource: &Resource, again: bool) -> News {
     match resource {
-        Resource::Instance(instance) => instance::appeared(instance),
+        Resource::Instance(instance) => instance::appeared(instance, again),
         Resource::Realm(realm) => realm::appeared(realm),
         Resource::Image(image) => News::ImageAppeared { to: condition::of_image(image) },
         Resource::Volume(volume) => News::VolumeAppeared { to: condition::of_volume(volume) },
@@ -178,9 +179,9 @@ fn appeared(resource: &Resource) -> News {
 }
 
 /// `None`: it was known to have ended, so its leaving the list is not news.
-fn gone(resource: &Resource) -> Option<News> {
+fn gone(resource: &Resource, why: Vec<Reason>) -> Option<News> {
     match resource {
-        Resource::Instance(instance) => instance::gone(instance),
+        Resource::Instance(instance) => instance::gone(instance, why),
         Resource::Realm(realm) => Some(realm::withdrawn(realm)),
         Resource::Image(image) => Some(News::ImageGone { from: condition::of_image(image) }),
         Resource::Volume(volume) => Some(News::VolumeGone { from: condition::of_volume(volume) }),
@@ -188,7 +189,8 @@ fn gone(resource: &Resource) -> Option<News> {
     }
 }
 
-fn subject(resource: &Resource, revision: u64) -> Subject {
+/// What a change of it is about.
+pub fn subject(resource: &Resource, revision: u64) -> Subject {
     let (name, realm) = match resource {
         Resource::Instance(instance) => (instance.name.clone(), instance.realm.clone()),
         Resource::Realm(realm) => (Some(realm.name.clone()), Some(realm.id.clone())),

@@ -4,13 +4,14 @@ use crate::model::{News, Realm, Reason};
 
 pub(super) fn changed(before: &Realm, after: &Realm) -> Option<News> {
     // Named one by one, so that a new field has to be judged here.
-    let Realm { state, native_state, messages, id: _, name: _, limit: _, declared: _ } = after;
+    let Realm { state, native_state, messages, id: _, name: _, limit: _, declared: _, judged: _ } = after;
     (before.state != *state).then(|| News::RealmState {
         from: before.state,
         from_native: before.native_state.clone(),
         to: *state,
         to_native: native_state.clone(),
         why: reasons(native_state, messages),
+        judged: None,
     })
 }
 
@@ -29,5 +30,5 @@ pub(super) fn withdrawn(realm: &Realm) -> News {
 /// Rule D1: the provider declares it.
 fn reasons(native_state: &str, messages: &[String]) -> Vec<Reason> {
     let declared = std::iter::once(format!("the provider declares it {native_state}"));
-    declared.chain(messages.iter().cloned()).map(|text| Reason { rule: "D1".to_owned(), text }).collect()
+    declared.chain(messages.iter().cloned()).map(|text| Reason::new("D1", text)).collect()
 }

@@ -15,7 +15,12 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn rules() -> Absence {
-    Absence::new(&Settings { confirm_after_ms: 10_000, young_for_ms: 300_000, withdrawn_after_ms: 600_000 })
+    Absence::new(&Settings {
+        confirm_after_ms: 10_000,
+        young_for_ms: 300_000,
+        withdrawn_after_ms: 600_000,
+        ..Settings::default()
+    })
 }
 
 fn instance(id: &str, state: InstanceState) -> Instance {
@@ -35,6 +40,7 @@ fn realm(id: &str, state: RealmState) -> Realm {
         limit: None,
         messages: vec![],
         declared: Declared::Nothing,
+        judged: None,
     }
 }
 

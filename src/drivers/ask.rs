@@ -1,9 +1,11 @@
 //! Asking a driver for what can be tracked, whatever kind it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use super::{Driver, Error, Kind, Storage};
-use crate::model::{Collection, InstanceId, Login, Resource};
+use crate::model::{Collection, InstanceId, KnownResource, Login, Resource};
 
 /// Every member of the collection, or an error.
 ///
@@ -17,6 +19,28 @@ pub async fn list(driver: &dyn Driver, login: &Login, collection: Collection) ->
         Collection::StorageVolumes => resources(storage(driver)?.volumes(login).await?),
         Collection::StorageSnapshots => resources(storage(driver)?.snapshots(login).await?),
     })
+}
+
+/// As [`list`], made cheaper by what was known of the collection at `since`. See [`Driver::instances_again`].
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_again(
+    driver: &dyn Driver,
+    login: &Login,
+    collection: Collection,
+    known: &BTreeMap<String, KnownResource>,
+    since: Timestamp,
+) -> Result<Vec<Resource>, Error> {
+    if collection != Collection::Instances {
+        return list(driver, login, collection).await;
+    }
+    let present = known.values().filter(|row| row.absent_since.is_none());
+    let instances = present.filter_map(|row| match &row.resource {
+        Resource::Instance(instance) => Some((instance.id.clone(), instance.clone())),
+        _ => None,
+    });
+    Ok(resources(driver.instances_again(login, &instances.collect(), since).await?))
 }
 
 /// Those of `ids` that exist. An id left out is one that the backend, answering well, did not have.

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use addresses::Addresses;
-pub use ask::{lacks, list, look, storage};
+pub use ask::{lacks, list, list_again, look, storage};
 pub use buckets::Buckets;
 pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
@@ -170,6 +170,8 @@ pub struct Abilities {
     /// Features from contract 1.2, with the collection they belong to.
     pub features: &'static [(&'static str, Feature)],
     pub machine: &'static Machine,
+    /// What has ended stays listed for a while (EC2: an hour), so that leaving the list without an end is no user's doing.
+    pub lists_ended: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -1,5 +1,8 @@
 use std::fmt;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use super::Secret;
 
 /// The id of a driver as clients write it: `mock`, `ec2`. Always lower case.
@@ -57,6 +60,49 @@ pub struct Login {
     /// As the client wrote it, case kept, for the backend. `None`: the driver's default.
     pub provider: Option<String>,
     pub credentials: Credentials,
+}
+
+/// Whether an account can be observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Standing {
+    Reachable,
+    /// The backend does not answer, or fails by itself.
+    Unreachable,
+    /// The backend refuses the credentials.
+    Denied,
+}
+
+impl Standing {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reachable => "REACHABLE",
+            Self::Unreachable => "UNREACHABLE",
+            Self::Denied => "DENIED",
+        }
+    }
+
+    /// As in hooks and in the store.
+    pub fn native(self) -> &'static str {
+        match self {
+            Self::Reachable => "reachable",
+            Self::Unreachable => "unreachable",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// A time in which nobody can look at an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Not [`Standing::Reachable`].
+    pub standing: Standing,
+    /// When it was found.
+    pub since: Timestamp,
+    /// The last good answer before it, if one is remembered.
+    pub last_good_at: Option<Timestamp>,
+    /// What the backend said, without secrets.
+    pub error: String,
 }
 
 /// An account that Tracker keeps: its identity and the newest credentials the backend accepted.

@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Collection, InstanceState, RealmState};
+use super::{Address, Availability, Collection, Figure, InstanceState, RealmState, Signal, Standing, Why};
 
 /// A change's place in its account's log: 1, 2, 3 … without holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,11 +51,14 @@ pub enum Topic {
     Of(Collection),
     /// A hook of the account itself.
     Hooks,
-    /// The account itself. The id is a collection of it.
+    /// The account itself. The id is a collection of it, or [`Topic::WHOLE`].
     Account,
 }
 
 impl Topic {
+    /// The id of an account's changes that are about all of it.
+    pub const WHOLE: &str = "account";
+
     /// As in paths and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,6 +111,33 @@ pub struct Observed {
 pub struct Reason {
     pub rule: String,
     pub text: String,
+    /// What the sentence is made of, where it is made of figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Signal>,
+}
+
+impl Reason {
+    pub fn new(rule: &str, text: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), text: text.into(), signals: Vec::new() }
+    }
+}
+
+impl From<Why> for Reason {
+    fn from(Why { rule, text, signals }: Why) -> Self {
+        Self { rule, text, signals }
+    }
+}
+
+/// What Tracker makes of a realm, beside its two-valued state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// `None`: there was none before.
+    pub from: Option<Availability>,
+    pub to: Availability,
+    /// 0 to 1.
+    pub confidence: Figure,
+    /// The realm flaps: nobody is called back.
+    pub suppressed: bool,
 }
 
 /// The parts of an instance whose change is news.
@@ -139,12 +169,45 @@ pub enum News {
     #[serde(rename = "instance.addresses")]
     InstanceAddresses { from: Facts, to: Facts },
     #[serde(rename = "instance.appeared")]
-    InstanceAppeared { to: Facts },
-    /// Seen, then truly absent: a complete list and a targeted look agree.
+    /// `why` says so if it was here before and was gone.
+    InstanceAppeared {
+        to: Facts,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<Reason>,
+    },
+    /// Seen, then truly absent: a complete list and a targeted look agree. `why` says so if many went together.
     #[serde(rename = "instance.gone")]
-    InstanceGone { from: Facts },
+    InstanceGone {
+        from: Facts,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<Reason>,
+    },
     #[serde(rename = "realm.state")]
-    RealmState { from: RealmState, from_native: String, to: RealmState, to_native: String, why: Vec<Reason> },
+    RealmState {
+        from: RealmState,
+        from_native: String,
+        to: RealmState,
+        to_native: String,
+        why: Vec<Reason>,
+        /// `None` where nobody judged it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        judged: Option<Judgement>,
+    },
+    /// Its state changes all the time: single changes are told in the log only from here on.
+    #[serde(rename = "realm.flapping_start")]
+    RealmFlappingStart { state: RealmState, why: Vec<Reason> },
+    #[serde(rename = "realm.flapping_end")]
+    RealmFlappingEnd { state: RealmState, why: Vec<Reason> },
+    /// So many realms of the account fail at once that none of them is to blame.
+    #[serde(rename = "provider.degraded")]
+    ProviderDegraded { why: Vec<Reason> },
+    #[serde(rename = "provider.recovered")]
+    ProviderRecovered { why: Vec<Reason> },
+    /// No provider answers: that is held to be our own fault, and nothing is known of any realm.
+    #[serde(rename = "observer.isolated")]
+    ObserverIsolated { why: Vec<Reason> },
+    #[serde(rename = "observer.rejoined")]
+    ObserverRejoined { why: Vec<Reason> },
     #[serde(rename = "realm.appeared")]
     RealmAppeared { to: RealmState, to_native: String },
     #[serde(rename = "realm.withdrawn")]
@@ -189,6 +252,14 @@ pub enum News {
     /// anything in it.
     #[serde(rename = "account.observation_gap")]
     ObservationGap { why: Vec<Reason> },
+    /// The account cannot be looked at for now: nothing that is known of it changes until it can.
+    #[serde(rename = "account.unreachable")]
+    AccountUnreachable { from: Standing, why: Vec<Reason> },
+    #[serde(rename = "account.denied")]
+    AccountDenied { from: Standing, why: Vec<Reason> },
+    /// It can be looked at again. [`Change::observed`] says from when to when it could not.
+    #[serde(rename = "account.reachable")]
+    AccountReachable { from: Standing, why: Vec<Reason> },
 }
 
 impl News {
@@ -200,6 +271,12 @@ impl News {
             Self::InstanceAppeared { .. } => "instance.appeared",
             Self::InstanceGone { .. } => "instance.gone",
             Self::RealmState { .. } => "realm.state",
+            Self::RealmFlappingStart { .. } => "realm.flapping_start",
+            Self::RealmFlappingEnd { .. } => "realm.flapping_end",
+            Self::ProviderDegraded { .. } => "provider.degraded",
+            Self::ProviderRecovered { .. } => "provider.recovered",
+            Self::ObserverIsolated { .. } => "observer.isolated",
+            Self::ObserverRejoined { .. } => "observer.rejoined",
             Self::RealmAppeared { .. } => "realm.appeared",
             Self::RealmWithdrawn { .. } => "realm.withdrawn",
             Self::ImageState { .. } => "image.state",
@@ -219,19 +296,34 @@ impl News {
             Self::SnapshotSnapshot { .. } => "snapshot.snapshot",
             Self::HookDisabled { .. } => "hook.disabled",
             Self::ObservationGap { .. } => "account.observation_gap",
+            Self::AccountUnreachable { .. } => "account.unreachable",
+            Self::AccountDenied { .. } => "account.denied",
+            Self::AccountReachable { .. } => "account.reachable",
         }
     }
 
     /// What a hook on the account may ask for.
-    pub const ACCOUNT_KINDS: [&str; 2] = ["account.observation_gap", "hook.disabled"];
+    pub const ACCOUNT_KINDS: [&str; 9] = [
+        "provider.degraded",
+        "provider.recovered",
+        "observer.isolated",
+        "observer.rejoined",
+        "account.unreachable",
+        "account.denied",
+        "account.reachable",
+        "account.observation_gap",
+        "hook.disabled",
+    ];
 
     /// What a hook on resources may ask for.
-    pub const KINDS: [&str; 17] = [
+    pub const KINDS: [&str; 19] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
         "instance.gone",
         "realm.state",
+        "realm.flapping_start",
+        "realm.flapping_end",
         "realm.appeared",
         "realm.withdrawn",
         "image.state",
@@ -247,13 +339,15 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 24] = [
+    pub const ALL_KINDS: [&str; 33] = [
         "instance.state",
         "instance.addresses",
         "instance.appeared",
         "instance.gone",
         "instance.snapshot",
         "realm.state",
+        "realm.flapping_start",
+        "realm.flapping_end",
         "realm.appeared",
         "realm.withdrawn",
         "realm.snapshot",
@@ -271,6 +365,13 @@ impl News {
         "snapshot.gone",
         "snapshot.snapshot",
         "hook.disabled",
+        "provider.degraded",
+        "provider.recovered",
+        "observer.isolated",
+        "observer.rejoined",
+        "account.unreachable",
+        "account.denied",
+        "account.reachable",
         "account.observation_gap",
     ];
 
@@ -286,9 +387,21 @@ impl fmt::Display for News {
         match self {
             Self::InstanceState { from, to } => write!(f, "{} -> {}", from.state, to.state),
             Self::InstanceAddresses { .. } => f.write_str("has other addresses"),
-            Self::InstanceAppeared { to } => write!(f, "appeared, {}", to.state),
-            Self::InstanceGone { from } => write!(f, "{} -> gone", from.state),
-            Self::RealmState { from, to, .. } => write!(f, "{from} -> {to}"),
+            Self::InstanceAppeared { to, .. } => write!(f, "appeared, {}", to.state),
+            Self::InstanceGone { from, .. } => write!(f, "{} -> gone", from.state),
+            Self::RealmState { from, to, judged: None, .. } => write!(f, "{from} -> {to}"),
+            Self::RealmState { judged: Some(Judgement { from: None, to, .. }), .. } => write!(f, "is {to}"),
+            Self::RealmState { judged: Some(Judgement { from: Some(from), to, .. }), .. } => {
+                write!(f, "{from} -> {to}")
+            }
+            Self::RealmFlappingStart { .. } => f.write_str("begins to flap"),
+            Self::RealmFlappingEnd { state, .. } => write!(f, "has settled, {state}"),
+            Self::ProviderDegraded { why }
+            | Self::ProviderRecovered { why }
+            | Self::ObserverIsolated { why }
+            | Self::ObserverRejoined { why } => {
+                f.write_str(why.first().map_or("no reason given", |reason| &reason.text))
+            }
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
             Self::InstanceSnapshot { to } => write!(f, "is {}", to.state),
             Self::RealmSnapshot { to, .. } => write!(f, "is {to}"),
@@ -300,6 +413,15 @@ impl fmt::Display for News {
             }
             Self::ObservationGap { why } => {
                 write!(f, "not looked at: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountUnreachable { why, .. } => {
+                write!(f, "unreachable: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountDenied { why, .. } => {
+                write!(f, "credentials refused: {}", why.first().map_or("no reason given", |reason| &reason.text))
+            }
+            Self::AccountReachable { why, .. } => {
+                write!(f, "reachable again: {}", why.first().map_or("no reason given", |reason| &reason.text))
             }
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
             Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {

@@ -5,6 +5,7 @@
 
 mod account;
 mod address;
+mod availability;
 mod bucket;
 mod change;
 mod delivery;
@@ -22,10 +23,11 @@ mod resource;
 mod sample;
 mod storage;
 
-pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login};
+pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, Outage, Standing};
 pub use address::PublicAddress;
+pub use availability::{Availability, Figure, Reading, Share, Signal, SignalKind, Why};
 pub use bucket::{Blob, Bucket, NewBlob};
-pub use change::{Change, ChangeId, Condition, Entry, Facts, News, Observed, Reason, Seq, Subject, Topic};
+pub use change::{Change, ChangeId, Condition, Entry, Facts, Judgement, News, Observed, Reason, Seq, Subject, Topic};
 pub use delivery::{Attempt, Delivery, DeliveryState, Disabling, Merged, Outcome, Verdict};
 pub use fault::{Fault, FaultKind};
 pub use firewall::{Firewall, NewFirewall, NewRule, Rule, Source};
@@ -38,7 +40,7 @@ pub use key::{Key, KeyKind, NewKey};
 pub use metric::{Metric, Series};
 pub use network::{Network, NetworkInterface, NewNetwork, NewNetworkInterface, NewSubnet, Subnet};
 pub use profile::{HardwareProfile, Property, PropertyKind};
-pub use realm::{Declared, Realm, RealmState};
+pub use realm::{Declared, Judged, Realm, RealmState};
 pub use resource::{Collection, Kind as ResourceKind, Resource};
 pub use sample::{Known, KnownResource, Sample};
 pub use storage::{Mount, NewSnapshot, NewVolume, Snapshot, Volume, VolumeAction};

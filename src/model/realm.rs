@@ -1,6 +1,9 @@
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::{Availability, Figure};
 
 /// Whether a realm can be used, on Deltacloud's two-valued wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,4 +54,26 @@ pub struct Realm {
     pub messages: Vec<String>,
     #[serde(default)]
     pub declared: Declared,
+    /// What Tracker makes of it; `state` follows from that. `None` as it comes from the provider.
+    #[serde(default)]
+    pub judged: Option<Judged>,
+}
+
+impl Realm {
+    /// Says of itself what was last judged: the word that is told.
+    pub fn follow(&mut self, before: &Self) {
+        self.judged.clone_from(&before.judged);
+        if before.judged.is_some() {
+            self.state = before.state;
+        }
+    }
+}
+
+/// Whether a realm can be used, after all that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub state: Availability,
+    pub since: Timestamp,
+    /// 0 to 1; 0 when unknown.
+    pub confidence: Figure,
 }

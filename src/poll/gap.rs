@@ -45,7 +45,7 @@ fn bound(collection: Collection, settings: &Settings) -> Duration {
 
 /// Both may be true: the provider failed, and then Tracker was stopped.
 fn why(at: Timestamp, watch: &Watch, bound: Duration) -> Vec<Reason> {
-    let reason = |rule: &str, text: String| Reason { rule: rule.to_owned(), text };
+    let reason = |rule: &str, text: String| Reason::new(rule, text);
     let looks = if watch.failures == 1 { "1 look".to_owned() } else { format!("{} looks in a row", watch.failures) };
     let provider =
         watch.error.as_ref().map(|error| reason("provider", format!("{looks} failed, the last with: {error}")));
@@ -88,14 +88,14 @@ mod tests {
                 .map(|(since, rules)| (at(since), rules.iter().map(|&rule| rule.to_owned()).collect::<Vec<_>>()));
             assert_eq!(said, expected, "{before} {now} {watch:?}");
         };
-        check(0, 5, watch(-9, 1, 0), None);
-        check(0, 6, watch(-9, 1, 0), Some((0, &["tracker"])));
-        check(0, 60, watch(-9, 55, 9), Some((0, &["provider"])));
+        check(0, 10, watch(-9, 1, 0), None);
+        check(0, 11, watch(-9, 0, 0), Some((0, &["tracker"])));
+        check(0, 60, watch(-9, 50, 9), Some((0, &["provider"])));
         check(0, 60, watch(-9, 10, 4), Some((0, &["provider", "tracker"])));
         check(0, 60, watch(-9, 60, 0), Some((0, &["tracker"])));
         // It ended, nobody wanted to know, and a new hook was set.
         check(0, 60, watch(60, 60, 0), None);
-        check(0, 60, watch(55, 55, 0), None);
+        check(0, 60, watch(50, 50, 0), None);
         check(0, 60, watch(30, 30, 7), Some((30, &["provider", "tracker"])));
         // The clock was set back.
         check(60, 0, watch(-9, 60, 0), None);

@@ -1,19 +1,24 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::gap;
+use super::judge::{self, Judge, Weighed};
+use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
 use super::turns::{Turn, Turns};
+use crate::availability;
 use crate::chance::Chance;
 use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver};
-use crate::model::{Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, Resource, Sample, Seq};
+use crate::model::{
+    Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample, Seq,
+};
 use crate::reads::Reads;
 use crate::store::{self, Commit, NewChange, Store};
 use crate::tasks::Wake;
@@ -31,8 +36,19 @@ pub enum Error {
     Driver(#[from] drivers::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The list failed, and these realms were asked for one by one.
+    #[error("{source}; asked realm by realm, {answered} of {realms} answered")]
+    Split { source: drivers::Error, answered: usize, realms: usize },
     #[error("what is known was rewritten by others {CONTENDED_TRIES} times while we looked")]
     Contended,
+}
+
+/// When to come again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) due_at: Timestamp,
+    /// See [`store::UnitPlan::rest_until`].
+    pub(super) rest_until: Option<Timestamp>,
 }
 
 /// What a look brought.
@@ -59,16 +75,19 @@ impl Seen {
 /// Asks, compares, commits. Used by the poller and by whoever just touched a resource.
 #[derive(Clone)]
 pub struct Observer {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    chance: Arc<Chance>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) chance: Arc<Chance>,
     rules: Absence,
-    settings: Settings,
+    pub(super) settings: Settings,
     reads: Arc<Reads>,
     /// `None`: whoever has this has the unit for itself.
     turns: Option<Turns>,
     /// Told after every commit that made changes.
     deliver: Wake,
+    pub(super) memories: Memories,
+    pub(super) judge: Judge,
+    pub(super) availability: availability::Settings,
 }
 
 impl Observer {
@@ -77,6 +96,7 @@ impl Observer {
         clock: Arc<dyn Clock>,
         chance: Arc<Chance>,
         settings: Settings,
+        availability: availability::Settings,
         reads: Arc<Reads>,
         deliver: Wake,
     ) -> Self {
@@ -89,6 +109,9 @@ impl Observer {
             reads,
             turns: Some(Turns::default()),
             deliver,
+            memories: Memories::default(),
+            judge: Judge::default(),
+            availability,
         }
     }
 
@@ -146,18 +169,87 @@ impl Observer {
         account: &Account,
         driver: &dyn Driver,
         collection: Collection,
-    ) -> Result<Timestamp, Error> {
-        let ask = |known: &Known, now| plan::ask(known, now, &self.rules, &self.settings);
-        self.observe(account, driver, collection, ask).await?;
+    ) -> Result<Next, Error> {
+        let memory = self.memories.unit(account.id, collection, |memory| memory.clone());
+        // Whether a list was asked for, and one in full.
+        let asked = Mutex::new(None);
+        let ask = |known: &Known, now| {
+            let full = memory.wants_full(now, &self.settings);
+            let ask = plan::ask(known, now, full, &self.rules, &self.settings);
+            *asked.lock().expect("it is set and read, no more") = match ask {
+                Ask::List | Ask::Witness => Some(true),
+                Ask::Again => Some(false),
+                Ask::Look(_) | Ask::Nothing => None,
+            };
+            ask
+        };
+        let outcome = self.observe(account, driver, collection, ask).await;
+        let asked = asked.into_inner().expect("it is set and read, no more");
+        match (outcome, asked) {
+            (Ok(_), Some(full)) => {
+                let now = self.clock.now();
+                self.memories.unit(account.id, collection, |memory| memory.listed(full, now));
+            }
+            (Ok(_), None) => {}
+            (Err(Error::Driver(error)), Some(_)) => {
+                return Err(self.list_failed(account, driver, collection, error).await);
+            }
+            (Err(error), _) => return Err(error),
+        }
         let mut known = self.store.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
-        let (ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        let (mut ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        let held = self.held(account.id, &known, &ripe).await?;
+        ripe.retain(|id| !held.contains(id));
         if !ripe.is_empty() {
-            let ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+            // Many at once are asked for at once, so that they are told as one.
+            if self.rules.mass(&known).is_some() {
+                self.still_the_same(account, driver).await?;
+            } else {
+                ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+            }
             self.look(account, driver, collection, &ripe).await?;
             known = self.store.known(account.id, collection).await?;
         }
-        Ok(plan::after_success(&known, self.clock.now(), &self.rules, &self.settings))
+        let (now, roll) = (self.clock.now(), self.chance.roll());
+        let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
+            memory.see(&known, now);
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+        });
+        Ok(Next { due_at: plan::after_success(&known, now, hot, &held, &self.rules, &self.settings), rest_until })
+    }
+
+    /// Those missing whose realm cannot be used, or may not be: what a realm in trouble does not show is not gone.
+    async fn held(
+        &self,
+        account: AccountId,
+        known: &Known,
+        ripe: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, store::Error> {
+        let realm = |id: &String| match &known.members.get(id)?.resource {
+            Resource::Instance(instance) => instance.realm.clone(),
+            Resource::Volume(volume) => volume.realm.clone(),
+            Resource::Realm(_) | Resource::Image(_) | Resource::Snapshot(_) => None,
+        };
+        let placed: Vec<_> = ripe.iter().filter_map(|id| Some((id, realm(id)?))).collect();
+        if placed.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let realms = self.store.known(account, Collection::Realms).await?;
+        let in_doubt = |id: &String| match realms.members.get(id).map(|row| &row.resource) {
+            Some(Resource::Realm(realm)) => realm.state == RealmState::Unavailable,
+            _ => false,
+        };
+        Ok(placed.into_iter().filter(|(_, realm)| in_doubt(realm)).map(|(id, _)| id.clone()).collect())
+    }
+
+    /// Before many are told gone together: these credentials may have come to be of another account, which has none of them.
+    async fn still_the_same(&self, account: &Account, driver: &dyn Driver) -> Result<(), drivers::Error> {
+        let identity = driver.identify(&account.login).await?;
+        if identity == account.key.identity {
+            return Ok(());
+        }
+        Err(drivers::Error::new(drivers::Kind::Denied, "the credentials are of another account now"))
     }
 
     async fn observe(
@@ -170,8 +262,15 @@ impl Observer {
         for tries in 0..CONTENDED_TRIES {
             let _turn = self.turn(account.id, collection, tries).await;
             let known = self.store.known(account.id, collection).await?;
-            let answer = self.ask(&account.login, driver, collection, ask(&known, self.clock.now())).await?;
-            if let Some((through, whole)) = self.keep(account, known, &answer).await? {
+            let ask = ask(&known, self.clock.now());
+            if ask == Ask::Nothing {
+                let Known { through, .. } = known;
+                return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
+            }
+            let answer = self.ask(&account.login, driver, &known, ask).await?;
+            let mut answer = answer;
+            let lists_ended = driver.abilities().lists_ended;
+            if let Some((through, whole)) = self.keep(account, known, &mut answer, lists_ended).await? {
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
             }
@@ -202,22 +301,26 @@ impl Observer {
         Err(Error::Contended)
     }
 
-    async fn ask(
-        &self,
-        login: &Login,
-        driver: &dyn Driver,
-        collection: Collection,
-        ask: Ask,
-    ) -> Result<Answer, drivers::Error> {
-        let asked_at = self.clock.now();
+    async fn ask(&self, login: &Login, driver: &dyn Driver, known: &Known, ask: Ask) -> Result<Answer, drivers::Error> {
+        let (collection, asked_at) = (known.collection, self.clock.now());
         Ok(match ask {
             Ask::List => {
                 let members = by_id(drivers::list(driver, login, collection).await?);
                 Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
             }
+            Ask::Again => {
+                let since = known.observed_at.unwrap_or(asked_at);
+                let members = drivers::list_again(driver, login, collection, &known.members, since).await?;
+                let members = by_id(members);
+                Answer::List(Sample { collection, asked_at, answered_at: self.clock.now(), members })
+            }
             Ask::Witness => {
                 let found = by_id(drivers::list(driver, login, collection).await?);
                 Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing: BTreeSet::new() })
+            }
+            Ask::Nothing => {
+                let found = BTreeMap::new();
+                Answer::Look(Look { asked_at, answered_at: asked_at, found, missing: BTreeSet::new() })
             }
             Ask::Look(ids) => {
                 let found = by_id(drivers::look(driver, login, collection, &ids).await?);
@@ -234,23 +337,48 @@ impl Observer {
         &self,
         account: &Account,
         mut known: Known,
-        answer: &Answer,
+        answer: &mut Answer,
+        lists_ended: bool,
     ) -> Result<Option<(Seq, bool)>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
+            judge::publish(answer.members_mut(), &known);
+            let answer = &*answer;
             let (found, complete_at) = answer.compare(&known, &self.rules);
             let whole = answer.is_whole(&known, &found);
+            let gone = found.removed.clone();
             if complete_at.is_none() && found == Found::default() {
+                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
                 return Ok(Some((known.through, whole)));
             }
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
+                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
                 return Ok(Some((through, whole)));
             }
             known = self.store.known(account.id, known.collection).await?;
         }
         Ok(None)
+    }
+
+    /// What was seen is recorded by now; what it says of realms is recorded next, or with what is heard next.
+    async fn weigh_answer(
+        &self,
+        account: AccountId,
+        known: &Known,
+        answer: &Answer,
+        gone: &[String],
+        lists_ended: bool,
+    ) {
+        let (members, at, complete) = match answer {
+            Answer::List(sample) => (&sample.members, sample.answered_at, true),
+            Answer::Look(look) => (&look.found, look.answered_at, false),
+        };
+        let weighed = Weighed { known, members, gone, at, complete, lists_ended };
+        if let Err(err) = self.weigh(account, weighed).await {
+            warn!(account.id = %account, "what a look says of realms could not be recorded yet: {err}");
+        }
     }
 
     /// Writes what was found, the news with ids and with who is told. Answers with the last change recorded of the
@@ -278,6 +406,7 @@ impl Observer {
             },
         });
         let commit = Commit {
+            judgements: vec![],
             account: account.id,
             collection: known.collection,
             version: known.version,
@@ -294,6 +423,9 @@ impl Observer {
             // Whoever is told of a change and asks then must not be shown what was before it.
             if !changes.is_empty() {
                 this.reads.account_moved(&key);
+                let own = changes.iter().filter(|entry| entry.change.subject.collection == commit.collection.into());
+                let ids = own.map(|entry| entry.change.subject.id.clone());
+                this.memories.unit(commit.account, commit.collection, |memory| memory.moved(ids));
             }
             this.tell(commit.account, &changes);
             Ok(changes.last().map(|entry| entry.seq))
@@ -324,7 +456,7 @@ impl Observer {
         Ok(watch.and_then(|watch| gap::gap(before, at, collection, &watch, &self.settings)))
     }
 
-    fn tell(&self, account: AccountId, changes: &[Entry]) {
+    pub(super) fn tell(&self, account: AccountId, changes: &[Entry]) {
         for Entry { seq, change } in changes {
             info!(
                 account.id = %account, change.seq = %seq, change.id = %change.id, change.type = change.news.kind(),
@@ -361,6 +493,13 @@ impl Answer {
             Self::Look(look) => look.found.contains_key(id),
         };
         known.members.keys().all(|id| there(id) || found.removed.contains(id))
+    }
+
+    fn members_mut(&mut self) -> &mut BTreeMap<String, Resource> {
+        match self {
+            Self::List(sample) => &mut sample.members,
+            Self::Look(look) => &mut look.found,
+        }
     }
 
     fn asked_at(&self) -> Timestamp {

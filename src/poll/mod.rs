@@ -9,10 +9,15 @@
 //! Accepted: a unit may be looked at by several at once (clients set hooks while the poller is there). Where they see the
 //! same change one commits it, and the others find it known.
 
+mod circuit;
 mod gap;
+mod judge;
 mod look;
+mod memory;
 mod pass;
 mod plan;
+mod split;
+mod standing;
 mod turns;
 
 pub use look::{Error, Observer, Seen};

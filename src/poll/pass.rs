@@ -9,13 +9,15 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, debug_span, error, warn};
 
+use super::circuit::{Admission, Heard};
+use super::look::Next;
 use super::plan::{self, Settings};
 use super::{Error, Observer};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::{self, Drivers, Kind};
-use crate::model::{AccountId, Collection};
-use crate::store::{DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
+use crate::model::{AccountId, Collection, Standing};
+use crate::store::{self, DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
 use crate::tasks::{Pass, Report, Wake};
 
 /// Looks at every unit that is due. A visit runs on its own, so that a provider that hangs keeps nobody waiting but
@@ -112,13 +114,21 @@ impl Pass for Poll {
             error!(account.id = %account, collection = %collection, "this cannot be looked at until somebody mends it: {error}");
             let later = now + Duration::from_millis(self.settings.failed_wait_max_ms);
             // Not the provider's fault, and none of its owner's business what our tables look like.
-            let plan = UnitPlan { due_at: later, failures: 1, error: None };
+            let plan = UnitPlan { due_at: later, failures: 1, error: None, rest_until: None };
             store.plan_unit(account, collection, due_at, &plan).await?;
         }
         for unit in units {
             let key = (unit.account.id, unit.collection);
             let paused = self.unplanned.contains_key(&key);
             if paused || self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
+                continue;
+            }
+            let (observer, settings) = (&self.visitor.observer, &self.settings);
+            let admission = observer.memories.circuit(key.0, |circuit| circuit.admit(key.1, now, settings));
+            if let Admission::Wait(until) = admission {
+                self.busy.remove(&key);
+                let plan = UnitPlan { due_at: until, ..unit.plan.clone() };
+                self.visitor.store.plan_unit(key.0, key.1, unit.plan.due_at, &plan).await?;
                 continue;
             }
             report.due += 1;
@@ -134,12 +144,15 @@ impl Pass for Poll {
                 .instrument(span),
             );
         }
+        self.visitor.observer.judge_due().await?;
         report.next_due_at = store.next_unit_due_at(ended_after).await?;
         if !self.busy.is_empty() || !self.unplanned.is_empty() {
             // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
             let soon = now + Duration::from_secs(1);
             report.next_due_at = report.next_due_at.map(|at| at.max(soon));
         }
+        report.next_due_at =
+            [report.next_due_at, self.visitor.observer.judge.next_due_at()].into_iter().flatten().min();
         Ok(report)
     }
 }
@@ -149,6 +162,13 @@ impl Visitor {
     async fn visit(&self, unit: Unit) -> Visited {
         let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await;
         let well = matches!(outcome, Ok(Ok(_)));
+        let standing = match &outcome {
+            Ok(outcome) => self.note(&unit, outcome).await,
+            Err(_) => Ok(()),
+        };
+        if let Err(err) = standing {
+            warn!("how the account stands could not be recorded: {err}");
+        }
         let plan = outcome.map_or_else(
             |_| {
                 error!("a look panicked: this is a bug");
@@ -167,7 +187,7 @@ impl Visitor {
         Visited { well, unplanned_at }
     }
 
-    async fn look(&self, unit: &Unit) -> Result<Timestamp, Error> {
+    async fn look(&self, unit: &Unit) -> Result<Next, Error> {
         let Unit { account, collection, .. } = unit;
         let driver = self.drivers.get(&account.key.driver).ok_or_else(|| {
             drivers::Error::new(Kind::Unsupported, format!("this Tracker has no driver {}", account.key.driver))
@@ -175,27 +195,61 @@ impl Visitor {
         self.observer.visit(account, driver.as_ref(), *collection).await
     }
 
-    fn plan(&self, unit: &Unit, outcome: Result<Timestamp, Error>) -> UnitPlan {
+    /// Takes in what a look says of the account as a whole, and has it recorded.
+    async fn note(&self, unit: &Unit, outcome: &Result<Next, Error>) -> Result<(), store::Error> {
+        let (heard, error) = match outcome {
+            Ok(_) => (Heard::Well, String::new()),
+            Err(Error::Driver(err)) => (Heard::of(err.kind), err.to_string()),
+            // It answers, as far as it can.
+            Err(Error::Split { source, .. }) => (Heard::Nothing, source.to_string()),
+            Err(Error::Store(_) | Error::Contended) => return Ok(()),
+        };
+        match heard {
+            Heard::Well | Heard::Refused => self.observer.reached(&unit.account, true).await?,
+            Heard::Fault => self.observer.reached(&unit.account, false).await?,
+            Heard::Nothing => {}
+        }
+        let (account, now, roll) = (&unit.account, self.clock.now(), self.chance.roll());
+        let found = self.observer.memories.circuit(account.id, |circuit| {
+            circuit.note(unit.collection, heard, now, roll, &self.settings);
+            circuit.standing()
+        });
+        // After a restart a circuit is closed because nobody knows better.
+        if found == unit.standing || found == Standing::Reachable && heard != Heard::Well {
+            return Ok(());
+        }
+        self.observer.stand(account, found, &error).await
+    }
+
+    fn plan(&self, unit: &Unit, outcome: Result<Next, Error>) -> UnitPlan {
         let now = self.clock.now();
         let failures = unit.plan.failures + 1;
         match outcome {
-            Ok(due_at) => {
+            Ok(Next { due_at, rest_until }) => {
                 if unit.plan.failures > 0 {
                     warn!("{} answers again after {} failed looks", unit.account.key.provider, unit.plan.failures);
                 }
                 debug!("looked at, next look at {due_at}");
-                UnitPlan { due_at, failures: 0, error: None }
+                UnitPlan { due_at, failures: 0, error: None, rest_until }
             }
             Err(Error::Driver(err)) => {
-                let due_at = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
+                let alone = self.observer.memories.circuit(unit.account.id, |circuit| circuit.open_until());
+                let due_at = alone.unwrap_or_else(|| {
+                    plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings)
+                });
                 warn!(failures, "nothing could be seen, next look at {due_at}: {err}");
-                UnitPlan { due_at, failures, error: Some(err.to_string()) }
+                UnitPlan { due_at, failures, error: Some(err.to_string()), rest_until: None }
+            }
+            Err(err @ Error::Split { .. }) => {
+                let due_at = now + Duration::from_millis(self.settings.quiet_wait_ms);
+                warn!(failures, "not all could be seen, next look at {due_at}: {err}");
+                UnitPlan { due_at, failures, error: Some(err.to_string()), rest_until: None }
             }
             // Not the provider's fault: no backing off from it.
             Err(err @ (Error::Store(_) | Error::Contended)) => {
                 let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
                 warn!("what was seen could not be kept, next look at {due_at}: {err}");
-                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone() }
+                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone(), rest_until: None }
             }
         }
     }

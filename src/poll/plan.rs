@@ -30,10 +30,23 @@ pub struct Settings {
     pub spread_ms: u64,
     /// How often instances are looked at that are about to change by themselves. Milliseconds.
     pub settling_every_ms: u64,
+    /// What settles for longer than these is looked at half as often, then a sixth as often, then a twelfth. Milliseconds, rising.
+    pub settling_steps_ms: [u64; 3],
     /// While something settles, the targeted looks are joined by a complete list this often. Milliseconds.
     pub list_every_ms: u64,
+    /// A list is read in full this often; in between, what the provider can say in short is enough. Milliseconds.
+    pub full_every_ms: u64,
+    /// A unit without news is passed over by ticks of its cron for this long after its second quiet look, half as long again after
+    /// each further one. Milliseconds.
+    pub quiet_wait_ms: u64,
+    /// The longest that a quiet unit is passed over. Milliseconds.
+    pub quiet_wait_max_ms: u64,
     /// Ids in one targeted look; the rest waits for the next. EC2 takes 200 in a filter.
     pub look_ids_max: usize,
+    /// Lists in a row that the backend fails until its realms are asked one by one.
+    pub split_after: u32,
+    /// Targeted looks into one realm, each of `look_ids_max` ids, when realms are asked one by one; the rest waits for the list.
+    pub split_looks_max: usize,
     /// Units (a collection of an account) looked at at once, in all.
     pub units_at_once: usize,
     /// The first wait after a failed look; it doubles with each further one. Milliseconds.
@@ -43,6 +56,20 @@ pub struct Settings {
     /// The wait after refused credentials, which only their owner can mend. Milliseconds. A client that sets a hook with
     /// good ones ends it at once.
     pub denied_wait_ms: u64,
+    /// Looks at an account that fail in a row until it is left alone: its backend does not answer, or breaks.
+    pub circuit_faults: u32,
+    /// It is also left alone when half of this many looks failed.
+    pub circuit_window: usize,
+    /// Looks in a row whose credentials are refused until it is left alone for `denied_wait_ms`.
+    pub circuit_refusals: u32,
+    /// How long it is left alone at first; twice as long each time it is tried in vain. Milliseconds.
+    pub circuit_wait_ms: u64,
+    /// The longest that it is left alone. Milliseconds.
+    pub circuit_wait_max_ms: u64,
+    /// How often realms are judged again while one of them is not plainly available or something is suspect. Milliseconds.
+    pub judge_every_ms: u64,
+    /// How often realms are listed meanwhile. Milliseconds.
+    pub suspicious_every_ms: u64,
     /// When a unit is looked at although no cron tick came. Milliseconds; the backstop behind a cron that died.
     pub idle_wait_max_ms: u64,
     /// How long an account is still watched after the last resource with a hook in it ended. Milliseconds.
@@ -71,18 +98,31 @@ impl Default for Settings {
             storage_snapshots_cron: "45 */5 * * * *".to_owned(),
             spread_ms: 20_000,
             settling_every_ms: 5_000,
+            settling_steps_ms: [120_000, 300_000, 1_800_000],
             list_every_ms: 30_000,
+            full_every_ms: 900_000,
+            quiet_wait_ms: 60_000,
+            quiet_wait_max_ms: 300_000,
             look_ids_max: 200,
+            split_after: 2,
+            split_looks_max: 10,
             units_at_once: 64,
             failed_wait_ms: 5_000,
             failed_wait_max_ms: 600_000,
             denied_wait_ms: 900_000,
+            circuit_faults: 5,
+            circuit_window: 20,
+            circuit_refusals: 2,
+            circuit_wait_ms: 30_000,
+            circuit_wait_max_ms: 600_000,
+            judge_every_ms: 30_000,
+            suspicious_every_ms: 60_000,
             idle_wait_max_ms: 900_000,
             linger_ms: 3_600_000,
-            instances_gap_ms: 300_000,
+            instances_gap_ms: 600_000,
             realms_gap_ms: 900_000,
             images_gap_ms: 900_000,
-            storage_volumes_gap_ms: 300_000,
+            storage_volumes_gap_ms: 600_000,
             storage_snapshots_gap_ms: 900_000,
             absence: diff::Settings::default(),
         }
@@ -104,6 +144,13 @@ impl Settings {
             ("failed_wait_ms", self.failed_wait_ms),
             ("look_ids_max", self.look_ids_max as u64),
             ("units_at_once", self.units_at_once as u64),
+            ("circuit_faults", u64::from(self.circuit_faults)),
+            ("circuit_window", self.circuit_window as u64),
+            ("circuit_refusals", u64::from(self.circuit_refusals)),
+            ("circuit_wait_ms", self.circuit_wait_ms),
+            ("quiet_wait_ms", self.quiet_wait_ms),
+            ("judge_every_ms", self.judge_every_ms),
+            ("suspicious_every_ms", self.suspicious_every_ms),
             ("idle_wait_max_ms", self.idle_wait_max_ms),
         ] {
             if value == 0 {
@@ -117,6 +164,11 @@ impl Settings {
             ("failed_wait_ms", self.failed_wait_ms),
             ("failed_wait_max_ms", self.failed_wait_max_ms),
             ("denied_wait_ms", self.denied_wait_ms),
+            ("full_every_ms", self.full_every_ms),
+            ("quiet_wait_ms", self.quiet_wait_ms),
+            ("quiet_wait_max_ms", self.quiet_wait_max_ms),
+            ("circuit_wait_ms", self.circuit_wait_ms),
+            ("circuit_wait_max_ms", self.circuit_wait_max_ms),
             ("idle_wait_max_ms", self.idle_wait_max_ms),
             ("linger_ms", self.linger_ms),
             ("instances_gap_ms", self.instances_gap_ms),
@@ -161,26 +213,38 @@ impl Settings {
 pub(super) enum Ask {
     /// The complete collection.
     List,
+    /// The complete collection, as far as the provider can say in short what became of what is known.
+    Again,
     /// As [`Ask::List`], by somebody who may not see all of it.
     Witness,
     /// These only.
     Look(BTreeSet<String>),
+    /// The list is fresh and nothing settles: only what may be gone is to be looked for, which is decided apart.
+    Nothing,
 }
 
-/// What to ask of a unit that is due at `now`. A targeted look serves what settles and what may be gone, as long as the
-/// last complete list is fresh; otherwise a list is due, which serves all.
-pub(super) fn ask(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> Ask {
+/// What to ask of a unit that is due at `now`, before what may be gone is looked for. A targeted look serves what settles, as long
+/// as the last complete list is fresh; otherwise a list is due, which serves all.
+/// What is said in short is enough unless `full` is due.
+pub(super) fn ask(known: &Known, now: Timestamp, full: bool, rules: &Absence, settings: &Settings) -> Ask {
     let list_every = Duration::from_millis(settings.list_every_ms);
     // A clock that jumped back makes the last list lie ahead: list again rather than trust it.
     let fresh = known.observed_at.is_some_and(|at| at <= now && now < at + list_every);
-    let wanted = wanted(known, now, rules, settings);
-    if fresh && !wanted.is_empty() { Ask::Look(wanted) } else { Ask::List }
-}
-
-/// What a targeted look at `now` should name: first what may be gone, then what settles.
-fn wanted(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> BTreeSet<String> {
+    // So many are missing that only the list itself, in full, can say whether it was wrong.
+    let doubtful = rules.mass(known).is_some();
+    let moving: BTreeSet<_> = settling(known).take(settings.look_ids_max).collect();
     let (ripe, _) = rules.to_confirm(known, now);
-    ripe.into_iter().chain(settling(known)).take(settings.look_ids_max).collect()
+    if doubtful && ripe.is_empty() {
+        Ask::List
+    } else if fresh && !moving.is_empty() {
+        Ask::Look(moving)
+    } else if fresh && !ripe.is_empty() {
+        Ask::Nothing
+    } else if full || known.observed_at.is_none_or(|at| at > now) {
+        Ask::List
+    } else {
+        Ask::Again
+    }
 }
 
 fn settling(known: &Known) -> impl Iterator<Item = String> + '_ {
@@ -188,13 +252,25 @@ fn settling(known: &Known) -> impl Iterator<Item = String> + '_ {
     moving.map(|(id, _)| id.clone())
 }
 
-/// When to look again after a look that went well and left this known.
-pub(super) fn after_success(known: &Known, now: Timestamp, rules: &Absence, settings: &Settings) -> Timestamp {
+/// When to look again after a look that went well and left this known. `hot`: how soon, for what settles. `held`: what is missing in a
+/// realm that is in doubt itself, and so is not looked for.
+pub(super) fn after_success(
+    known: &Known,
+    now: Timestamp,
+    hot: Option<Duration>,
+    held: &BTreeSet<String>,
+    rules: &Absence,
+    settings: &Settings,
+) -> Timestamp {
     let idle = now + Duration::from_millis(settings.idle_wait_max_ms);
     let (ripe, ripe_at) = rules.to_confirm(known, now);
+    let ripe: BTreeSet<_> = ripe.difference(held).collect();
+    // What is held back waits for its realm, which is looked at in its own time.
+    let relist = rules.mass(known).map(|_| now + rules.relist_after());
     let soon = now + Duration::from_millis(settings.settling_every_ms);
-    let moving = (settling(known).next().is_some() || !ripe.is_empty()).then_some(soon);
-    [Some(idle), ripe_at, moving].into_iter().flatten().min().unwrap_or(idle)
+    let unconfirmed = (!ripe.is_empty()).then_some(soon);
+    let moving = hot.map(|wait| now + wait);
+    [Some(idle), ripe_at, unconfirmed, moving, relist].into_iter().flatten().min().unwrap_or(idle)
 }
 
 /// When to look again after the `failures`th failed look in a row. `roll`, 0 to 1, spreads the waits by a fifth.
@@ -251,27 +327,34 @@ mod tests {
     #[test]
     fn what_to_ask() {
         let check = |known: &Known, now: i64, expected: &str| {
-            let asked = match ask(known, at(now), &rules(), &Settings::default()) {
-                Ask::List => "list".to_owned(),
+            let asked = match ask(known, at(now), false, &rules(), &Settings::default()) {
+                Ask::List => "list in full".to_owned(),
+                Ask::Again => "list".to_owned(),
                 Ask::Witness => unreachable!("nobody plans that"),
+                Ask::Nothing => "nothing".to_owned(),
                 Ask::Look(ids) => format!("look at {}", ids.into_iter().collect::<Vec<_>>().join(" ")),
             };
             assert_eq!(asked, expected);
         };
         let never = Known { observed_at: None, ..known(true, None) };
-        check(&never, 5, "list");
+        check(&never, 5, "list in full");
         check(&known(false, None), 5, "list");
         check(&known(true, None), 5, "look at a");
         check(&known(true, None), 30, "list");
         check(&known(false, Some(0)), 5, "list");
-        check(&known(false, Some(0)), 10, "look at a");
-        check(&known(true, None), -100, "list");
+        check(&known(false, Some(0)), 10, "nothing");
+        check(&known(true, None), -100, "list in full");
+        assert_eq!(ask(&known(false, None), at(5), true, &rules(), &Settings::default()), Ask::List);
     }
 
     #[test]
     fn when_to_look_next() {
         let check = |known: &Known, now: i64, expected: i64| {
-            assert_eq!(after_success(known, at(now), &rules(), &Settings::default()), at(expected));
+            let hot = settling(known).next().map(|_| Duration::from_secs(5));
+            assert_eq!(
+                after_success(known, at(now), hot, &BTreeSet::new(), &rules(), &Settings::default()),
+                at(expected)
+            );
         };
         check(&known(false, None), 0, 900);
         check(&known(true, None), 0, 5);

@@ -34,7 +34,7 @@ pub use upkeep::{PruneFrom, PruneRules, Pruned, Upkeep};
 
 use crate::model::{
     Account, AccountId, AccountKey, Change, Collection, Delivery, Entry, Hook, HookId, Known, KnownResource, Login,
-    Outcome, Scope, Seq, Subscriber,
+    Outage, Outcome, Scope, Seq, Standing, Subscriber,
 };
 
 /// `[store]` of the settings file.
@@ -162,6 +162,10 @@ pub trait Samples: Send + Sync {
     /// What is known of a collection; empty with `observed_at: None` before the first sample.
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error>;
 
+    /// What is thought of the account's realms: by realm, and under an empty name what concerns all of them. A text of the
+    /// writer's own.
+    async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error>;
+
     /// Writes what a look found: new state, changes, deliveries, in one transaction. Answers with the changes as
     /// numbered.
     ///
@@ -187,6 +191,8 @@ pub struct Commit {
     /// In the order of their numbers. The revision of one that is of the account itself counts the unit's gaps (see
     /// [`Watch::gaps`]).
     pub changes: Vec<NewChange>,
+    /// What is thought of realms, as [`Samples::judgements`] gives it back; `None` forgets it.
+    pub judgements: Vec<(String, Option<String>)>,
     pub now: Timestamp,
 }
 
@@ -218,6 +224,27 @@ pub trait Polls: Send + Sync {
         plan: &UnitPlan,
     ) -> Result<(), Error>;
 
+    /// Records how an account stands: the change that says so, and `outage` while it cannot be looked at. `None`: it can again,
+    /// and all its units are due at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it was recorded since `standings` was read.
+    async fn record_standing(
+        &self,
+        account: AccountId,
+        standings: u64,
+        outage: Option<&Outage>,
+        change: &NewChange,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>, Error>;
+
+    /// How an account stands, as recorded: how often it was, and the outage if there is one.
+    async fn standing(&self, account: AccountId) -> Result<(u64, Option<Outage>), Error>;
+
+    /// Replaces the credentials that an account is polled with, and makes its units due at `now`. `false`: it has none, as nobody
+    /// watches anything in it.
+    async fn renew_login(&self, key: &AccountKey, login: &Login, now: Timestamp) -> Result<bool, Error>;
+
     /// Makes a unit due at `now`, whatever was planned. Somebody just touched what is in it.
     async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error>;
 
@@ -229,8 +256,8 @@ pub trait Polls: Send + Sync {
         ended_after: Timestamp,
     ) -> Result<Option<Watch>, Error>;
 
-    /// The cadence: every unit of the collection that is healthy (`failures` 0) and due later than `at` becomes due between
-    /// `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
+    /// The cadence: every unit of the collection that is healthy (`failures` 0), does not rest beyond `at`, and is due later than
+    /// that becomes due between `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
     async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error>;
 }
 
@@ -253,6 +280,8 @@ pub struct UnreadableUnit {
 #[derive(Clone, Debug)]
 pub struct Unit {
     pub account: Account,
+    /// As recorded.
+    pub standing: Standing,
     pub collection: Collection,
     pub plan: UnitPlan,
 }
@@ -264,6 +293,8 @@ pub struct UnitPlan {
     pub failures: u32,
     /// Why the last look failed, in one sentence without secrets, if that was the provider's fault.
     pub error: Option<String>,
+    /// The cadence passes it over until then, as nothing changes in it.
+    pub rest_until: Option<Timestamp>,
 }
 
 /// What is known of the time since the last complete look at a unit.

@@ -22,13 +22,14 @@ use tracing::info;
 pub use care::{Care, Recover, Recovered, Refusal, Resynced};
 pub use secret::Wish;
 
+use crate::availability::Evidence;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::deliver::BadKey;
 use crate::drivers::{self, Driver};
 use crate::model::{
-    Account, AccountId, AccountKey, Callback, Collection, Hook, HookId, Instance, KnownResource, Login, Resource,
-    Scope, Secret, Seq, Subscriber, Terms,
+    Account, AccountId, AccountKey, Callback, Collection, Fault, Hook, HookId, Instance, KnownResource, Login,
+    NewInstance, Resource, Scope, Secret, Seq, Subscriber, Terms,
 };
 use crate::outbound::{Outbound, Refused};
 use crate::poll::{self, Observer, Seen, Turn};
@@ -127,7 +128,7 @@ pub enum Error {
 impl From<poll::Error> for Error {
     fn from(err: poll::Error) -> Self {
         match err {
-            poll::Error::Driver(err) => Self::Driver(err),
+            poll::Error::Driver(source) | poll::Error::Split { source, .. } => Self::Driver(source),
             poll::Error::Store(err) => Self::Store(err),
             poll::Error::Contended => Self::Busy(err.to_string()),
         }
@@ -243,6 +244,7 @@ impl Tracking {
             "Hook {} set on {:?} to {}", hook.id, hook.scope, hook.shown(),
         );
         self.reads.account_moved(&caller.key);
+        self.observer.try_again(account);
         self.poll.notify_one();
         self.deliver.notify_one();
         let resources = seen.members.into_values().collect();
@@ -303,7 +305,25 @@ impl Tracking {
         driver: &dyn Driver,
         collection: Collection,
     ) -> Result<Seen, poll::Error> {
-        self.observer.witness(account, driver, collection).await
+        let seen = self.observer.witness(account, driver, collection).await?;
+        if self.observer.vouched(account).await {
+            self.poll.notify_one();
+        }
+        Ok(seen)
+    }
+
+    /// Takes in that a launch was refused, for what it says of the realm it was to be in.
+    pub async fn launch_refused(&self, caller: &Caller, new: &NewInstance, fault: Fault) {
+        let profile = new.hardware_profile.as_deref();
+        self.observer.launch_refused(&caller.key, new.realm.as_deref(), profile, fault).await;
+    }
+
+    /// All that is known of a realm of the caller's account. `None`: nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn evidence(&self, caller: &Caller, realm: &str) -> Result<Option<Evidence>, store::Error> {
+        self.observer.evidence(&caller.key, realm).await
     }
 
     /// Fetches what is to be tracked with the caller's own credentials. In an account that is known already the look is

@@ -51,6 +51,10 @@ async fn log(world: &World) -> Vec<Value> {
     answer.json().as_array().unwrap().clone()
 }
 
+async fn types(world: &World) -> Vec<String> {
+    log(world).await.iter().map(|change| change["type"].as_str().unwrap().to_owned()).collect()
+}
+
 fn posted(world: &World, path: &str) -> Vec<Received> {
     let requests = world.receiver.accepted_requests();
     requests.into_iter().filter(|request| request.target == path).collect()
@@ -125,12 +129,12 @@ async fn a_hook_on_the_account_takes_credentials_that_the_backend_confirms() {
 }
 
 #[tokio::test]
-async fn a_provider_that_was_down_for_an_hour_is_one_gap_of_each_collection() {
+async fn a_provider_that_was_down_for_an_hour_is_told_once_and_is_one_gap_of_each_collection() {
     let mut world = watched().await;
     let from = world.clock.now();
     world.provider.fails(Kind::Unavailable);
     world.live(minutes(60)).await;
-    assert_eq!(log(&world).await, Vec::<Value>::new(), "as long as nobody can look nothing is said");
+    assert_eq!(types(&world).await, ["account.unreachable"], "as long as nobody can look that is all that is said");
     world.provider.heals();
     world.live(minutes(60)).await;
     let told = gaps(&world, from).await;
@@ -139,13 +143,34 @@ async fn a_provider_that_was_down_for_an_hour_is_one_gap_of_each_collection() {
         assert_eq!((gap.0.as_str(), gap.1, gap.3.as_str()), (collection, 0, "provider"));
         assert!((60..75).contains(&gap.2), "{gap:?}");
     }
-    assert_eq!(log(&world).await.len(), 2, "and nothing of any instance");
-    let why = log(&world).await[0]["why"][0]["text"].as_str().unwrap().to_owned();
-    assert!(why.contains(" looks in a row failed, the last with: "), "{why}");
+    let mut said = types(&world).await;
+    said.sort();
+    assert_eq!(said, [GAP, GAP, "account.reachable", "account.unreachable"], "and nothing of any instance");
+    let log_now = log(&world).await;
+    let why = |kind: &str| {
+        let change = log_now.iter().find(|change| change["type"] == kind).unwrap();
+        change["why"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert!(why(GAP).contains(" failed, the last with: "), "{}", why(GAP));
+    assert!(why("account.unreachable").contains("The mock cloud fails on purpose"), "{}", why("account.unreachable"));
+    assert!(
+        why("account.reachable").starts_with("nobody could look from 2026-11-21T10:0"),
+        "{}",
+        why("account.reachable")
+    );
+    let states: Vec<_> = log_now.iter().filter(|change| change["type"] != GAP).collect();
+    assert_eq!(
+        (&states[0]["to"]["state"], &states[1]["from"]["state"]),
+        (&json!("UNREACHABLE"), &json!("UNREACHABLE"))
+    );
+    assert_eq!((&states[0]["resource"]["revision"], &states[1]["resource"]["revision"]), (&json!(1), &json!(2)));
+    assert_eq!(states[1]["observed"]["before"], states[0]["observed"]["before"], "the last good look");
 
     // The operator heard of it, signed; who has a hook on the instance did not, and nor has anything waiting.
-    let posted = posted(&world, "/ops");
-    assert_eq!(posted.len(), 2);
+    let all = posted(&world, "/ops");
+    assert_eq!(all.len(), 4);
+    assert!(all[0].json()["resource"]["href"].as_str().unwrap().ends_with("/api;driver=mock;provider=default"));
+    let posted: Vec<_> = all.into_iter().filter(|post| post.json()["type"] == GAP).collect();
     let mut hrefs: Vec<_> =
         posted.iter().map(|post| post.json()["resource"]["href"].as_str().unwrap().to_owned()).collect();
     hrefs.sort();
@@ -157,10 +182,10 @@ async fn a_provider_that_was_down_for_an_hour_is_one_gap_of_each_collection() {
         let now = world.clock.now();
         deliver::verify(&key, header(ID), header(TIMESTAMP), header(SIGNATURE), &request.body, now, 100_000).unwrap();
     }
-    assert_eq!(world.accepted().len(), 2);
+    assert_eq!(world.accepted().len(), 4);
     assert_eq!(world.feed("").await, []);
     let listed = world.get("/deliveries?collection=account").await.json();
-    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed.as_array().unwrap().len(), 4, "{listed}");
 
     // Another outage is another gap, and counts on.
     world.provider.fails(Kind::TimedOut);
@@ -168,6 +193,7 @@ async fn a_provider_that_was_down_for_an_hour_is_one_gap_of_each_collection() {
     world.provider.heals();
     world.live(minutes(30)).await;
     assert_eq!(world.revisions()["instances"], [1, 2]);
+    assert_eq!(world.revisions()["account"], [1, 2, 3, 4]);
     world.end().await;
 }
 
@@ -311,10 +337,11 @@ async fn a_hook_on_the_account_makes_nothing_else_be_looked_at() {
     let mut world = World::new().await;
     world.put_hook("", &world.hook(), &[]).await;
     world.live(minutes(30)).await;
-    assert!(world.provider.calls_of(MockCall::Instances) > 10);
+    let listed = world.provider.calls_of(MockCall::Instances);
+    assert!((8..=14).contains(&listed), "less and less often where nothing happens: {listed}");
     assert_eq!(world.provider.calls_of(MockCall::Volumes), 0, "nor does it hear of anything in it");
     world.provider.add_instance("inst0", "RUNNING");
-    world.live(minutes(2)).await;
+    world.live(minutes(6)).await;
     assert_eq!(world.feed_of_the_store().await, ["inst0 appeared, RUNNING"]);
     assert_eq!(world.accepted(), Vec::<String>::new());
     world.end().await;

@@ -98,6 +98,14 @@ async fn healthy_receivers_get_everything_beside_bad_ones() {
 }
 
 #[tokio::test]
+async fn all_who_follow_hear_of_every_change_and_what_they_cost_is_said() {
+    let report = report(&["follow", "--followers", "20", "--rate", "20", "--seconds", "1"]).await;
+    assert_eq!((&report["changes"], &report["lost"]), (&20.into(), &0.into()));
+    let figures = ["/arrivals_per_s", "/latency/p50_ms", "/latency/p99_ms", "/latency/max_ms", "/memory_peak_mib"];
+    assert_measured(&report, &figures);
+}
+
+#[tokio::test]
 async fn for_people_it_is_a_page_of_text() {
     let (well, text) = bench(&[&SMALL[..], &["--no-limits"]].concat()).await;
     assert!(well, "{text}");
@@ -113,4 +121,20 @@ async fn what_cannot_be_measured_is_refused() {
         let (well, text) = bench(&arguments).await;
         assert!(!well && text.contains(why), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_simulation_of_realms_says_the_same_each_time_and_finds_outages() {
+    let few = ["realms", "--years", "0.02", "--outages", "2", "--rates", "60", "--baselines", "2"];
+    let first = report(&[&few[..], &["--seed", "7"]].concat()).await;
+    assert_eq!(report(&[&few[..], &["--seed", "7"]].concat()).await, first);
+    assert_ne!(report(&[&few[..], &["--seed", "8"]].concat()).await, first);
+    let rules = first["cells"][0]["rules"].as_array().unwrap();
+    let names: Vec<_> = rules.iter().map(|row| row["rule"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one failure", "3 in a row", "5 in a row", "CUSUM h=10", "CUSUM h=12", "as shipped"]);
+    assert!(rules.iter().all(|row| row["found"] == 2), "{first}");
+    let (well, text) = bench(&[&few[..], &["--format", "text"]].concat()).await;
+    assert!(well && text.contains("| 60, 2 % | one failure |"), "{text}");
+    let (well, text) = bench(&["realms", "--rates", "often"]).await;
+    assert!(!well && text.contains("`often` is no number"), "{text}");
 }

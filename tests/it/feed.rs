@@ -37,8 +37,7 @@ async fn a_receiver_that_was_down_finds_exactly_what_it_missed_and_is_not_called
     assert_eq!(world.accepted(), Vec::<String>::new());
     // What happens afterwards is called back as ever.
     world.provider.set_state("inst1", "RUNNING");
-    world.tick().await;
-    world.deliver().await;
+    world.live(minutes(6)).await;
     assert_eq!(world.accepted(), ["inst1 STOPPED -> RUNNING"]);
     world.end().await;
 }

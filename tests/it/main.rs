@@ -33,6 +33,7 @@ mod reads_away;
 mod recipes;
 mod restart;
 mod retention;
+mod scenarios;
 mod secrets;
 mod sending;
 mod support;

@@ -65,6 +65,7 @@ async fn record(world: &World, account: AccountId, hook: &HookId, batch: u64) {
     let changes = (0..RESOURCES).map(|resource| NewChange { change: change(resource), told: vec![hook.clone()] });
     let version = world.store().known(account, Collection::Instances).await.unwrap().version;
     let commit = Commit {
+        judgements: vec![],
         account,
         collection: Collection::Instances,
         version,

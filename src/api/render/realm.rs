@@ -19,9 +19,18 @@ const UNLIMITED: &str = "unlimited";
 
 impl<'a> RealmView<'a> {
     pub(in crate::api) fn new(realm: &'a Realm, base: Base, tracking: Option<TrackingView>) -> Self {
-        // Native words and messages go into changes; Deltacloud has no place for them.
-        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _ } = realm;
+        // Native words and messages go into changes; Deltacloud has no place for them. Nor has it for more than two states: those that
+        // Tracker knows are in its own element.
+        let Realm { id, name, state, limit, native_state: _, messages: _, declared: _, judged } = realm;
         let limit = limit.as_deref().unwrap_or(UNLIMITED);
+        let tracking = tracking.map(|tracking| match judged {
+            Some(judged) => TrackingView {
+                availability: Some(judged.state.as_str()),
+                confidence: Some(judged.confidence.to_string()),
+                ..tracking
+            },
+            None => tracking,
+        });
         Self { id, href: base.member("realms", id), name, state: state.as_str(), limit, tracking }
     }
 }
@@ -57,6 +66,7 @@ mod tests {
             limit: None,
             messages: Vec::new(),
             declared: Declared::Up,
+            judged: None,
         };
         let eu = Realm {
             id: "eu:a b".to_owned(),

@@ -27,6 +27,12 @@ pub(in crate::api) struct TrackingView {
     /// With commas between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) events: Option<String>,
+    /// Of a realm that is judged: four-valued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) availability: Option<&'static str>,
+    /// How sure that is, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) confidence: Option<String>,
     /// Why the hook gets nothing more until it is set again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) disabled: Option<String>,
@@ -48,7 +54,20 @@ impl TrackingView {
     }
 
     pub(super) fn xml(&self, xml: &mut Xml) {
-        let Self { hook, since, checked, stale, subscriber, mode, format, events, disabled, secret } = self;
+        let Self {
+            hook,
+            since,
+            checked,
+            stale,
+            subscriber,
+            mode,
+            format,
+            events,
+            availability,
+            confidence,
+            disabled,
+            secret,
+        } = self;
         let stale = stale.to_string();
         let attributes = [
             ("hook", hook.as_deref()),
@@ -59,6 +78,8 @@ impl TrackingView {
             ("mode", *mode),
             ("format", *format),
             ("events", events.as_deref()),
+            ("availability", *availability),
+            ("confidence", confidence.as_deref()),
             ("disabled", disabled.as_deref()),
             ("secret", secret.as_deref()),
         ];

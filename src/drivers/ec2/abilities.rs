@@ -66,6 +66,7 @@ pub(super) static EC2: Abilities = Abilities {
     ],
     features: FEATURES,
     machine: &MACHINE,
+    lists_ended: true,
     providers: PROVIDERS,
     open_hardware_profiles: false,
 };

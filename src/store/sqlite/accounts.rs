@@ -89,7 +89,8 @@ pub(super) async fn save(
 /// Erases the credentials of an account without hooks, and with them its plans to look at anything.
 pub(super) async fn forget_if_unused(tx: &mut SqliteConnection, id: AccountId) -> Result<(), sqlx::Error> {
     let erased = sqlx::query(
-        "UPDATE accounts SET sealed = NULL, login_digest = NULL, login_at = NULL
+        "UPDATE accounts SET sealed = NULL, login_digest = NULL, login_at = NULL, away = NULL, away_since = NULL,
+                             away_last_good_at = NULL, away_error = NULL
          WHERE account_id = $1 AND NOT EXISTS (SELECT 1 FROM hooks WHERE account_id = $1)",
     )
     .bind(id.0)

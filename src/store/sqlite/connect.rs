@@ -15,11 +15,13 @@ use crate::store::keyring::{KeyRing, Place};
 use crate::store::{Error, Settings};
 
 /// Version, name and text of every migration, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "house", include_str!("../../../migrations/sqlite/0001_house.sql")),
     (2, "delivery", include_str!("../../../migrations/sqlite/0002_delivery.sql")),
     (3, "retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
     (4, "gaps", include_str!("../../../migrations/sqlite/0004_gaps.sql")),
+    (5, "outages", include_str!("../../../migrations/sqlite/0005_outages.sql")),
+    (6, "judgements", include_str!("../../../migrations/sqlite/0006_judgements.sql")),
 ];
 
 /// How a SQLite file begins.

@@ -2,14 +2,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 
 use super::Sqlite;
-use super::accounts::AccountRow;
+use super::accounts::{self, AccountRow};
 use super::hooks::always_watched;
 use super::rows::{Cell, Doing as _, int, row};
-use crate::model::{AccountId, Collection};
+use super::samples::record_changes;
+use crate::model::{AccountId, AccountKey, Collection, Entry, Login, Outage, Standing};
 use crate::store::keyring::KeyRing;
-use crate::store::{DueUnits, Error, Polls, Unit, UnitPlan, UnreadableUnit, Watch};
+use crate::store::{DueUnits, Error, NewChange, Polls, Unit, UnitPlan, UnreadableUnit, Watch};
 
 /// As far as a cadence may be spread, in milliseconds: 24 days.
 const SPREAD_MS_MAX: i64 = i32::MAX as i64;
@@ -20,6 +22,8 @@ row! {
         due_at: i64,
         failures: i64,
         error: Option<String>,
+        rest_until: Option<i64>,
+        away: Option<String>,
         ..
         account: AccountRow,
     }
@@ -44,19 +48,50 @@ impl UnitRow {
         keys: &KeyRing,
     ) -> Result<Unit, Error> {
         let cell = Cell { table: "units", column: "failures", account, key: &collection };
-        let plan = UnitPlan { due_at, failures: cell.unsigned(self.failures)?, error: self.error };
+        let rest_until = self.rest_until.map(|ms| cell.column("rest_until").instant(ms)).transpose()?;
+        let plan = UnitPlan { due_at, failures: cell.unsigned(self.failures)?, error: self.error, rest_until };
+        let away = Cell { table: "accounts", column: "away", account, key: &"" };
+        let standing = standing(self.away.as_deref(), away)?;
         let erased = Cell { table: "accounts", column: "sealed", account, key: &"" };
         let account = self.account.account(keys)?;
         let account = account.ok_or_else(|| erased.corrupt("it has a hook, but no credentials"))?;
-        Ok(Unit { account, collection, plan })
+        Ok(Unit { account, standing, collection, plan })
     }
+}
+
+row! {
+    struct StandingRow {
+        standings: i64,
+        away: Option<String>,
+        away_since: Option<i64>,
+        away_last_good_at: Option<i64>,
+        away_error: Option<String>,
+    }
+}
+
+fn standing(away: Option<&str>, cell: Cell<'_>) -> Result<Standing, Error> {
+    match away {
+        None => Ok(Standing::Reachable),
+        Some("unreachable") => Ok(Standing::Unreachable),
+        Some("denied") => Ok(Standing::Denied),
+        Some(word) => Err(cell.corrupt(format_args!("there is no standing `{word}`"))),
+    }
+}
+
+async fn make_all_due(tx: &mut SqliteConnection, account: AccountId, now: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE units SET due_at = $2, rest_until = NULL WHERE account_id = $1 AND due_at IS NOT NULL")
+        .bind(account.0)
+        .bind(now.as_millisecond())
+        .execute(&mut *tx)
+        .await
+        .map(drop)
 }
 
 #[async_trait]
 impl Polls for Sqlite {
     async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<DueUnits, Error> {
         let rows: Vec<UnitRow> = sqlx::query_as(
-            "SELECT u.collection, u.due_at, u.failures, u.error, a.account_id, a.driver, a.provider, a.identity, a.sealed
+            "SELECT u.collection, u.due_at, u.failures, u.error, u.rest_until, a.away, a.account_id, a.driver, a.provider, a.identity, a.sealed
              FROM units u INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
              WHERE u.due_at <= $1 AND EXISTS (
                  SELECT 1 FROM hooks h
@@ -117,7 +152,7 @@ impl Polls for Sqlite {
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         sqlx::query(
-            "UPDATE units SET due_at = iif(due_at = $6, $3, due_at), failures = $4, error = $5
+            "UPDATE units SET due_at = iif(due_at = $6, $3, due_at), failures = $4, error = $5, rest_until = $7
              WHERE account_id = $1 AND collection = $2",
         )
         .bind(account.0)
@@ -126,10 +161,93 @@ impl Polls for Sqlite {
         .bind(plan.failures)
         .bind(&plan.error)
         .bind(was.as_millisecond())
+        .bind(plan.rest_until.map(Timestamp::as_millisecond))
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
         tx.commit().await.doing(ACTION)
+    }
+
+    async fn record_standing(
+        &self,
+        account: AccountId,
+        standings: u64,
+        outage: Option<&Outage>,
+        change: &NewChange,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>, Error> {
+        const ACTION: &str = "recording how an account stands";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let raised = sqlx::query(
+            "UPDATE accounts SET standings = standings + 1, away = $3, away_since = $4, away_last_good_at = $5, away_error = $6
+             WHERE account_id = $1 AND standings = $2",
+        )
+        .bind(account.0)
+        .bind(int(standings))
+        .bind(outage.map(|outage| outage.standing.native()))
+        .bind(outage.map(|outage| outage.since.as_millisecond()))
+        .bind(outage.and_then(|outage| outage.last_good_at).map(Timestamp::as_millisecond))
+        .bind(outage.map(|outage| outage.error.as_str()))
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        if raised.rows_affected() != 1 {
+            return Err(Error::Conflict);
+        }
+        if outage.is_none() {
+            make_all_due(&mut tx, account, now).await.doing(ACTION)?;
+        }
+        let entries = record_changes(&mut tx, account, std::slice::from_ref(change), now).await.doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        self.followers.tell(account);
+        Ok(entries)
+    }
+
+    async fn standing(&self, account: AccountId) -> Result<(u64, Option<Outage>), Error> {
+        let row: Option<StandingRow> = sqlx::query_as(
+            "SELECT standings, away, away_since, away_last_good_at, away_error FROM accounts WHERE account_id = $1",
+        )
+        .bind(account.0)
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading how an account stands")?;
+        let Some(row) = row else { return Ok((0, None)) };
+        let cell = Cell { table: "accounts", column: "away", account, key: &"" };
+        let standings = cell.column("standings").unsigned(row.standings)?;
+        let standing = standing(row.away.as_deref(), cell)?;
+        let Some(since) = row.away_since else { return Ok((standings, None)) };
+        let instant = |column, ms| cell.column(column).instant(ms);
+        let outage = Outage {
+            standing,
+            since: instant("away_since", since)?,
+            last_good_at: row.away_last_good_at.map(|ms| instant("away_last_good_at", ms)).transpose()?,
+            error: row.away_error.unwrap_or_default(),
+        };
+        Ok((standings, Some(outage)))
+    }
+
+    async fn renew_login(&self, key: &AccountKey, login: &Login, now: Timestamp) -> Result<bool, Error> {
+        const ACTION: &str = "renewing credentials";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let has_some: Option<i64> = sqlx::query_scalar(
+            "SELECT account_id FROM accounts
+             WHERE driver = $1 AND provider = $2 AND identity = $3 AND sealed IS NOT NULL",
+        )
+        .bind(key.driver.as_str())
+        .bind(&key.provider)
+        .bind(&key.identity)
+        .fetch_optional(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        if has_some.is_none() {
+            return Ok(false);
+        }
+        let account = accounts::save(&mut tx, &self.keys, key, login, now.as_millisecond()).await.doing(ACTION)?;
+        make_all_due(&mut tx, account, now).await.doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(true)
     }
 
     async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error> {
@@ -188,7 +306,7 @@ impl Polls for Sqlite {
         let brought = sqlx::query(
             "UPDATE units
              SET due_at = min(due_at, $2 + (((account_id & 2147483647) * 2654435769 & 4294967295) * $3 >> 32))
-             WHERE collection = $1 AND failures = 0 AND due_at > $2",
+             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND coalesce(rest_until, 0) <= $2",
         )
         .bind(collection.as_str())
         .bind(at.as_millisecond())

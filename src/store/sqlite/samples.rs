@@ -112,6 +112,14 @@ impl Samples for Sqlite {
         Ok(known)
     }
 
+    async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error> {
+        sqlx::query_as("SELECT realm, body FROM judgements WHERE account_id = $1 ORDER BY realm")
+            .bind(account.0)
+            .fetch_all(&self.readers)
+            .await
+            .doing("reading what is thought of realms")
+    }
+
     async fn commit_sample(&self, commit: &Commit) -> Result<Vec<Entry>, Error> {
         const ACTION: &str = "recording a sample";
         let mut turn = self.writer.turn(ACTION).await?;
@@ -120,6 +128,7 @@ impl Samples for Sqlite {
             return Err(Error::Conflict);
         }
         put_resources(&mut tx, commit).await.doing(ACTION)?;
+        put_judgements(&mut tx, commit).await.doing(ACTION)?;
         count_gaps(&mut tx, commit).await.doing(ACTION)?;
         let entries = record_changes(&mut tx, commit.account, &commit.changes, commit.now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
@@ -268,6 +277,20 @@ async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(),
         .bind(commit.now.as_millisecond())
         .execute(&mut *tx)
         .await?;
+    }
+    Ok(())
+}
+
+async fn put_judgements(tx: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
+    for (realm, body) in &commit.judgements {
+        let statement = match body {
+            Some(_) => {
+                "INSERT INTO judgements (account_id, realm, body) VALUES ($1, $2, $3)
+                 ON CONFLICT (account_id, realm) DO UPDATE SET body = excluded.body"
+            }
+            None => "DELETE FROM judgements WHERE account_id = $1 AND realm = $2 AND $3 IS NULL",
+        };
+        sqlx::query(statement).bind(commit.account.0).bind(realm).bind(body).execute(&mut *tx).await?;
     }
     Ok(())
 }

@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use tracker::model::{
     Account, AccountId, AccountKey, Attempt, Callback, Change, ChangeId, Collection, Credentials, Delivery,
     DeliveryState, Disabling, DriverId, Entry, Facts, Hook, HookId, InstanceState, Known, Login, News, Observed,
-    Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
+    Outage, Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
     Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    HookStanding, Hooks, Ledger, Mark, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results, Returned, Samples,
-    Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
+    HookStanding, Hooks, Ledger, Mark, NewChange, Polls, PruneFrom, PruneRules, Pruned, Pulse, Results, Returned,
+    Samples, Snapshots, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
 };
 use url::Url;
 
@@ -333,6 +333,10 @@ impl Samples for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn judgements(&self, _: AccountId) -> Result<Vec<(String, String)>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn commit_sample(&self, _: &Commit) -> Result<Vec<Entry>, Error> {
         unreachable!("{BEYOND}")
     }
@@ -349,6 +353,25 @@ impl Polls for Owed {
     }
 
     async fn plan_unit(&self, _: AccountId, _: Collection, _: Timestamp, _: &UnitPlan) -> Result<(), Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn record_standing(
+        &self,
+        _: AccountId,
+        _: u64,
+        _: Option<&Outage>,
+        _: &NewChange,
+        _: Timestamp,
+    ) -> Result<Vec<Entry>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn standing(&self, _: AccountId) -> Result<(u64, Option<Outage>), Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn renew_login(&self, _: &AccountKey, _: &Login, _: Timestamp) -> Result<bool, Error> {
         unreachable!("{BEYOND}")
     }
 

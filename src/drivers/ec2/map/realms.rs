@@ -26,6 +26,7 @@ pub(crate) fn realm(zone: parse::Zone) -> Realm {
         id: zone.zone_name,
         state,
         declared: declared(&zone.zone_state),
+        judged: None,
         native_state: zone.zone_state,
         limit: (state == RealmState::Unavailable).then(|| "0".to_owned()),
         messages: zone.message_set.items.into_iter().filter_map(|item| filled(item.message)).collect(),

@@ -21,7 +21,7 @@ contract! {
 }
 
 fn plan(second: i64, failures: u32) -> UnitPlan {
-    UnitPlan { due_at: at(second), failures, error: (failures > 0).then(|| "timed out".to_owned()) }
+    UnitPlan { due_at: at(second), failures, error: (failures > 0).then(|| "timed out".to_owned()), rest_until: None }
 }
 
 async fn account(world: &World, name: &str) -> AccountId {

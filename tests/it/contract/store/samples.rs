@@ -58,6 +58,7 @@ async fn a_sample_is_read_back(world: World) {
     let realms = world.store.known(account, Collection::Realms).await.unwrap();
     assert!(realms.members.is_empty() && realms.observed_at.is_none(), "the other collection is as it was");
     let sample = Commit {
+        judgements: vec![],
         collection: Collection::Realms,
         upserts: vec![known(realm("eu"), 8)],
         ..commit(account, realms.version, 8)
@@ -125,6 +126,7 @@ async fn a_sample_on_another_version_is_refused_whole(world: World) {
     let before = world.store.known(account, Collection::Instances).await.unwrap();
     for version in [before.version - 1, before.version + 1] {
         let sample = Commit {
+            judgements: vec![],
             upserts: vec![known(instance("i-1", InstanceState::Running), 1)],
             removed: vec!["i-2".to_owned()],
             changes: vec![NewChange { change: change("i-1", 1), told: vec![hook.id.clone()] }],
@@ -220,7 +222,7 @@ async fn gaps_are_counted_with_the_look_that_ends_them(world: World) {
     let gap = |revision| {
         let subject =
             Subject { collection: Topic::Account, id: "instances".to_owned(), revision, name: None, realm: None };
-        let news = News::ObservationGap { why: vec![Reason { rule: "tracker".to_owned(), text: "late".to_owned() }] };
+        let news = News::ObservationGap { why: vec![Reason::new("tracker", "late")] };
         let id = ChangeId(format!("chg_gap_{revision}"));
         NewChange { change: Change { id, subject, news, ..change("i-1", 9) }, told: vec![whole.id.clone()] }
     };
@@ -319,6 +321,7 @@ async fn many_changes_fit_into_one_sample(world: World) {
     let version = world.store.known(account, Collection::Instances).await.unwrap().version;
     let ids: Vec<String> = (0..MANY).map(|number| format!("i-{number:05}")).collect();
     let sample = Commit {
+        judgements: vec![],
         upserts: ids.iter().map(|id| known(instance(id, InstanceState::Running), 1)).collect(),
         changes: ids.iter().map(|id| NewChange { change: change(id, 1), told: vec![hook.id.clone()] }).collect(),
         ..commit(account, version, 1)
@@ -350,6 +353,7 @@ async fn a_step_that_is_cut_short_is_whole_or_undone(world: World) {
         let before = world.store.known(account, Collection::Instances).await.unwrap();
         let new = |id: &str| NewChange { change: change(id, 1), told: vec![hook.id.clone()] };
         let sample = Commit {
+            judgements: vec![],
             upserts: vec![known(instance(&format!("i-{times}"), InstanceState::Running), 1)],
             changes: vec![new("i-1"), new("i-2")],
             ..commit(account, before.version, 1)

@@ -226,7 +226,7 @@ async fn a_newer_store_is_refused_untouched() {
     .await;
     let before = fs::read(file(&settings)).unwrap();
     let refused = fault(&settings).await;
-    assert!(matches!(refused, Error::Newer { found: 99, known: 4, .. }), "{refused}");
+    assert!(matches!(refused, Error::Newer { found: 99, known: 6, .. }), "{refused}");
     assert!(refused.to_string().contains("tracker.db"), "{refused}");
     assert_eq!(fs::read(file(&settings)).unwrap(), before);
     drop(folder);
@@ -335,7 +335,7 @@ async fn a_row_that_makes_no_sense_stops_none_of_the_others() {
     assert!(due.units.iter().all(|unit| unit.account.id == other), "{:?}", due.units);
     assert_eq!((due.units.len(), due.unreadable.len()), (2, 2));
     for unit in due.unreadable {
-        let plan = UnitPlan { due_at: at(600), failures: 1, error: None };
+        let plan = UnitPlan { due_at: at(600), failures: 1, error: None, rest_until: None };
         world.store.plan_unit(unit.account, unit.collection, unit.due_at, &plan).await.unwrap();
     }
     assert_eq!(world.store.due_units(at(9), at(0), 9).await.unwrap().unreadable.len(), 0);

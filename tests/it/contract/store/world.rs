@@ -225,6 +225,7 @@ pub(super) fn realm(id: &str) -> Realm {
         limit: None,
         messages: vec![],
         declared: Declared::Up,
+        judged: None,
     }
 }
 
@@ -269,6 +270,7 @@ pub(super) fn change(id: &str, second: i64) -> Change {
 /// A complete sample of the instances without news.
 pub(super) fn commit(account: AccountId, version: i64, second: i64) -> Commit {
     Commit {
+        judgements: vec![],
         account,
         collection: Collection::Instances,
         version,
