@@ -70,6 +70,7 @@ pub(in crate::drivers::openstack) fn realm(zone: &Zone, hosts: Option<&Hosts>, s
         limit: None,
         messages: why.into_iter().chain([seen_as.to_owned()]).collect(),
         declared,
+        judged: None,
     })
 }
 
