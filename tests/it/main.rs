@@ -25,6 +25,7 @@ mod looking;
 mod mirrors;
 mod openapi;
 mod openstack;
+mod openstack_end_to_end;
 mod outage;
 mod outbound;
 mod proxies;

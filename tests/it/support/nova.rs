@@ -31,6 +31,8 @@ struct World {
     made: u64,
     tokens: Vec<String>,
     servers: Vec<Value>,
+    /// What `changes-since` still tells of.
+    deleted: Vec<Value>,
     volumes: Vec<Value>,
     snapshots: Vec<Value>,
     images: Vec<Value>,
@@ -59,7 +61,14 @@ impl Nova {
     /// Every task that is under way is done.
     pub fn get_on(&self) {
         let mut world = self.world();
-        world.servers.retain(|server| server["OS-EXT-STS:task_state"] != "deleting");
+        let (gone, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut world.servers).into_iter().partition(|one| one["OS-EXT-STS:task_state"] == "deleting");
+        world.servers = left;
+        world.deleted.extend(gone.into_iter().map(|mut server| {
+            server["status"] = json!("DELETED");
+            server["OS-EXT-STS:task_state"] = Value::Null;
+            server
+        }));
         for server in &mut world.servers {
             let status = match server["OS-EXT-STS:task_state"].as_str() {
                 Some("powering-off") => "SHUTOFF",
@@ -145,6 +154,10 @@ impl World {
                 let reservation =
                     query.iter().find(|(name, _)| name == "reservation_id").map(|(_, value)| value.clone());
                 let mut all = self.servers.clone();
+                // However long ago: who asks drops what he knows.
+                if query.iter().any(|(name, _)| name == "changes-since") {
+                    all.extend(self.deleted.iter().cloned());
+                }
                 all.retain(|one| reservation.as_ref().is_none_or(|id| one["reservation_id"] == json!(id)));
                 Ok((200, page("servers", &all, query)))
             }
