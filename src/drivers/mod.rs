@@ -20,6 +20,7 @@ mod machine;
 mod metrics;
 mod mock;
 mod networks;
+mod openstack;
 mod registry;
 mod storage;
 
@@ -43,6 +44,7 @@ pub use mock::{
     Rate as MockRate, Settings as MockSettings, Span as MockSpan, Times as MockTimes, Trouble as MockTrouble,
 };
 pub use networks::Networks;
+pub use openstack::Settings as OpenStackSettings;
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
 

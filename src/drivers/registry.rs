@@ -4,7 +4,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{DeltacloudSettings, Driver, Ec2Settings, MockSettings, deltacloud, ec2, mock};
+use super::{
+    DeltacloudSettings, Driver, Ec2Settings, MockSettings, OpenStackSettings, deltacloud, ec2, mock, openstack,
+};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::model::DriverId;
@@ -31,6 +33,7 @@ pub struct Settings {
     pub mock: MockSettings,
     pub ec2: Ec2Settings,
     pub deltacloud: DeltacloudSettings,
+    pub openstack: OpenStackSettings,
 }
 
 impl Default for Settings {
@@ -45,6 +48,7 @@ impl Default for Settings {
             mock: MockSettings::default(),
             ec2: Ec2Settings::default(),
             deltacloud: DeltacloudSettings::default(),
+            openstack: OpenStackSettings::default(),
         }
     }
 }
@@ -62,7 +66,8 @@ impl Settings {
             return Err(format!("drivers.default `{}` is not enabled: drivers.enabled has {enabled}", self.default));
         }
         self.ec2.check()?;
-        self.deltacloud.check()
+        self.deltacloud.check()?;
+        self.openstack.check()
     }
 
     fn enables(&self, id: &DriverId) -> bool {
@@ -71,7 +76,7 @@ impl Settings {
 }
 
 /// What [`Drivers::new`] makes.
-const IDS: [&str; 3] = ["deltacloud", "ec2", "mock"];
+const IDS: [&str; 4] = ["deltacloud", "ec2", "mock", "openstack"];
 
 /// All drivers by id, in the order of their ids.
 #[derive(Clone)]
@@ -84,7 +89,8 @@ impl Drivers {
             Arc::new(deltacloud::Deltacloud::new(settings.deltacloud.clone(), outbound.clone(), clock.clone()))
                 as Arc<dyn Driver>,
             Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone())),
-            Arc::new(mock::Mock::new(settings.mock.clone(), clock, &chance)),
+            Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), &chance)),
+            Arc::new(openstack::OpenStack::new(settings.openstack.clone(), outbound.clone(), clock, chance)),
         ]);
         all.0.retain(|id, _| settings.enables(id));
         all
@@ -139,7 +145,7 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         check(
             |settings| settings.default = "ec3".to_owned(),
-            "drivers.default `ec3` is not enabled: drivers.enabled has deltacloud, ec2, mock",
+            "drivers.default `ec3` is not enabled: drivers.enabled has deltacloud, ec2, mock, openstack",
         );
         check(
             |settings| settings.enabled = vec!["EC2".to_owned()],
@@ -147,7 +153,7 @@ mod tests {
         );
         check(
             |settings| settings.enabled = vec!["ec3".to_owned()],
-            "drivers.enabled: `ec3` is no driver: there are deltacloud, ec2, mock",
+            "drivers.enabled: `ec3` is no driver: there are deltacloud, ec2, mock, openstack",
         );
         check(|settings| settings.ec2.page_size = 4, "drivers.ec2.page_size is 4: EC2 takes 5 to 1000");
         check(

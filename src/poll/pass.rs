@@ -127,6 +127,8 @@ impl Pass for Poll {
         self.reap(&mut report);
         let pause = Duration::from_millis(self.settings.failed_wait_ms);
         self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
+        // First, as it may make a look due.
+        self.visitor.observer.judge_due().await?;
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
@@ -171,7 +173,6 @@ impl Pass for Poll {
                 .instrument(span),
             );
         }
-        self.visitor.observer.judge_due().await?;
         report.next_due_at = self.visitor.store.next_unit_due_at(ended_after).await?;
         if !self.busy.is_empty() || !self.unplanned.is_empty() {
             // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.

@@ -28,6 +28,8 @@ mod ledger;
 mod looking;
 mod mirrors;
 mod openapi;
+mod openstack;
+mod openstack_end_to_end;
 mod outage;
 mod outbound;
 mod proxies;

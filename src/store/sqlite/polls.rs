@@ -130,7 +130,7 @@ impl Polls for Sqlite {
         ended_after: Timestamp,
     ) -> Result<Option<Unit>, Error> {
         let row: Option<UnitRow> = sqlx::query_as(
-            "SELECT u.collection, u.due_at, u.failures, u.error, a.account_id, a.driver, a.provider, a.identity, a.sealed
+            "SELECT u.collection, u.due_at, u.failures, u.error, u.rest_until, a.away, a.account_id, a.driver, a.provider, a.identity, a.sealed
              FROM units u CROSS JOIN accounts a ON a.account_id = u.account_id
              WHERE u.account_id = $1 AND u.collection = $2 AND u.due_at IS NOT NULL AND EXISTS (
                  SELECT 1 FROM hooks h

@@ -13,7 +13,7 @@ use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock, SystemClock};
 use tracker::drivers::{
     DeltacloudSettings, Driver, Drivers, Ec2Settings, Error, Kind, Mock, MockCloud, MockFault, MockLife, MockRate,
-    MockSettings, MockTrouble, Settings,
+    MockSettings, MockTrouble, OpenStackSettings, Settings,
 };
 use tracker::model::{
     Action, Credentials, DriverId, HardwareProfile, Instance, InstanceId, InstanceState, Login, NewInstance,
@@ -22,6 +22,7 @@ use tracker::outbound::{self, Outbound};
 
 use crate::support::faulty::Faulty;
 use crate::support::moto::{Moto, OWN_IMAGE};
+use crate::support::nova::{self, Nova};
 use crate::support::world::{PASSWORD, USER, World};
 
 macro_rules! contract {
@@ -65,7 +66,7 @@ macro_rules! clauses {
 }
 
 contract! {
-    mock_reference mock_lively mock_behind_faulty ec2
+    mock_reference mock_lively mock_behind_faulty ec2 openstack
     deltacloud_over_mock deltacloud_over_lively_mock deltacloud_over_ec2
 }
 
@@ -271,6 +272,51 @@ fn registered(id: &str, settings: Settings) -> Arc<dyn Driver> {
     let chance = Arc::new(Chance::seeded(1));
     let drivers = Drivers::new(&settings, &outbound.expect("a client"), Arc::new(SystemClock), chance);
     drivers.get(&DriverId::new(id)).expect("registered").clone()
+}
+
+/// A project of its own in a small OpenStack, which refuses what Keystone, Nova, Glance and Cinder refuse.
+pub(super) async fn openstack() -> Option<Subject> {
+    let cloud = Nova::start().await;
+    let login = |user: &str, password: &str| Login {
+        driver: DriverId::new("openstack"),
+        provider: None,
+        credentials: Credentials { user: user.to_owned(), password: password.into() },
+    };
+    Some(Subject {
+        offers_less: false,
+        ignores: &[],
+        driver: openstack_at(&cloud.auth_url()),
+        cut_off: openstack_at(&format!("http://127.0.0.1:{}", port_of_nobody())),
+        login: login(nova::USER, nova::PASSWORD),
+        wrong: [login(nova::USER, "wrong"), login("nobody+web", nova::PASSWORD)],
+        image: nova::IMAGE,
+        realm: nova::ZONE,
+        profile: "2",
+        unknown_instance: nova::NOBODY,
+        unknown_image: nova::NOBODY,
+        nonsense: vec![
+            of_profile(nova::IMAGE, "x9.gigantic"),
+            of_image(nova::NOBODY),
+            NewInstance { realm: Some("atlantis".to_owned()), ..of_image(nova::IMAGE) },
+        ],
+        taken: &[],
+        wait: Box::new(move || cloud.get_on()),
+    })
+}
+
+fn openstack_at(auth_url: &str) -> Arc<dyn Driver> {
+    let outbound = Outbound::new(&outbound::Settings {
+        allow_networks: Vec::new(),
+        connect_timeout: Duration::from_secs(30),
+        idle_per_host: 1,
+        user_agent: "tracker-test".to_owned(),
+    });
+    let auth_url = Some(auth_url.parse().expect("a URL"));
+    let openstack = OpenStackSettings { auth_url, page_size: 4, looks_max: 3, ..OpenStackSettings::default() };
+    let settings = Settings { openstack, ..Settings::default() };
+    let chance = Arc::new(Chance::seeded(1));
+    let drivers = Drivers::new(&settings, &outbound.expect("a client"), Arc::new(SystemClock), chance);
+    drivers.get(&DriverId::new("openstack")).expect("registered").clone()
 }
 
 /// Taken, so that nobody else gets it, and not listened on.

@@ -56,7 +56,7 @@ macro_rules! clauses {
 }
 
 contract! {
-    mock_reference mock_lively mock_behind_faulty ec2
+    mock_reference mock_lively mock_behind_faulty ec2 openstack
     deltacloud_over_mock deltacloud_over_lively_mock deltacloud_over_ec2
 }
 
@@ -125,6 +125,18 @@ fn aws(subject: Subject) -> Offers {
         firewall: "sg-00000000000000000",
     };
     Offers { subject, nobody }
+}
+
+async fn openstack() -> Option<Offers> {
+    let subject = driver::openstack().await?;
+    let nobody = Nobody {
+        instance: subject.unknown_instance,
+        image: subject.unknown_image,
+        volume: subject.unknown_instance,
+        snapshot: subject.unknown_instance,
+        ..MOCKS_NOBODY
+    };
+    Some(Offers { subject, nobody })
 }
 
 /// Waits for something that a backend does in its own time; only a macro may await between looks at what it borrows.
@@ -323,7 +335,9 @@ async fn an_image_is_made_of_an_instance_and_goes(offers: Offers) {
 
     let look = async || offers.image(&made.id).await.filter(|image| !image.settling);
     let settled = until!(offers, "an image at rest", look().await);
-    assert!(settled.state.as_ref().is_some_and(|state| state.eq_ignore_ascii_case("available")), "{settled:?}");
+    // The words are the clouds' own.
+    let state = settled.state.as_deref().unwrap_or_default().to_lowercase();
+    assert!(["available", "active"].contains(&state.as_str()), "{settled:?}");
     assert!(driver.images(login).await.unwrap().contains(&settled), "listed as it is shown");
 
     driver.destroy_image(login, &made.id).await.unwrap();
@@ -408,7 +422,8 @@ async fn a_volume_in_use_says_where_and_stays(offers: Offers) {
     let (volume, instance) = offers.attached_volume(storage).await;
     let shown = offers.subject.look(&instance.id).await.expect("there");
     let attachment = shown.storage_volumes.iter().find(|attachment| attachment.volume == volume.id);
-    assert_eq!(attachment.map(|attachment| attachment.device.as_str()), Some("/dev/sdf"), "{shown:?}");
+    // Where in it, not every cloud says with the instance.
+    assert!(attachment.is_some_and(|one| ["/dev/sdf", ""].contains(&one.device.as_str())), "{shown:?}");
 
     let mount = Mount { instance: instance.id.0.clone(), device: "/dev/sdg".to_owned() };
     assert_eq!(storage.destroy_volume(login, &volume.id).await.unwrap_err().kind, Kind::Conflict);
@@ -449,7 +464,8 @@ async fn a_snapshot_is_made_of_a_volume_and_goes(offers: Offers) {
     assert_eq!(made.volume.as_deref(), Some(volume.id.as_str()));
     assert!(!before["snapshots"].contains(&made.id));
     let settled = offers.settled_snapshot(storage, &made.id).await;
-    assert!(settled.state.eq_ignore_ascii_case("completed"), "{settled:?}");
+    // The words are the clouds' own.
+    assert!(["completed", "available"].contains(&settled.state.to_lowercase().as_str()), "{settled:?}");
     assert!(storage.snapshots(login).await.unwrap().contains(&settled), "listed as it is shown");
 
     storage.destroy_snapshot(login, &made.id).await.unwrap();

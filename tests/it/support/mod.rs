@@ -8,6 +8,7 @@ pub mod events;
 pub mod faulty;
 pub mod foreign;
 pub mod moto;
+pub mod nova;
 pub mod owed;
 pub mod proxy;
 pub mod raw;

@@ -47,6 +47,8 @@ const TRACKING: Is = Object(&[
     ("checked?", Text),
     ("stale", Bool),
     ("subscriber?", Text),
+    ("availability?", Text),
+    ("confidence?", Text),
     ("disabled?", Text),
     ("secret?", Text),
 ]);

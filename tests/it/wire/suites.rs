@@ -15,7 +15,7 @@ use crate::support::raw::{Answer, BAD, GOOD, JSON, Node, Raw};
 use crate::support::world::World;
 
 /// Tracker's own, with rules of their own: JSON alone, and no members.
-pub(super) const OURS: &[&str] = &["changes", "deliveries", "hooks"];
+pub(super) const OURS: &[&str] = &["changes", "deliveries", "hints", "hooks"];
 
 /// Those that suites do not ask credentials for.
 const OPEN: &[&str] = &["drivers", "hardware_profiles", "instance_states"];

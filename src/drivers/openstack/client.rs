@@ -1,0 +1,245 @@
+//! One call of one of a cloud's services: JSON out, JSON in, with a token of the login's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tracing::debug;
+use url::Url;
+
+use super::catalog::{self, Service};
+use super::provider::{self, Provider};
+use super::session::{self, Session, Sessions, Wanted};
+use super::{Settings, fault, who};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::drivers::{Error, Kind};
+use crate::model::{ExposeSecret as _, Login, Secret};
+use crate::outbound::{self, Answer, Bounds, Outbound, Request};
+
+/// What is asked.
+pub(super) struct Ask<'a> {
+    pub(super) service: Service,
+    pub(super) method: Method,
+    /// Parts of the path behind the service's own; each is one part whatever is in it.
+    pub(super) path: &'a [&'a str],
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: Option<Value>,
+    /// Nova's microversion, if a lower one than usual is meant.
+    pub(super) nova_at_most: Option<u32>,
+    /// It may be for others only: a 403 says so, also one in the words of a gateway before the service.
+    pub(super) is_probe: bool,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(service: Service, path: &'a [&'a str]) -> Self {
+        Self { service, method: Method::GET, path, query: Vec::new(), body: None, nova_at_most: None, is_probe: false }
+    }
+
+    pub(super) fn post(service: Service, path: &'a [&'a str], body: Value) -> Self {
+        Self { method: Method::POST, body: Some(body), ..Self::get(service, path) }
+    }
+
+    pub(super) fn delete(service: Service, path: &'a [&'a str]) -> Self {
+        Self { method: Method::DELETE, ..Self::get(service, path) }
+    }
+
+    pub(super) fn probe(service: Service, path: &'a [&'a str]) -> Self {
+        Self { is_probe: true, ..Self::get(service, path) }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+}
+
+pub(super) struct Client {
+    settings: Settings,
+    /// For what clients name.
+    outbound: Outbound,
+    /// For what the operator wrote.
+    operators: Outbound,
+    clock: Arc<dyn Clock>,
+    sessions: Sessions,
+    bounds: Bounds,
+}
+
+impl Client {
+    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, chance: &Chance) -> Self {
+        let bounds = Bounds {
+            deadline: Duration::from_millis(settings.page_timeout_ms),
+            body_bytes_max: settings.body_bytes_max,
+            // A list that was cut would be a shorter list.
+            cut: false,
+        };
+        let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
+        let sessions = Sessions::new(settings, chance);
+        Self { settings: settings.clone(), outbound, operators, clock, sessions, bounds }
+    }
+
+    /// A session of this login, of those that are wanted.
+    pub(super) async fn session(&self, login: &Login, wanted: Wanted<'_>) -> Result<Arc<Session>, Error> {
+        let provider = provider::parse(login.provider.as_deref(), &self.settings)?;
+        self.session_at(&provider, login, wanted).await
+    }
+
+    async fn session_at(&self, at: &Provider, login: &Login, wanted: Wanted<'_>) -> Result<Arc<Session>, Error> {
+        let slot = self.sessions.slot(at, &login.credentials);
+        let ask = async || self.authenticate(at, login).await;
+        self.sessions.get(&slot, wanted, self.clock.now(), ask).await
+    }
+
+    async fn authenticate(&self, provider: &Provider, login: &Login) -> Result<Session, Error> {
+        let url = under(&provider.keystone, &["v3", "auth", "tokens"]);
+        let what = format!("POST {}", url.authority());
+        let body = who::request(&login.credentials, &self.settings.domain)?;
+        let request = Request { method: Method::POST, url, headers: headers(), body: body.to_string().into() };
+        let answer = self.exchange(provider, request, &what).await?;
+        if answer.status != StatusCode::CREATED {
+            return Err(self.failed(&what, &answer, &[login.credentials.password.expose_secret()]));
+        }
+        let not_keystone = |why: &str| Error::new(Kind::Unavailable, format!("{what}: {why}"));
+        let token = answer.headers.get(SUBJECT_TOKEN).and_then(|value| value.to_str().ok());
+        let token = token.ok_or_else(|| not_keystone("an answer without a token"))?;
+        let issued: session::Issued = read(&answer.body).map_err(|error| not_keystone(&error))?;
+        let margin = Duration::from_millis(self.settings.token_margin_ms);
+        let session = session::begin(Secret::from(token), issued.token, margin, self.clock.now())?;
+        debug!(project = %session.project, "Keystone gave a token for a project");
+        Ok(session)
+    }
+
+    /// Asks, and reads the answer.
+    pub(super) async fn call<T: DeserializeOwned>(&self, login: &Login, ask: Ask<'_>) -> Result<T, Error> {
+        let what = ask.what();
+        let answer = self.send(login, ask).await?;
+        read(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{what}: {error}")))
+    }
+
+    /// Asks until there is an answer to what was asked: once more with a new token, once more in a version that Nova speaks.
+    pub(super) async fn send(&self, login: &Login, ask: Ask<'_>) -> Result<Answer, Error> {
+        let provider = provider::parse(login.provider.as_deref(), &self.settings)?;
+        let mut session = self.session_at(&provider, login, Wanted::Any).await?;
+        let (mut renewed, mut lowered) = (false, false);
+        loop {
+            let (answer, url) = self.once(&provider, &session, &ask).await?;
+            match answer.status {
+                status if status.is_success() => return Ok(answer),
+                StatusCode::UNAUTHORIZED if !renewed => {
+                    renewed = true;
+                    session = self.session_at(&provider, login, Wanted::Another(&session)).await?;
+                }
+                StatusCode::NOT_ACCEPTABLE if ask.service == Service::Compute && !lowered => {
+                    let Some((min, max)) = fault::parse(&answer.body).as_ref().and_then(fault::supported) else {
+                        return Err(self.failed_of(&ask, &url, &answer, &session, login));
+                    };
+                    lowered = true;
+                    session.nova_speaks(session::NOVA_WANTED.min(max).max(min));
+                    debug!("Nova speaks 2.{min} to 2.{max}");
+                }
+                _ => return Err(self.failed_of(&ask, &url, &answer, &session, login)),
+            }
+        }
+    }
+
+    async fn once(&self, provider: &Provider, session: &Session, ask: &Ask<'_>) -> Result<(Answer, Url), Error> {
+        let region = provider.region.as_deref();
+        let base =
+            catalog::endpoint(&session.catalog, ask.service, region, &self.settings.interface, &session.project)?;
+        let mut url = under(&base, ask.path);
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query);
+        }
+        let mut headers = headers();
+        let mut token = HeaderValue::from_str(session.token.expose_secret())
+            .map_err(|_| Error::new(Kind::Unavailable, "Keystone's token fits into no header"))?;
+        token.set_sensitive(true);
+        headers.insert(TOKEN, token);
+        if ask.service == Service::Compute {
+            let minor = session.nova(ask.nova_at_most);
+            let version = |text: String| HeaderValue::from_str(&text).expect("digits fit into a header");
+            headers.insert(VERSION, version(format!("compute 2.{minor}")));
+            // For clouds from before the header above.
+            headers.insert(NOVA_VERSION, version(format!("2.{minor}")));
+        }
+        let body = ask.body.as_ref().map(Value::to_string).unwrap_or_default().into();
+        let what = format!("{} at {}", ask.what(), url.authority());
+        let request = Request { method: ask.method.clone(), url: url.clone(), headers, body };
+        Ok((self.exchange(provider, request, &what).await?, url))
+    }
+
+    async fn exchange(&self, provider: &Provider, request: Request, what: &str) -> Result<Answer, Error> {
+        let outbound = if provider.by_operator { &self.operators } else { &self.outbound };
+        outbound.exchange(request, self.bounds).await.map_err(|error| {
+            let kind = match &error {
+                outbound::Error::Refused(_) => Kind::Invalid,
+                outbound::Error::TimedOut(_) => Kind::TimedOut,
+                outbound::Error::Resolve(_)
+                | outbound::Error::Connect(_)
+                | outbound::Error::TooLong(_)
+                | outbound::Error::Broken(_)
+                | outbound::Error::Ours(_) => Kind::Unavailable,
+            };
+            Error::new(kind, format!("{what}, for provider {}: {error}", provider.canonical()))
+        })
+    }
+
+    fn failed_of(&self, ask: &Ask<'_>, url: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {
+        let secrets = [login.credentials.password.expose_secret(), session.token.expose_secret()];
+        let mut error = self.failed(&format!("{} at {}", ask.what(), url.authority()), answer, &secrets);
+        if ask.is_probe && answer.status == StatusCode::FORBIDDEN {
+            error.kind = Kind::Forbidden;
+        }
+        let is_launch = ask.method == Method::POST && ask.path == ["servers"];
+        let said = is_launch.then(|| fault::parse(&answer.body)).flatten();
+        error.blaming(fault::of_launch(answer.status, said.as_ref()))
+    }
+
+    fn failed(&self, what: &str, answer: &Answer, secrets: &[&str]) -> Error {
+        let said = fault::parse(&answer.body);
+        let kind = fault::kind(answer.status, said.as_ref(), &answer.headers, self.clock.now());
+        let status = answer.status.as_u16();
+        let text = said.as_ref().map_or_else(
+            || format!("{what}: status {status}, and not in OpenStack's words"),
+            |said| format!("{what}: {} (status {status})", fault::shown(said, secrets)),
+        );
+        Error::new(kind, text)
+    }
+}
+
+impl Ask<'_> {
+    /// `GET compute/servers`: for errors. Ids are left out, as somebody may put anything there.
+    fn what(&self) -> String {
+        let words =
+            self.path.iter().filter(|part| part.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)));
+        let words: Vec<&str> = words.copied().collect();
+        format!("{} {}/{}", self.method, self.service.as_str(), words.join("/"))
+    }
+}
+
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+const VERSION: HeaderName = HeaderName::from_static("openstack-api-version");
+const NOVA_VERSION: HeaderName = HeaderName::from_static("x-openstack-nova-api-version");
+
+fn headers() -> HeaderMap {
+    let json = HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)])
+}
+
+fn under(base: &Url, parts: &[&str]) -> Url {
+    let mut url = base.clone();
+    url.path_segments_mut().expect("http has a path").pop_if_empty().extend(parts);
+    url
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    // serde's own text may quote what it read.
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => "not what OpenStack answers to that".to_owned(),
+        _ => "no JSON, or cut short".to_owned(),
+    })
+}
