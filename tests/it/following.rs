@@ -149,17 +149,19 @@ async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
         .iter()
         .map(|change| (change["seq"].as_u64().unwrap(), change["resource"]["id"].as_str().unwrap().to_owned()))
         .collect();
-    assert_eq!(all.len(), 4, "{all:?}");
+    // Three of instances; a realm that is declared down is asked again before it counts as down.
+    assert_eq!(all.len(), 5, "{all:?}");
+    let last = all.len();
     let of = |id: &str| all.iter().filter(|(_, other)| other == id).map(|(seq, _)| *seq).collect::<Vec<_>>();
     let seqs = async |query: &str| {
         let answer = world.get(&format!("/changes?after=0&{query}")).await;
-        assert_eq!(answer.headers["tracker-seq"], "4", "{query}: everything was looked at");
+        assert_eq!(answer.headers["tracker-seq"], last.to_string(), "{query}: everything was looked at");
         answer.json().as_array().unwrap().iter().map(|change| change["seq"].as_u64().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(seqs("collection=realms").await, of("us"));
     assert_eq!(seqs("resource=inst0").await, of("inst0"));
     assert_eq!(seqs("type=realm.state").await, of("us"));
-    assert_eq!(seqs("type=state").await.len(), 4);
+    assert_eq!(seqs("type=state").await.len(), last);
     assert_eq!(seqs("type=gone").await, [0; 0]);
     assert_eq!(seqs("realm=nowhere").await, [0; 0]);
     assert_eq!(seqs("realm=us&collection=instances").await.len(), 3);
@@ -171,8 +173,8 @@ async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
     let mut events = Events::open(world.base(), "?after=0&resource=inst0", None).await;
     assert_eq!(events.ids(2).await, of("inst0"));
     drop(events);
-    assert_eq!(world.owed().await.len(), 4);
-    Events::open(world.base(), "?after=0&resource=inst0", Some(4)).await;
+    assert_eq!(world.owed().await.len(), last);
+    Events::open(world.base(), "?after=0&resource=inst0", Some(last as u64)).await;
     let rest: Vec<u64> = [of("inst1"), of("us")].concat();
     world
         .owed_becomes(&{
@@ -181,7 +183,7 @@ async fn filters_choose_and_only_what_was_asked_for_is_acknowledged() {
             rest
         })
         .await;
-    world.get("/changes?after=4&collection=realms").await;
+    world.get(&format!("/changes?after={last}&collection=realms")).await;
     assert_eq!(world.owed().await, of("inst1"));
     assert_eq!(world.feed("?resource=nobody").await, []);
     assert_eq!(world.owed().await, of("inst1"));
