@@ -20,6 +20,7 @@ mod machine;
 mod metrics;
 mod mock;
 mod networks;
+mod pace;
 mod openstack;
 mod registry;
 mod storage;
@@ -45,6 +46,7 @@ pub use mock::{
 };
 pub use networks::Networks;
 pub use openstack::Settings as OpenStackSettings;
+pub use pace::{Rate as PaceRate, Settings as PaceSettings, Urgency, raised, within};
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
 

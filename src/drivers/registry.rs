@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::pace::{self, Pace};
 use super::{
     DeltacloudSettings, Driver, Ec2Settings, MockSettings, OpenStackSettings, deltacloud, ec2, mock, openstack,
 };
@@ -30,6 +31,7 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// Idle connections kept for each provider.
     pub idle_per_host: usize,
+    pub pace: pace::Settings,
     pub mock: MockSettings,
     pub ec2: Ec2Settings,
     pub deltacloud: DeltacloudSettings,
@@ -45,6 +47,7 @@ impl Default for Settings {
             allow_networks: Vec::new(),
             connect_timeout_ms: 5_000,
             idle_per_host: 8,
+            pace: pace::Settings::default(),
             mock: MockSettings::default(),
             ec2: Ec2Settings::default(),
             deltacloud: DeltacloudSettings::default(),
@@ -65,6 +68,7 @@ impl Settings {
             let enabled = self.enabled.join(", ");
             return Err(format!("drivers.default `{}` is not enabled: drivers.enabled has {enabled}", self.default));
         }
+        self.pace.check()?;
         self.ec2.check()?;
         self.deltacloud.check()?;
         self.openstack.check()
@@ -85,12 +89,30 @@ pub struct Drivers(BTreeMap<DriverId, Arc<dyn Driver>>);
 impl Drivers {
     /// Every driver that Tracker has, of which those that are enabled stay. A new one is one more line here.
     pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
+        let pace = Pace::new(&settings.pace);
+        let budget = |rate| pace.of(rate);
         let mut all = Self::of([
-            Arc::new(deltacloud::Deltacloud::new(settings.deltacloud.clone(), outbound.clone(), clock.clone()))
-                as Arc<dyn Driver>,
-            Arc::new(ec2::Ec2::new(settings.ec2.clone(), outbound.clone(), clock.clone(), chance.clone())),
+            Arc::new(deltacloud::Deltacloud::new(
+                settings.deltacloud.clone(),
+                outbound.clone(),
+                clock.clone(),
+                budget(settings.pace.deltacloud),
+            )) as Arc<dyn Driver>,
+            Arc::new(ec2::Ec2::new(
+                settings.ec2.clone(),
+                outbound.clone(),
+                clock.clone(),
+                chance.clone(),
+                budget(settings.pace.ec2),
+            )),
             Arc::new(mock::Mock::new(settings.mock.clone(), clock.clone(), &chance)),
-            Arc::new(openstack::OpenStack::new(settings.openstack.clone(), outbound.clone(), clock, chance)),
+            Arc::new(openstack::OpenStack::new(
+                settings.openstack.clone(),
+                outbound.clone(),
+                clock,
+                chance,
+                budget(settings.pace.openstack),
+            )),
         ]);
         all.0.retain(|id, _| settings.enables(id));
         all

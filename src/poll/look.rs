@@ -16,7 +16,7 @@ use crate::chance::Chance;
 use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
-use crate::drivers::{self, Driver};
+use crate::drivers::{self, Driver, Urgency};
 use crate::model::{
     Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample, Seq,
 };
@@ -360,7 +360,8 @@ impl Observer {
                 Answer::Look(Look { asked_at, answered_at: asked_at, found, missing: BTreeSet::new() })
             }
             Ask::Look(ids) => {
-                let found = by_id(drivers::look(driver, login, collection, &ids).await?);
+                let look = drivers::look(driver, login, collection, &ids);
+                let found = by_id(drivers::raised(Urgency::Look, look).await?);
                 let missing = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
                 Answer::Look(Look { asked_at, answered_at: self.clock.now(), found, missing })
             }

@@ -16,7 +16,7 @@ use super::plan::{self, Settings};
 use super::{Error, Observer};
 use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::drivers::{self, Drivers, Kind};
+use crate::drivers::{self, Drivers, Kind, Urgency};
 use crate::model::{AccountId, Collection, Standing};
 use crate::store::{self, DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
 use crate::tasks::{Pass, Report, Wake};
@@ -220,16 +220,18 @@ impl Visitor {
 
     async fn look(&self, unit: &Unit) -> Result<Next, Error> {
         let Unit { account, collection, .. } = unit;
+        let urgency = if *collection == Collection::Instances { Urgency::List } else { Urgency::Rest };
         let driver = self.drivers.get(&account.key.driver).ok_or_else(|| {
             drivers::Error::new(Kind::Unsupported, format!("this Tracker has no driver {}", account.key.driver))
         })?;
         if unit.plan.due_at > self.clock.now() {
-            let next = self.observer.follow_hints(account, driver.as_ref(), *collection).await?;
+            let hinted = self.observer.follow_hints(account, driver.as_ref(), *collection);
+            let next = drivers::within(Urgency::Look, hinted).await?;
             let UnitPlan { due_at, rest_until, .. } = unit.plan;
             let planned = Next { due_at, rest_until };
             return Ok(next.map_or(planned, |next| Next { due_at: next.due_at.min(due_at), ..next }));
         }
-        self.observer.visit(account, driver.as_ref(), *collection).await
+        drivers::within(urgency, self.observer.visit(account, driver.as_ref(), *collection)).await
     }
 
     /// Takes in what a look says of the account as a whole, and has it recorded.

@@ -18,6 +18,7 @@ use super::fault::{self, Asking, Said};
 use super::provider::Provider;
 use super::{Settings, provider};
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _, Login};
 use crate::outbound::{self, Bounds, Outbound, Request};
@@ -173,10 +174,11 @@ pub(super) struct Client {
     clock: Arc<dyn Clock>,
     default: Option<Url>,
     bounds: Bounds,
+    budget: Budget,
 }
 
 impl Client {
-    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, budget: Budget) -> Self {
         let bounds = Bounds {
             deadline: Duration::from_millis(settings.timeout_ms),
             body_bytes_max: settings.body_bytes_max,
@@ -184,7 +186,7 @@ impl Client {
             cut: false,
         };
         let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
-        Self { outbound, operators, clock, default: settings.url.clone(), bounds }
+        Self { outbound, operators, clock, default: settings.url.clone(), bounds, budget }
     }
 
     pub(super) fn provider(&self, given: Option<&str>) -> Result<Provider, Error> {
@@ -215,6 +217,8 @@ impl Client {
         let request = Request { method: question.method, url: question.url, headers, body: body.into() };
 
         let outbound = if target.by_operator { &self.operators } else { &self.outbound };
+        let nobody = Credentials { user: String::new(), password: String::new().into() };
+        let turn = self.budget.turn(target.host(), credentials.unwrap_or(&nobody)).await?;
         let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, error))?;
         wrong_driver(&at, target, &answer)?;
 
@@ -226,6 +230,7 @@ impl Client {
             return Ok(Answer { at, status, location, document, body });
         }
         let kind = fault::kind(asking, status, said.as_ref(), &body, &headers, self.clock.now());
+        turn.heard(kind);
         let said = said.map(|Said { status, message }| {
             let message = fault::shown(&message, &[basic, password]);
             Said { status, message }

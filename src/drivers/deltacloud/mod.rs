@@ -42,6 +42,7 @@ use self::client::{Client, Question};
 pub use self::settings::Settings;
 use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage};
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::model::{
     Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
 };
@@ -54,8 +55,8 @@ pub(super) struct Deltacloud {
 
 impl Deltacloud {
     /// Clock for dates that an upstream says it may be asked again after.
-    pub(super) fn new(settings: Settings, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
-        let client = Client::new(&settings, outbound, clock);
+    pub(super) fn new(settings: Settings, outbound: Outbound, clock: Arc<dyn Clock>, budget: Budget) -> Self {
+        let client = Client::new(&settings, outbound, clock, budget);
         Self { settings, client }
     }
 

@@ -16,6 +16,7 @@ use url::Url;
 use super::provider::{self, Provider};
 use super::{Settings, blame, fault, parse};
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _};
 use crate::outbound::{self, Bounds, Outbound, Request};
@@ -110,10 +111,11 @@ pub(super) struct Client {
     operators: Outbound,
     clock: Arc<dyn Clock>,
     bounds: Bounds,
+    budget: Budget,
 }
 
 impl Client {
-    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, budget: Budget) -> Self {
         let bounds = Bounds {
             deadline: Duration::from_millis(settings.page_timeout_ms),
             body_bytes_max: settings.body_bytes_max,
@@ -121,7 +123,7 @@ impl Client {
             cut: false,
         };
         let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
-        Self { outbound, operators, clock, bounds }
+        Self { outbound, operators, clock, bounds, budget }
     }
 
     /// Asks once. Every error names the action and where it was asked.
@@ -147,6 +149,8 @@ impl Client {
         let at = at(target, action);
         let body =
             Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
+        // Before it is signed, as a signature ages.
+        let turn = self.budget.turn(&target.provider, credentials).await?;
         let signed = signed(target, &body, credentials, self.clock.now())
             .ok_or_else(|| Error::new(Kind::Denied, format!("{at}: no access key looks like this one")))?;
         let request =
@@ -160,6 +164,7 @@ impl Client {
         }
         let fault = parse::fault(&answer.body);
         let kind = fault::kind(answer.status, fault.as_ref(), &answer.headers, self.clock.now());
+        turn.heard(kind);
         let status = answer.status.as_u16();
         let text = fault.as_ref().map_or_else(
             || format!("{at}: status {status}, and not in EC2's words"),

@@ -63,6 +63,7 @@ pub use self::settings::Settings;
 use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Metrics, Networks, Storage};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::model::{
     Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
 };
@@ -80,8 +81,14 @@ pub(super) struct Ec2 {
 
 impl Ec2 {
     /// Clock for signing, chance for the tokens that keep a repeated create from making twice as many.
-    pub(super) fn new(settings: Settings, outbound: Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
-        let client = Client::new(&settings, outbound, clock.clone());
+    pub(super) fn new(
+        settings: Settings,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        chance: Arc<Chance>,
+        budget: Budget,
+    ) -> Self {
+        let client = Client::new(&settings, outbound, clock.clone(), budget);
         Self { settings, client, clock, chance }
     }
 

@@ -16,8 +16,9 @@ use super::session::{self, Session, Sessions, Wanted};
 use super::{Settings, fault, who};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
-use crate::model::{ExposeSecret as _, Login, Secret};
+use crate::model::{Credentials, ExposeSecret as _, Login, Secret};
 use crate::outbound::{self, Answer, Bounds, Outbound, Request};
 
 /// What is asked.
@@ -66,10 +67,17 @@ pub(super) struct Client {
     clock: Arc<dyn Clock>,
     sessions: Sessions,
     bounds: Bounds,
+    budget: Budget,
 }
 
 impl Client {
-    pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, chance: &Chance) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        chance: &Chance,
+        budget: Budget,
+    ) -> Self {
         let bounds = Bounds {
             deadline: Duration::from_millis(settings.page_timeout_ms),
             body_bytes_max: settings.body_bytes_max,
@@ -78,7 +86,7 @@ impl Client {
         };
         let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
         let sessions = Sessions::new(settings, chance);
-        Self { settings: settings.clone(), outbound, operators, clock, sessions, bounds }
+        Self { settings: settings.clone(), outbound, operators, clock, sessions, bounds, budget }
     }
 
     /// A session of this login, of those that are wanted.
@@ -98,7 +106,7 @@ impl Client {
         let what = format!("POST {}", url.authority());
         let body = who::request(&login.credentials, &self.settings.domain)?;
         let request = Request { method: Method::POST, url, headers: headers(), body: body.to_string().into() };
-        let answer = self.exchange(provider, request, &what).await?;
+        let answer = self.exchange(provider, &login.credentials, request, &what).await?;
         if answer.status != StatusCode::CREATED {
             return Err(self.failed(&what, &answer, &[login.credentials.password.expose_secret()]));
         }
@@ -125,7 +133,7 @@ impl Client {
         let mut session = self.session_at(&provider, login, Wanted::Any).await?;
         let (mut renewed, mut lowered) = (false, false);
         loop {
-            let (answer, url) = self.once(&provider, &session, &ask).await?;
+            let (answer, url) = self.once(&provider, login, &session, &ask).await?;
             match answer.status {
                 status if status.is_success() => return Ok(answer),
                 StatusCode::UNAUTHORIZED if !renewed => {
@@ -145,7 +153,13 @@ impl Client {
         }
     }
 
-    async fn once(&self, provider: &Provider, session: &Session, ask: &Ask<'_>) -> Result<(Answer, Url), Error> {
+    async fn once(
+        &self,
+        provider: &Provider,
+        login: &Login,
+        session: &Session,
+        ask: &Ask<'_>,
+    ) -> Result<(Answer, Url), Error> {
         let region = provider.region.as_deref();
         let base =
             catalog::endpoint(&session.catalog, ask.service, region, &self.settings.interface, &session.project)?;
@@ -168,12 +182,19 @@ impl Client {
         let body = ask.body.as_ref().map(Value::to_string).unwrap_or_default().into();
         let what = format!("{} at {}", ask.what(), url.authority());
         let request = Request { method: ask.method.clone(), url: url.clone(), headers, body };
-        Ok((self.exchange(provider, request, &what).await?, url))
+        Ok((self.exchange(provider, &login.credentials, request, &what).await?, url))
     }
 
-    async fn exchange(&self, provider: &Provider, request: Request, what: &str) -> Result<Answer, Error> {
+    async fn exchange(
+        &self,
+        provider: &Provider,
+        credentials: &Credentials,
+        request: Request,
+        what: &str,
+    ) -> Result<Answer, Error> {
+        let turn = self.budget.turn(&provider.canonical(), credentials).await?;
         let outbound = if provider.by_operator { &self.operators } else { &self.outbound };
-        outbound.exchange(request, self.bounds).await.map_err(|error| {
+        let answer = outbound.exchange(request, self.bounds).await.map_err(|error| {
             let kind = match &error {
                 outbound::Error::Refused(_) => Kind::Invalid,
                 outbound::Error::TimedOut(_) => Kind::TimedOut,
@@ -184,7 +205,11 @@ impl Client {
                 | outbound::Error::Ours(_) => Kind::Unavailable,
             };
             Error::new(kind, format!("{what}, for provider {}: {error}", provider.canonical()))
-        })
+        })?;
+        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYLOAD_TOO_LARGE].contains(&answer.status) {
+            turn.heard(Kind::Throttled { after: None });
+        }
+        Ok(answer)
     }
 
     fn failed_of(&self, ask: &Ask<'_>, url: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {

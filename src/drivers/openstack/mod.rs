@@ -48,6 +48,7 @@ pub use self::settings::Settings;
 use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::drivers::pace::Budget;
 use crate::model::{
     Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
 };
@@ -62,8 +63,14 @@ pub(super) struct OpenStack {
 
 impl OpenStack {
     /// Clock for the ends of tokens, chance for the key of their table and for names that nobody gave.
-    pub(super) fn new(settings: Settings, outbound: Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
-        let client = Client::new(&settings, outbound, clock.clone(), &chance);
+    pub(super) fn new(
+        settings: Settings,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        chance: Arc<Chance>,
+        budget: Budget,
+    ) -> Self {
+        let client = Client::new(&settings, outbound, clock.clone(), &chance, budget);
         Self { settings, client, clock, chance }
     }
 
