@@ -19,6 +19,7 @@ mod follow;
 mod forward;
 mod hooks;
 mod keys;
+mod lanes;
 mod listen;
 mod options;
 mod output;

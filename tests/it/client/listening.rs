@@ -5,8 +5,8 @@ use tracker::clock::{Clock as _, SystemClock};
 use tracker::deliver::{ID, Key, SIGNATURE, TIMESTAMP, verify};
 
 use super::{Rig, SIGNING, assert_refused};
-use crate::support::receiver::Reply::Status;
-use crate::support::receiver::{Received, Receiver};
+use crate::support::receiver::Reply::{Hang, Status};
+use crate::support::receiver::{Received, Receiver, Reply};
 
 fn assert_signed(request: &Received, secret: &str) {
     let header = |name: &str| request.header(name).unwrap_or_default();
@@ -104,6 +104,36 @@ async fn a_receiver_that_never_takes_it_does_not_hold_up_the_rest() {
         assert_signed(&request, secret.unwrap());
     }
     rig.tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_resource_that_is_not_taken_stops_no_other_and_keeps_the_place() {
+    let fails: fn(&Received) -> Reply =
+        |request| if request.json()["resource"]["id"] == "inst1" { Status(500) } else { Status(200) };
+    let hangs: fn(&Received) -> Reply =
+        |request| if request.json()["resource"]["id"] == "inst1" { Hang } else { Status(200) };
+    for reply in [fails, hangs] {
+        let rig = Rig::new().await;
+        let receiver = Receiver::start().await;
+        receiver.answers_by(reply);
+        assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);
+        let (url, state) = (receiver.url("/cb").to_string(), rig.file("seq", "0\n"));
+        let args = ["listen", "--forward", &url, "--state", &state, "--tries", "100", "--output", "json"];
+        let listen = rig.cli.spawn(&args);
+        rig.act("inst1", "stop").await;
+        receiver.wait_for(1).await;
+        // Each of these comes in a page of its own.
+        for (came, action) in ["stop", "start", "stop"].into_iter().enumerate() {
+            rig.act("inst2", action).await;
+            listen.out_until(|lines| lines.len() > came).await;
+        }
+        let ended = listen.interrupt().await;
+        let taken: Vec<_> = ended.objects().iter().map(|said| said["seq"].as_u64().unwrap()).collect();
+        assert_eq!(taken, [2, 3, 4]);
+        assert!(ended.err.contains("go on with --after 0\n"), "{ended:?}");
+        assert_eq!(std::fs::read_to_string(&state).unwrap(), "0\n");
+        rig.tracker.stop().await;
+    }
 }
 
 #[tokio::test]
