@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::EXIT_CODES;
-use super::changes::{Which, print_for_ever, reader, shown};
+use super::changes::{Which, nobody, print_for_ever, reader, shown};
 use super::credentials::secret_in;
 use super::failure::Failure;
 use super::follow::{Follow, Page, Place};
@@ -20,6 +20,7 @@ use super::lanes::{Lanes, Post};
 use super::options::{Look, Options, outbound};
 use super::output::{note, write};
 use super::server::refuse_password;
+use super::taker::Taker;
 use crate::chance::Chance;
 use crate::deliver::{Key, new_key};
 use crate::model::{ExposeSecret as _, Secret};
@@ -36,8 +37,9 @@ const FORWARD: &str = "TRACKER_FORWARD";
 Each change is posted as a callback would be: the same body, the same `webhook-id` on every try, signed by Standard Webhooks.
 The changes of a resource come in their order; different resources do not wait for one another, as long as no more than
 {OPEN_MAX} changes are open and {POSTS_MAX} posts under way at once. What is not taken after --tries is reported and left behind; it
-stays in the feed. --state keeps the place before the lowest change that is still open, so what lies behind that may come again. Reading takes nothing from anybody, unless --subscriber names one: what was
-posted then counts as delivered to that one, and brings along its tokens.
+stays in the feed. --state keeps the place before the lowest change that is still open, so what lies behind that may come again. Reading takes nothing from anybody. With --forward and --subscriber, what was taken counts as delivered to that one, and brings
+along its tokens; what was not taken stays owed to it, and so does what comes after it of the same resource, because the feed
+is counted up to a number: `tracker changes --subscriber` shows it. Without --forward it prints as `changes --follow` does.
 
 {EXIT_CODES}"))]
 pub struct Listen {
@@ -63,8 +65,14 @@ impl Listen {
     pub(super) fn prepare(self, place: Arc<Place>) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
         let url = forward_url(self.forward.as_deref())?;
         let (server, look) = (self.options.server()?, self.options.look());
-        let mut question = reader(&self.options);
-        question.extend(self.which.filters());
+        let server = Arc::new(server);
+        let filters = self.which.filters();
+        // What is posted is counted by hand, as it is taken.
+        let (mut question, taker) = match (&url, &self.options.subscriber) {
+            (Some(_), Some(name)) => (nobody(), Some(Taker::new(Arc::clone(&server), name.clone(), &filters))),
+            _ => (reader(&self.options), None),
+        };
+        question.extend(filters);
         let state = self.state.map(State);
         let kept = state.as_ref().map(State::load).transpose()?.flatten();
         let forward = match url {
@@ -76,7 +84,7 @@ impl Listen {
             match (forward, state) {
                 (None, None) => print_for_ever(follow, &place, look).await,
                 (None, Some(state)) => print_and_keep(follow, state, &place, look).await,
-                (Some(forward), state) => forward_for_ever(follow, &forward, state, &place).await,
+                (Some(forward), state) => forward_for_ever(follow, &forward, taker.as_ref(), state, &place).await,
             }
         })
     }
@@ -91,6 +99,7 @@ const PAGES_AHEAD: usize = 1;
 async fn forward_for_ever(
     mut follow: Follow,
     forward: &Forward,
+    taker: Option<&Taker>,
     state: Option<State>,
     place: &Place,
 ) -> Result<(), Failure> {
@@ -119,8 +128,11 @@ async fn forward_for_ever(
                 }
                 else => return Ok(()),
             };
-            under_way.extend(begun.into_iter().map(|post| async move {
-                forward.post(&post).await?;
+            under_way.extend(begun.into_iter().map(|mut post| async move {
+                match taker {
+                    Some(taker) => taker.deliver(&mut post, forward).await?,
+                    None => drop(forward.post(&post).await?),
+                }
                 Ok::<_, Failure>((post.resource, post.told.seq))
             }));
         }

@@ -24,6 +24,7 @@ mod listen;
 mod options;
 mod output;
 mod server;
+mod taker;
 mod told;
 mod track;
 
