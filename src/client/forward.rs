@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::follow::{pause, pause_after};
 use super::lanes::Post;
 use super::options::Look;
-use super::output::{Cell, Form, Tone, note, write};
+use super::output::{Cell, Form, Tone, note, write, write_json};
 use super::told::line;
 use crate::chance::Chance;
 use crate::clock::{Clock as _, SystemClock};
@@ -103,7 +103,7 @@ impl Forward {
             Form::Json => {
                 let id = &change["id"];
                 let said = serde_json::json!({"seq": told.seq, "id": id, "taken": taken, "status": status, "attempts": attempts});
-                write(&format!("{said}\n"))
+                write_json(&said.to_string())
             }
             Form::Table => {
                 let end = match status {
