@@ -11,7 +11,7 @@ use super::call::{self, Call, Rendered};
 use super::error::Fault;
 use super::params::Params;
 use super::read::{Listing, Page, Shown, Source};
-use super::render::{Base, Document, List, Member, TrackingView, render};
+use super::render::{Base, Document, List, Member, TrackedList, TrackingView, render};
 use super::tracking::{self, Done};
 use crate::drivers::{Abilities, Driver, Error};
 use crate::model::{Collection, Known, Login, Resource, ResourceKind, Scope, Seq};
@@ -142,7 +142,9 @@ pub(super) async fn track_all<T: Collected + ResourceKind>(call: Call) -> Result
     match tracking::put(&call, Scope::Collection(T::COLLECTION)).await? {
         Done::Set(tracked) => {
             let members = tracking::tracked_members::<T>(&tracked);
-            Ok(answer(&call, &Listing { members, seq: tracked.through }))
+            let views = members.iter().map(|shown| view(&call, shown)).collect();
+            let list = TrackedList(List(T::PLURAL, views), tracking::tracked_view(&tracked));
+            Ok(with_seq(call.ok(&list), tracked.through))
         }
         Done::Removed(removed) => tracking::after_removal(removed, list::<T>(call).await),
     }

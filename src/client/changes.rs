@@ -76,7 +76,15 @@ impl Which {
 
 /// Who reads the log: the one that was named, or one to whom nothing is owed.
 pub(super) fn reader(options: &Options) -> Params {
-    vec![("subscriber", options.subscriber.clone().unwrap_or_else(|| READER.to_owned()))]
+    match options.subscriber() {
+        named if named.is_empty() => nobody(),
+        named => named,
+    }
+}
+
+/// One to whom nothing is owed.
+pub(super) fn nobody() -> Params {
+    vec![("subscriber", READER.to_owned())]
 }
 
 impl Changes {
@@ -87,7 +95,8 @@ impl Changes {
         question.extend(self.which.filters());
         Ok(async move {
             if self.follow {
-                let follow = Follow::begin(server, question, self.which.after, self.which.from_oldest).await?;
+                let follow =
+                    Follow::begin(Arc::new(server), question, self.which.after, self.which.from_oldest).await?;
                 return print_for_ever(follow, &place, look).await;
             }
             question.extend(self.which.after.map(|after| ("after", after.to_string())));

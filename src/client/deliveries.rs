@@ -12,7 +12,7 @@ use super::EXIT_CODES;
 use super::failure::Failure;
 use super::hooks::print;
 use super::options::{Look, Options};
-use super::output::{Cell, Form, Progress, Tone, note, table, write};
+use super::output::{Cell, Form, Progress, Tone, note, table, write, write_json};
 use super::server::{Params, Server};
 use crate::clock::Clock;
 
@@ -111,7 +111,7 @@ impl Deliveries {
             }
             let Items { items, more } = pages(&server, "deliveries", query, most).await?;
             if look.form == Form::Json {
-                write(&array(&items))?;
+                write_json(&array(&items))?;
             } else {
                 let values = items.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok());
                 let rows = values.map(|delivery| row(&delivery)).collect();
@@ -133,7 +133,7 @@ impl Redeliver {
             let path = ["deliveries", &self.id, "redeliver"];
             let answer: Value = server.send(Method::POST, &path, &vec![]).await?.json()?;
             match look.form {
-                Form::Json => write(&format!("{answer}\n")),
+                Form::Json => write_json(&answer.to_string()),
                 Form::Table => write(&format!("{} is sent again, in its place.\n", self.id)),
             }
         })
@@ -153,7 +153,7 @@ impl Recover {
             drop(progress);
             let answer: Value = answer?.json()?;
             match look.form {
-                Form::Json => write(&format!("{answer}\n"))?,
+                Form::Json => write_json(&answer.to_string())?,
                 Form::Table => write(&format!("{} deliveries since {since} are sent again.\n", answer["count"]))?,
             }
             if answer["more"] == Value::Bool(true) {
@@ -224,7 +224,7 @@ pub(super) async fn pages(server: &Server, path: &str, query: Params, most: usiz
 /// One JSON document, a member a line.
 pub(super) fn array(items: &[Box<RawValue>]) -> String {
     let members: Vec<&str> = items.iter().map(|item| item.get()).collect();
-    format!("[{}]\n", members.join(",\n"))
+    format!("[{}]", members.join(",\n"))
 }
 
 fn text(value: &Value) -> String {

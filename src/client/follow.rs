@@ -1,7 +1,7 @@
 //! Following the feed for as long as somebody wants it: by long poll, over restarts and broken connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -64,7 +64,7 @@ impl Place {
 }
 
 pub(super) struct Follow {
-    server: Server,
+    server: Arc<Server>,
     /// Subscriber, filters, limit.
     question: Params,
     after: u64,
@@ -93,7 +93,7 @@ pub(super) struct Told {
 impl Follow {
     /// Begins after `after`, or at the present end of the log.
     pub(super) async fn begin(
-        server: Server,
+        server: Arc<Server>,
         question: Params,
         after: Option<u64>,
         from_oldest: bool,

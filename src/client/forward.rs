@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::failure::Failure;
-use super::follow::{Told, pause, pause_after};
+use super::follow::{pause, pause_after};
+use super::lanes::Post;
 use super::options::Look;
-use super::output::{Cell, Form, Tone, note, write};
+use super::output::{Cell, Form, Tone, note, write, write_json};
 use super::told::line;
 use crate::chance::Chance;
 use crate::clock::{Clock as _, SystemClock};
@@ -23,8 +23,8 @@ use crate::outbound::{Bounds, Outbound};
 const DEADLINE: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 const ANSWER_BYTES_KEPT: usize = 1 << 10;
-/// Resources that are posted side by side.
-const LANES: usize = 8;
+/// Posts under way at once. One that pauses before its next try is none.
+pub(super) const POSTS_MAX: usize = 32;
 /// The longest pause that a receiver can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
@@ -35,6 +35,7 @@ pub(super) struct Forward {
     tries: u32,
     look: Look,
     chance: Chance,
+    turns: Semaphore,
 }
 
 impl Forward {
@@ -47,66 +48,62 @@ impl Forward {
             tries,
             look,
             chance: Chance::from_system(),
+            turns: Semaphore::new(POSTS_MAX),
         }
     }
 
-    /// Returns when each of them was taken or given up: those of a resource one after the other, some resources at once.
-    pub(super) async fn all(&self, changes: &[Told]) -> Result<(), Failure> {
-        stream::iter(lanes(changes))
-            .map(Ok)
-            .try_for_each_concurrent(LANES, |lane| async move {
-                for change in lane {
-                    self.one(change).await?;
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    async fn one(&self, told: &Told) -> Result<(), Failure> {
-        let change: Value = serde_json::from_str(told.raw.get()).unwrap_or_default();
-        let id = change["id"].as_str().ok_or_else(|| Failure::failed("the server told a change without its id"))?;
-        for attempt in 1..=self.tries {
+    /// Returns when it was taken or given up, and whether it was taken.
+    pub(super) async fn post(&self, post: &Post) -> Result<bool, Failure> {
+        let (seq, id) = (post.told.seq, post.change["id"].as_str().unwrap_or_default());
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let message = Message {
                 url: self.url.clone(),
                 id: ChangeId(id.to_owned()),
                 keys: vec![self.key.clone()],
                 token: None,
                 format: Format::Changes,
-                body: Bytes::copy_from_slice(told.raw.get().as_bytes()),
+                body: Bytes::copy_from_slice(post.told.raw.get().as_bytes()),
             };
-            let (tried, reply) = self.sender.send(message, attempt, SystemClock.now()).await;
-            let last = attempt == self.tries;
+            let (tried, reply) = {
+                // Not held while it pauses: then it is others' turn.
+                let _turn = self.turns.acquire().await.map_err(|err| Failure::failed(err.to_string()))?;
+                self.sender.send(message, attempt, SystemClock.now()).await
+            };
             match judge(&reply) {
-                Next::Done => return self.say(told, &change, tried.status, attempt),
-                Next::Again(wait) if !last => {
+                Next::Done => {
+                    self.say(post, tried.status, attempt)?;
+                    return Ok(true);
+                }
+                Next::Again(wait) if attempt < self.tries => {
                     let step = pause_after(attempt - 1, self.chance.roll());
                     if attempt == 1 {
-                        note(&format!("#{}: {}; trying again", told.seq, tried.error.unwrap_or_default()));
+                        note(&format!("#{seq}: {}; trying again", tried.error.unwrap_or_default()));
                     }
                     pause(step.max(wait)).await;
                 }
                 Next::Again(_) | Next::Never => {
                     let why = tried.error.unwrap_or_default();
                     note(&format!(
-                        "#{} was not taken ({attempt} tries): {why}; it stays in the feed: tracker changes --after {} --limit 1",
-                        told.seq,
-                        told.seq.saturating_sub(1)
+                        "#{seq} was not taken ({attempt} tries): {why}; it stays in the feed: tracker changes --after {} --limit 1",
+                        seq.saturating_sub(1)
                     ));
-                    return self.say(told, &change, tried.status, attempt);
+                    self.say(post, tried.status, attempt)?;
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
     }
 
-    fn say(&self, told: &Told, change: &Value, status: Option<u16>, attempts: u32) -> Result<(), Failure> {
+    fn say(&self, post: &Post, status: Option<u16>, attempts: u32) -> Result<(), Failure> {
+        let Post { told, change, .. } = post;
         let taken = status.is_some_and(|status| (200..300).contains(&status));
         match self.look.form {
             Form::Json => {
                 let id = &change["id"];
                 let said = serde_json::json!({"seq": told.seq, "id": id, "taken": taken, "status": status, "attempts": attempts});
-                write(&format!("{said}\n"))
+                write_json(&said.to_string())
             }
             Form::Table => {
                 let end = match status {
@@ -137,25 +134,8 @@ fn judge(reply: &Reply) -> Next {
     }
 }
 
-/// The changes of each resource in their order, resources in the order of their first.
-fn lanes(changes: &[Told]) -> Vec<Vec<&Told>> {
-    let mut lanes: Vec<(String, Vec<&Told>)> = vec![];
-    for told in changes {
-        let change: Value = serde_json::from_str(told.raw.get()).unwrap_or_default();
-        let resource = &change["resource"];
-        let key = format!("{}/{}", resource["collection"], resource["id"]);
-        match lanes.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, lane)) => lane.push(told),
-            None => lanes.push((key, vec![told])),
-        }
-    }
-    lanes.into_iter().map(|(_, lane)| lane).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::value::to_raw_value;
-
     use super::*;
 
     #[test]
@@ -172,16 +152,5 @@ mod tests {
         check(status(503, Some(7_000)), again(60));
         check(Reply::NoAnswer, again(0));
         check(Reply::OwnFault, again(0));
-    }
-
-    #[test]
-    fn a_resource_is_a_lane() {
-        let told = |seq: u64, id: &str| {
-            let change = serde_json::json!({"seq": seq, "resource": {"collection": "instances", "id": id}});
-            Told { seq, raw: to_raw_value(&change).unwrap() }
-        };
-        let changes = [told(1, "a"), told(2, "b"), told(3, "a"), told(4, "c"), told(5, "b")];
-        let seqs = |lane: &Vec<&Told>| lane.iter().map(|told| told.seq).collect::<Vec<_>>();
-        assert_eq!(lanes(&changes).iter().map(seqs).collect::<Vec<_>>(), [vec![1, 3], vec![2, 5], vec![4]]);
     }
 }

@@ -9,7 +9,7 @@ use super::EXIT_CODES;
 use super::deliveries::pages;
 use super::failure::Failure;
 use super::options::{Look, Options};
-use super::output::{Cell, Form, Tone, table, write};
+use super::output::{Cell, Form, Tone, table, write, write_json};
 use super::server::Server;
 
 #[derive(Args)]
@@ -82,7 +82,7 @@ impl Act {
             Self::Remove(one) => {
                 server.send(Method::DELETE, &["hooks", &one.id], &vec![]).await?;
                 return match look.form {
-                    Form::Json => write(&format!("{}\n", serde_json::json!({"id": one.id, "removed": true}))),
+                    Form::Json => write_json(&serde_json::json!({"id": one.id, "removed": true}).to_string()),
                     Form::Table => write(&format!("{} is removed.\n", one.id)),
                 };
             }
@@ -100,7 +100,7 @@ impl Act {
 
 fn list(hooks: &[Box<RawValue>], look: Look) -> Result<(), Failure> {
     if look.form == Form::Json {
-        return write(&super::deliveries::array(hooks));
+        return write_json(&super::deliveries::array(hooks));
     }
     let rows = hooks.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).map(|hook| row(&hook)).collect();
     write(&table(&["ID", "SUBSCRIBER", "ON", "CALLBACK", "WAITING", "LAG", "STATE"], rows, look.colours))
@@ -149,7 +149,7 @@ fn length(seconds: u64) -> String {
 /// One document: as it is, or a line for each of its parts.
 pub(super) fn print(document: &Value, look: Look) -> Result<(), Failure> {
     if look.form == Form::Json {
-        return write(&format!("{document}\n"));
+        return write_json(&document.to_string());
     }
     let mut shown = String::new();
     for (key, value) in document.as_object().into_iter().flatten() {

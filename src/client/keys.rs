@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::EXIT_CODES;
 use super::failure::Failure;
-use super::output::{Cell, Colours, Form, Tone, note, table, write};
+use super::output::{Cell, Colours, Form, Tone, note, table, write, write_json};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::settings::Settings;
@@ -52,7 +52,7 @@ impl Keys {
             let id = KeyRing::add_key(&store, chance, clock.now()).map_err(failed)?;
             note("It seals from the next start of `tracker serve` on. Keep a copy of the file, apart from the store.");
             return match place.output {
-                Form::Json => write(&format!("{}\n", serde_json::json!({"key_ring": path, "new": id}))),
+                Form::Json => write_json(&serde_json::json!({"key_ring": path, "new": id}).to_string()),
                 Form::Table => write(&format!("Key {id} is added to {path}.\n")),
             };
         }
@@ -67,7 +67,7 @@ impl Keys {
             }
             (_, Form::Json) => {
                 let views: Vec<_> = keys.iter().map(view).collect();
-                write(&format!("{}\n", serde_json::json!({"key_ring": path, "keys": views})))
+                write_json(&serde_json::json!({"key_ring": path, "keys": views}).to_string())
             }
             (_, Form::Table) => {
                 let rows = keys.iter().map(row).collect();

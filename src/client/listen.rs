@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::EXIT_CODES;
-use super::changes::{Which, print_for_ever, reader};
+use super::changes::{Which, nobody, print_for_ever, reader, shown};
 use super::credentials::secret_in;
 use super::failure::Failure;
-use super::follow::{Follow, Place};
-use super::forward::Forward;
+use super::follow::{Follow, Page, Place};
+use super::forward::{Forward, POSTS_MAX};
+use super::lanes::{Lanes, Post};
 use super::options::{Look, Options, outbound};
-use super::output::note;
+use super::output::{note, write};
 use super::server::refuse_password;
+use super::taker::Taker;
 use crate::chance::Chance;
 use crate::deliver::{Key, new_key};
 use crate::model::{ExposeSecret as _, Secret};
@@ -30,9 +35,11 @@ const FORWARD: &str = "TRACKER_FORWARD";
   tracker listen --collection realms
 
 Each change is posted as a callback would be: the same body, the same `webhook-id` on every try, signed by Standard Webhooks.
-The changes of a resource come in their order; different resources do not wait for one another. What is not taken after --tries
-is reported and left behind; it stays in the feed. Reading takes nothing from anybody, unless --subscriber names one: what was
-posted then counts as delivered to that one, and brings along its tokens.
+The changes of a resource come in their order; different resources do not wait for one another, as long as no more than
+{OPEN_MAX} changes are open and {POSTS_MAX} posts under way at once. What is not taken after --tries is reported and left behind; it
+stays in the feed. --state keeps the place before the lowest change that is still open, so what lies behind that may come again. Reading takes nothing from anybody. With --forward and --subscriber, what was taken counts as delivered to that one, and brings
+along its tokens; what was not taken stays owed to it, and so does what comes after it of the same resource, because the feed
+is counted up to a number: `tracker changes --subscriber` shows it. Without --forward it prints as `changes --follow` does.
 
 {EXIT_CODES}"))]
 pub struct Listen {
@@ -58,8 +65,14 @@ impl Listen {
     pub(super) fn prepare(self, place: Arc<Place>) -> Result<impl Future<Output = Result<(), Failure>>, Failure> {
         let url = forward_url(self.forward.as_deref())?;
         let (server, look) = (self.options.server()?, self.options.look());
-        let mut question = reader(&self.options);
-        question.extend(self.which.filters());
+        let server = Arc::new(server);
+        let filters = self.which.filters();
+        // What is posted is counted by hand, as it is taken.
+        let (mut question, taker) = match (&url, &self.options.subscriber) {
+            (Some(_), Some(name)) => (nobody(), Some(Taker::new(Arc::clone(&server), name.clone(), &filters))),
+            _ => (reader(&self.options), None),
+        };
+        question.extend(filters);
         let state = self.state.map(State);
         let kept = state.as_ref().map(State::load).transpose()?.flatten();
         let forward = match url {
@@ -70,39 +83,84 @@ impl Listen {
             let follow = Follow::begin(server, question, self.which.after.or(kept), self.which.from_oldest).await?;
             match (forward, state) {
                 (None, None) => print_for_ever(follow, &place, look).await,
-                (forward, state) => go_on(follow, forward, state, &place, look).await,
+                (None, Some(state)) => print_and_keep(follow, state, &place, look).await,
+                (Some(forward), state) => forward_for_ever(follow, &forward, taker.as_ref(), state, &place).await,
             }
         })
     }
 }
 
-/// Page after page: everything in it is posted or given up, then the place moves on.
-async fn go_on(
+/// Changes that are neither taken nor given up, at most about so many: then no next page is asked for before some are.
+const OPEN_MAX: usize = 1_000;
+/// Pages that were read ahead of that.
+const PAGES_AHEAD: usize = 1;
+
+/// Posts what comes and reads on meanwhile. The place is before the lowest change that is neither taken nor given up.
+async fn forward_for_ever(
     mut follow: Follow,
-    forward: Option<Forward>,
+    forward: &Forward,
+    taker: Option<&Taker>,
     state: Option<State>,
     place: &Place,
-    look: Look,
 ) -> Result<(), Failure> {
-    place.set(follow.after());
-    if let Some(state) = &state {
-        state.save(follow.after())?;
+    let mut lanes = Lanes::new(follow.after());
+    let mut kept = None;
+    let (pages, mut came) = mpsc::channel(PAGES_AHEAD);
+    let reading = async move {
+        while pages.send(follow.next().await?).await.is_ok() {}
+        Ok(())
+    };
+    let posting = async {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            if kept != Some(lanes.place()) {
+                keep(state.as_ref(), place, lanes.place())?;
+                kept = Some(lanes.place());
+            }
+            let begun = tokio::select! {
+                Some(page) = came.recv(), if lanes.open() < OPEN_MAX => {
+                    let Page { changes, through, .. } = page;
+                    lanes.add(changes.into_iter().map(Post::new).collect::<Result<_, _>>()?, through)
+                }
+                Some(ended) = under_way.next() => {
+                    let (resource, seq) = ended?;
+                    Vec::from_iter(lanes.done(&resource, seq))
+                }
+                else => return Ok(()),
+            };
+            under_way.extend(begun.into_iter().map(|mut post| async move {
+                match taker {
+                    Some(taker) => taker.deliver(&mut post, forward).await?,
+                    None => drop(forward.post(&post).await?),
+                }
+                Ok::<_, Failure>((post.resource, post.told.seq))
+            }));
+        }
+    };
+    tokio::select! {
+        end = reading => end,
+        end = posting => end,
     }
+}
+
+/// Prints what comes and keeps the place.
+async fn print_and_keep(mut follow: Follow, state: State, place: &Place, look: Look) -> Result<(), Failure> {
+    keep(Some(&state), place, follow.after())?;
     loop {
         let page = follow.next().await?;
-        match &forward {
-            Some(forward) => forward.all(&page.changes).await?,
-            None => {
-                for told in &page.changes {
-                    place.tell(told.seq, || super::output::write(&super::changes::shown(told, look)))?;
-                }
-            }
+        for told in &page.changes {
+            place.tell(told.seq, || write(&shown(told, look)))?;
         }
-        if let Some(state) = &state {
-            state.save(page.through)?;
-        }
-        place.set(page.through);
+        keep(Some(&state), place, page.through)?;
     }
+}
+
+fn keep(state: Option<&State>, place: &Place, seq: u64) -> Result<(), Failure> {
+    if let Some(state) = state {
+        state.save(seq)?;
+    }
+    place.set(seq);
+    Ok(())
 }
 
 fn forward_url(option: Option<&str>) -> Result<Option<Url>, Failure> {

@@ -19,10 +19,12 @@ mod follow;
 mod forward;
 mod hooks;
 mod keys;
+mod lanes;
 mod listen;
 mod options;
 mod output;
 mod server;
+mod taker;
 mod told;
 mod track;
 

@@ -135,6 +135,11 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
     })
 }
 
+/// A JSON text, shown as what it is.
+pub(super) fn write_json(text: &str) -> Result<(), Failure> {
+    write(&harmless_json(&format!("{text}\n")))
+}
+
 /// A remark beside the output.
 pub(super) fn note(text: &str) {
     // A stderr that is closed is nobody's loss; `eprintln` would panic.

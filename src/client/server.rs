@@ -85,6 +85,11 @@ impl Server {
         self.ask(Method::GET, path, query, &vec![], Duration::ZERO).await
     }
 
+    /// As [`Server::get`], or for the head of that answer alone: then nothing counts as read.
+    pub(super) async fn ask_for(&self, method: Method, path: &[&str], query: &Params) -> Result<Answer, Failure> {
+        self.ask(method, path, query, &vec![], Duration::ZERO).await
+    }
+
     /// As [`Server::get`], of something that may take `wait` longer than usual.
     pub(super) async fn get_waiting(&self, path: &[&str], query: &Params, wait: Duration) -> Result<Answer, Failure> {
         self.ask(Method::GET, path, query, &vec![], wait).await
@@ -190,6 +195,11 @@ impl Answer {
     /// `Tracker-Seq`: the answer includes everything up to there.
     pub(super) fn seq(&self) -> Option<u64> {
         number(&self.headers, "tracker-seq")
+    }
+
+    /// How long the body is, also of an answer that comes without it. Bytes.
+    pub(super) fn length(&self) -> Option<u64> {
+        number(&self.headers, "content-length")
     }
 
     /// The question that the rest is an answer to. Of the link only the query is taken: credentials go nowhere but where the

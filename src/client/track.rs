@@ -14,7 +14,7 @@ use super::EXIT_CODES;
 use super::credentials::secret_in;
 use super::failure::Failure;
 use super::options::Options;
-use super::output::{Cell, Form, Tone, note, table, write};
+use super::output::{Cell, Form, Tone, note, table, write, write_json};
 use super::server::{Params, refuse_password};
 use crate::model::{Collection, ExposeSecret as _};
 
@@ -134,7 +134,7 @@ impl Track {
                 (None, None) => {}
             }
             match look.form {
-                Form::Json => write(&format!("{document}\n")),
+                Form::Json => write_json(&document.to_string()),
                 Form::Table => write(&shown(&document, look.colours)),
             }
         })
@@ -152,7 +152,7 @@ impl Untrack {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             server.send(Method::PUT, &path, &form).await?;
             match look.form {
-                Form::Json => write(&format!("{}\n", serde_json::json!({"target": self.target, "tracked": false}))),
+                Form::Json => write_json(&serde_json::json!({"target": self.target, "tracked": false}).to_string()),
                 Form::Table => write(&format!("{} is not tracked any more.\n", self.target)),
             }
         })
@@ -227,29 +227,37 @@ impl Drop for Keep {
 
 /// `{"instance": {…}}` and `{"instances": [{…}]}` alike: what was tracked, and by which name.
 fn tracked(document: &Value) -> Vec<&Value> {
-    let inner = document.as_object().and_then(|object| object.values().next());
+    let inner = document.as_object().and_then(|object| object.iter().find(|(name, _)| *name != TRACKING));
     match inner {
-        Some(Value::Array(members)) => members.iter().collect(),
-        Some(one) => vec![one],
+        Some((_, Value::Array(members))) => members.iter().collect(),
+        Some((_, one)) => vec![one],
         None => vec![],
     }
 }
 
-fn secret(document: &Value) -> Option<&str> {
-    tracked(document).into_iter().find_map(|member| member["tracking"]["secret"].as_str())
+const TRACKING: &str = "tracking";
+
+/// The hook: of a whole collection beside its members, else within.
+fn tracking(document: &Value) -> Option<&Value> {
+    let within = || tracked(document).into_iter().find_map(|member| member.get(TRACKING));
+    document.get(TRACKING).or_else(within)
 }
 
+fn secret(document: &Value) -> Option<&str> {
+    tracking(document)?["secret"].as_str()
+}
+
+/// Wherever it is told.
 fn take_secrets(document: &mut Value) {
-    let inner = document.as_object_mut().and_then(|object| object.values_mut().next());
-    let members = match inner {
-        Some(Value::Array(members)) => members.iter_mut().collect(),
-        Some(one) => vec![one],
-        None => vec![],
-    };
-    for member in members {
-        if let Some(tracking) = member.get_mut("tracking").and_then(Value::as_object_mut) {
-            tracking.remove("secret");
+    match document {
+        Value::Object(object) => {
+            if let Some(tracking) = object.get_mut(TRACKING).and_then(Value::as_object_mut) {
+                tracking.remove("secret");
+            }
+            object.values_mut().for_each(take_secrets);
         }
+        Value::Array(members) => members.iter_mut().for_each(take_secrets),
+        _ => {}
     }
 }
 
@@ -270,13 +278,13 @@ fn shown(document: &Value, colours: bool) -> String {
         shown.push_str(&table(&["ID", "STATE", "NAME"], rows, colours));
         shown.push('\n');
     }
-    let tracking = members.first().map(|member| &member["tracking"]);
+    let tracking = tracking(document);
     for (name, key) in [("callback", "hook"), ("subscriber", "subscriber"), ("secret", "secret")] {
         if let Some(value) = tracking.and_then(|tracking| tracking[key].as_str()) {
             shown.push_str(&format!("{name:<11} {}\n", Cell::plain(value).shown(colours)));
         }
     }
-    if shown.is_empty() { "Tracked; there is no member yet.\n".to_owned() } else { shown }
+    if members.is_empty() { format!("Tracked; there is no member yet.\n{shown}") } else { shown }
 }
 
 #[cfg(test)]
@@ -312,6 +320,10 @@ mod tests {
         check(serde_json::json!({"instance": member(Some("whsec_1"))}), Some("whsec_1"));
         check(serde_json::json!({"instances": [member(Some("whsec_1")), member(Some("whsec_1"))]}), Some("whsec_1"));
         check(serde_json::json!({"instances": []}), None);
+        let beside =
+            |members: Value| serde_json::json!({"storage_volumes": members, "tracking": {"secret": "whsec_1"}});
+        check(beside(serde_json::json!([])), Some("whsec_1"));
+        check(beside(serde_json::json!([member(Some("whsec_1"))])), Some("whsec_1"));
         check(serde_json::json!({"instance": member(None)}), None);
         check(Value::Null, None);
     }

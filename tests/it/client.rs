@@ -275,6 +275,51 @@ async fn a_hook_lives_from_track_to_untrack() {
 }
 
 #[tokio::test]
+async fn json_holds_nothing_that_commands_a_terminal() {
+    let evil = "x\u{9b}2J\u{7f}\u{202e}y";
+    let member = serde_json::json!({"id": "inst1", "name": evil, "state": evil, "hook": evil});
+    let (one, all) = (serde_json::json!({"instance": &member}), serde_json::json!([&member]));
+    let stranger = Receiver::start().await;
+    let cli = Cli::new(stranger.url("/api").as_str());
+    let check = async |body: &Value, args: &[&str]| {
+        stranger.otherwise(Full(200, vec![], body.to_string().into_bytes()));
+        let ended = cli.run(&[args, &["--output", "json"]].concat()).await;
+        assert_eq!(&ended.json(), body, "it means the same");
+        assert!(!ended.out.trim().contains(|c: char| c.is_control() || c == '\u{202e}'), "{args:?}: {ended:?}");
+    };
+    check(&one, &["track", "instances/inst1", "--feed"]).await;
+    check(&all, &["hooks"]).await;
+    check(&member, &["hooks", "hook_1"]).await;
+    check(&member, &["hooks", "enable", "hook_1"]).await;
+    check(&all, &["deliveries"]).await;
+    check(&member, &["deliveries", "hook_1.1"]).await;
+    check(&member, &["redeliver", "hook_1.1"]).await;
+    check(&member, &["recover", "hook_1", "--since", "1h"]).await;
+}
+
+#[tokio::test]
+async fn the_new_secret_of_an_empty_collection_is_printed() {
+    let rig = Rig::new().await;
+    let (_, list) = rig.tracker.request(Method::GET, "/storage_snapshots?format=json").await;
+    for snapshot in serde_json::from_str::<Value>(&list).unwrap()["storage_snapshots"].as_array().unwrap() {
+        let path = format!("/storage_snapshots/{}", snapshot["id"].as_str().unwrap());
+        assert_eq!(rig.tracker.request(Method::DELETE, &path).await.0, StatusCode::NO_CONTENT);
+    }
+    let track = ["track", "storage_snapshots", "--hook", "http://127.0.0.1:1/cb"];
+    let first = rig.cli.run(&track).await;
+    assert!(first.code == 0 && first.out.contains("no member yet") && first.out.contains("whsec_"), "{first:?}");
+    assert!(first.err.contains("Keep the secret"), "{first:?}");
+    let again = rig.cli.run(&track).await;
+    assert!(again.code == 0 && !again.out.contains("whsec_") && again.err.is_empty(), "{again:?}");
+    let out = rig.folder.path().join("out").display().to_string();
+    let kept =
+        rig.cli.run(&[&track[..], &["--rotate-secret", "--secret-out", &out, "--output", "json"]].concat()).await;
+    assert!(kept.code == 0 && !kept.out.contains("whsec_"), "{kept:?}");
+    assert!(std::fs::read_to_string(&out).unwrap().starts_with("whsec_"));
+    rig.tracker.stop().await;
+}
+
+#[tokio::test]
 async fn looking_takes_nothing_and_reading_what_is_owed_takes_it() {
     let rig = Rig::new().await;
     assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);

@@ -114,6 +114,27 @@ impl<T: Serialize> Serialize for List<T> {
     }
 }
 
+/// A list as [`List`], with the hook on the collection: beside the members in JSON, and in XML on the root itself, where no
+/// client looks for members.
+pub(super) struct TrackedList<T>(pub(super) List<T>, pub(super) TrackingView);
+
+impl<T: Document> Document for TrackedList<T> {
+    fn xml(&self, xml: &mut Xml) {
+        let Self(List(name, members), tracking) = self;
+        tracking.attributes(|given| xml.element(name, given, |xml| members.iter().for_each(|member| member.xml(xml))));
+    }
+}
+
+impl<T: Serialize> Serialize for TrackedList<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(List(name, members), tracking) = self;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(name, members)?;
+        map.serialize_entry("tracking", tracking)?;
+        map.end()
+    }
+}
+
 fn wrapped<S: Serializer>(name: &str, inner: &impl Serialize, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(1))?;
     map.serialize_entry(name, inner)?;
@@ -153,4 +174,23 @@ fn both(document: &impl Document) -> String {
     let text = |format| String::from_utf8(render(document, format)).expect("UTF-8 is written");
     let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).expect("JSON is written");
     format!("{}{json:#}", text(Format::Xml))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hook_on_an_empty_collection_has_its_place() {
+        let tracking = TrackingView {
+            hook: Some("feed".to_owned()),
+            secret: Some("whsec_1".to_owned()),
+            ..TrackingView::default()
+        };
+        let list = TrackedList(List::<NetworkView>("instances", vec![]), tracking);
+        let text = |format| String::from_utf8(render(&list, format)).unwrap();
+        let json = r#"{"instances":[],"tracking":{"hook":"feed","stale":false,"secret":"whsec_1"}}"#;
+        assert_eq!(text(Format::Json), json);
+        assert!(text(Format::Xml).ends_with("<instances hook='feed' stale='false' secret='whsec_1'></instances>\n"));
+    }
 }

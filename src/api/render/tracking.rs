@@ -54,6 +54,11 @@ impl TrackingView {
     }
 
     pub(super) fn xml(&self, xml: &mut Xml) {
+        self.attributes(|given| xml.empty("tracking", given));
+    }
+
+    /// What of it is known, as attributes of an element.
+    pub(super) fn attributes(&self, element: impl FnOnce(&[(&str, &str)])) {
         let Self {
             hook,
             since,
@@ -84,7 +89,7 @@ impl TrackingView {
             ("secret", secret.as_deref()),
         ];
         let given: Vec<_> = attributes.iter().filter_map(|(key, value)| Some((*key, (*value)?))).collect();
-        xml.empty("tracking", &given);
+        element(&given);
     }
 }
 

@@ -5,8 +5,9 @@ use tracker::clock::{Clock as _, SystemClock};
 use tracker::deliver::{ID, Key, SIGNATURE, TIMESTAMP, verify};
 
 use super::{Rig, SIGNING, assert_refused};
-use crate::support::receiver::Reply::Status;
-use crate::support::receiver::{Received, Receiver};
+use crate::support::child::PATIENCE;
+use crate::support::receiver::Reply::{Hang, Status};
+use crate::support::receiver::{Received, Receiver, Reply};
 
 fn assert_signed(request: &Received, secret: &str) {
     let header = |name: &str| request.header(name).unwrap_or_default();
@@ -103,6 +104,87 @@ async fn a_receiver_that_never_takes_it_does_not_hold_up_the_rest() {
     for request in receiver.received() {
         assert_signed(&request, secret.unwrap());
     }
+    rig.tracker.stop().await;
+}
+
+#[tokio::test]
+async fn a_resource_that_is_not_taken_stops_no_other_and_keeps_the_place() {
+    let fails: fn(&Received) -> Reply =
+        |request| if request.json()["resource"]["id"] == "inst1" { Status(500) } else { Status(200) };
+    let hangs: fn(&Received) -> Reply =
+        |request| if request.json()["resource"]["id"] == "inst1" { Hang } else { Status(200) };
+    for reply in [fails, hangs] {
+        let rig = Rig::new().await;
+        let receiver = Receiver::start().await;
+        receiver.answers_by(reply);
+        assert_eq!(rig.cli.run(&["track", "instances", "--feed"]).await.code, 0);
+        let (url, state) = (receiver.url("/cb").to_string(), rig.file("seq", "0\n"));
+        let args = ["listen", "--forward", &url, "--state", &state, "--tries", "100", "--output", "json"];
+        let listen = rig.cli.spawn(&args);
+        rig.act("inst1", "stop").await;
+        receiver.wait_for(1).await;
+        // Each of these comes in a page of its own.
+        for (came, action) in ["stop", "start", "stop"].into_iter().enumerate() {
+            rig.act("inst2", action).await;
+            listen.out_until(|lines| lines.len() > came).await;
+        }
+        let ended = listen.interrupt().await;
+        let taken: Vec<_> = ended.objects().iter().map(|said| said["seq"].as_u64().unwrap()).collect();
+        assert_eq!(taken, [2, 3, 4]);
+        assert!(ended.err.contains("go on with --after 0\n"), "{ended:?}");
+        assert_eq!(std::fs::read_to_string(&state).unwrap(), "0\n");
+        rig.tracker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn for_a_subscriber_only_what_was_taken_counts_as_delivered() {
+    let rig = Rig::new().await;
+    let receiver = Receiver::start().await;
+    let token = rig.file("token", "tok-9\n");
+    let track = ["track", "instances", "--feed", "--subscriber", "dev", "--token-file", &token];
+    assert_eq!(rig.cli.run(&track).await.code, 0);
+    // Nobody posts this one.
+    rig.act("inst1", "stop").await;
+    receiver.answers([Status(500)]);
+    let (url, state) = (receiver.url("/cb").to_string(), rig.file("seq", "1\n"));
+    let args = ["listen", "--forward", &url, "--subscriber", "dev", "--state", &state, "--tries", "1"];
+    let listen = rig.cli.spawn(&args);
+    let begun = ["inst2 stop", "inst2 start", "inst1 start", "inst0 stop"];
+    for (came, act) in begun.into_iter().enumerate() {
+        let (id, action) = act.split_once(' ').unwrap();
+        rig.act(id, action).await;
+        listen.out_until(|lines| lines.len() > came).await;
+    }
+    let read = async |expected: &[u64]| {
+        let seen = async {
+            loop {
+                let args = ["deliveries", "--subscriber", "dev", "--state", "read", "--output", "json"];
+                let page = rig.cli.run(&args).await.json();
+                let seqs: Vec<_> = page.as_array().unwrap().iter().map(|it| it["seq"].as_u64().unwrap()).collect();
+                if seqs == expected {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("what was taken counts as delivered");
+    };
+    read(&[5]).await;
+    assert_eq!(listen.interrupt().await.code, 130);
+    assert_eq!(std::fs::read_to_string(&state).unwrap(), "5\n");
+    // Another start knows no more than that it goes on after 5: what was not taken is owed all the same.
+    let listen = rig.cli.spawn(&args);
+    for (came, id) in ["inst2", "inst0"].into_iter().enumerate() {
+        rig.act(id, if id == "inst0" { "start" } else { "stop" }).await;
+        listen.out_until(|lines| lines.len() > came).await;
+    }
+    read(&[7, 5]).await;
+    assert_eq!(listen.interrupt().await.code, 130);
+    assert!(receiver.received().iter().all(|request| request.json()["token"] == "tok-9"));
+    assert_eq!(receiver.count(), 6);
+    let owed = rig.cli.run(&["changes", "--subscriber", "dev", "--output", "json"]).await.json();
+    let owed: Vec<_> = owed.as_array().unwrap().iter().map(|change| change["seq"].as_u64().unwrap()).collect();
+    assert_eq!(owed, [1, 2, 3, 4, 6]);
     rig.tracker.stop().await;
 }
 

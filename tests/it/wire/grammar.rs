@@ -2,6 +2,8 @@
 //! of the types that `shapes` says, and both saying the same. The same requests are made of two clouds that are alike, once
 //! for each representation, and what is said to them is as hostile as it may be.
 
+use std::collections::BTreeMap;
+
 use tracker::drivers::Kind;
 use tracker::model::RealmState;
 
@@ -267,7 +269,20 @@ fn check_pair(what: &str, rels: &[String], xml: &Answer, json: &Answer) {
         }
         list if list == rel => {
             let (shape, items) = (Shape::of(rel), json[rel].as_array().unwrap());
-            assert_eq!((json.as_object().unwrap().len(), items.len()), (1, root.children.len()), "{what}: {json}");
+            // The hook that was just set on the whole collection: beside the members, and never among them.
+            let beside = json.get("tracking").map(|tracking| tracking.as_object().unwrap());
+            assert!(beside.is_none() || what.starts_with("PUT "), "{what}: {json}");
+            let entries = 1 + usize::from(beside.is_some());
+            assert_eq!(
+                (json.as_object().unwrap().len(), items.len()),
+                (entries, root.children.len()),
+                "{what}: {json}"
+            );
+            let said = beside
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+            assert_eq!(BTreeMap::from_iter(root.attributes.clone()), BTreeMap::from_iter(said), "{what}: {root:?}");
             for (member, json) in root.children.iter().zip(items) {
                 assert_eq!(member.name, singular(rel));
                 check_member(rel, rels, member);

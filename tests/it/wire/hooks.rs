@@ -4,6 +4,7 @@ use tracker::drivers::Kind;
 
 use super::reference;
 use crate::support::raw::{BAD, GOOD, JSON};
+use crate::support::world::World;
 
 #[tokio::test]
 async fn a_hook_is_put_shown_and_removed() {
@@ -53,6 +54,24 @@ async fn a_hook_on_a_collection_is_shown_on_every_member() {
         let removed = raw.ask("PUT", &format!("/api/{collection}?track_hook=none"), &[GOOD]).await.xml();
         assert_eq!((removed.children.len(), removed.all("tracking").len()), (members, 0));
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_new_secret_of_a_hook_on_an_empty_collection_is_shown_once() {
+    let world = World::new().await;
+    let raw = world.raw();
+    let path = format!("/api/instances?track_hook={}", world.hook());
+    let first = raw.ask("PUT", &path, &[GOOD]).await.xml();
+    assert_eq!((first.name.as_str(), first.children.len()), ("instances", 0));
+    assert!(first.attribute("secret").is_some_and(|secret| secret.starts_with("whsec_")), "{first:?}");
+    let again = raw.ask("PUT", &path, &[GOOD]).await.xml();
+    assert!(again.attribute("secret").is_none() && again.attribute("hook") == Some(&world.hook()), "{again:?}");
+    let rotated = raw.ask("PUT", &format!("{path}&track_secret=rotate&format=json"), &[GOOD]).await.json();
+    assert_eq!(rotated["instances"], serde_json::json!([]));
+    assert!(rotated["tracking"]["secret"].as_str().unwrap().starts_with("whsec_"), "{rotated}");
+    // To list them says nothing of it.
+    assert_eq!(raw.get("/api/instances?format=json").await.json(), serde_json::json!({"instances": []}));
     world.end().await;
 }
 
