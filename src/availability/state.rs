@@ -162,18 +162,17 @@ impl Realms {
             Event::Reach { realm: None, state, at } => {
                 let before = self.overall.reach;
                 self.overall.reach = Some(Reached::next(before, *state, *at));
-                if *state == Reachability::Reachable {
-                    // What was seen zone by zone, while the whole was not, is over.
-                    self.realms.values_mut().for_each(|record| record.reach = None);
-                }
             }
+            Event::Whole => self.realms.values_mut().for_each(|record| record.reach = None),
             Event::Reach { realm: Some(realm), state, at } => self.reach_alone(realm, *state, *at, settings),
         }
     }
 
     /// When the provider should be asked about its realms again to settle a doubt; `None`: in its own time.
     pub fn doubt_ends_at(&self, settings: &Settings) -> Option<Timestamp> {
-        self.realms.values().filter_map(|record| record.declared.as_ref()?.doubt_ends_at(settings)).min()
+        // What an answer lacks is another question.
+        let listed = self.realms.values().filter(|record| record.missing.is_none());
+        listed.filter_map(|record| record.declared.as_ref()?.doubt_ends_at(settings)).min()
     }
 
     /// Whether the realms should be looked at more often: one is not plainly available, or something is suspect.
@@ -197,6 +196,10 @@ impl Realms {
     }
 
     pub(super) fn record(&mut self, realm: &str, settings: &Settings) -> Option<&mut Record> {
+        // What is in no realm says nothing of one.
+        if realm.is_empty() {
+            return None;
+        }
         if !self.realms.contains_key(realm) {
             if self.realms.len() >= settings.realms_max {
                 return None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::model::{Known, KnownResource, Reason, Resource};
+use crate::model::{InstanceState, Known, KnownResource, Reason, Resource};
 
 /// `[poll.absence]` of the settings file.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,8 +80,13 @@ impl Absence {
 
     /// The reason to hold back, if so many are missing that the list may be wrong rather than they gone.
     pub fn mass(&self, known: &Known) -> Option<Reason> {
-        let missing = known.members.values().filter(|row| row.absent_since.is_some()).count();
-        let of = known.members.len();
+        // What has ended leaves the list by itself, many together after many ended.
+        let lives = |row: &&KnownResource| match &row.resource {
+            Resource::Instance(instance) => instance.state != InstanceState::Finish,
+            _ => true,
+        };
+        let missing = known.members.values().filter(lives).filter(|row| row.absent_since.is_some()).count();
+        let of = known.members.values().filter(lives).count();
         let many = missing > self.mass_min && missing * 100 > of * self.mass_percent;
         many.then(|| {
             let hold = self.mass_hold.as_secs();

@@ -69,8 +69,13 @@ pub(super) enum Admission {
 impl Circuit {
     /// Whether a unit may be looked at now. While it is open one look at a time finds out, when its wait is over.
     pub(super) fn admit(&mut self, collection: Collection, now: Timestamp, settings: &Settings) -> Admission {
-        let patience = Duration::from_millis(settings.circuit_wait_ms);
+        let patience = Duration::from_millis(settings.probe_wait_ms);
         let Some(open) = &mut self.open else { return Admission::Go };
+        let longest = Duration::from_millis(settings.denied_wait_ms.max(settings.circuit_wait_max_ms)).mul_f64(1.3);
+        if open.until > now + longest {
+            // The clock was set back.
+            open.until = now;
+        }
         // A probe that never came back must not close the door for good, nor a clock that jumped.
         let probing = open.probed_at.is_some_and(|at| at <= now && now < at + patience);
         // What failed may not be watched any more.
@@ -103,20 +108,26 @@ impl Circuit {
                 self.faults_in_a_row += 1;
                 self.refused_in_a_row = 0;
             }
-            Heard::Refused => self.refused_in_a_row += 1,
+            Heard::Refused => {
+                self.refused_in_a_row += 1;
+                self.faults_in_a_row = 0;
+            }
             Heard::Nothing => {
                 // It was reached, and said nothing of use: a probe that is over.
                 if let Some(open) = &mut self.open {
                     open.probed_at = None;
-                    open.until = now + Duration::from_millis(settings.circuit_wait_ms);
+                    open.until = open.until.max(now + Duration::from_millis(settings.circuit_wait_ms));
                 }
                 return;
             }
         }
-        if self.recent.len() >= settings.circuit_window {
-            self.recent.pop_front();
+        // A refusal is an answer, and no fault of the backend's.
+        if heard != Heard::Refused {
+            if self.recent.len() >= settings.circuit_window {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(heard == Heard::Well);
         }
-        self.recent.push_back(heard == Heard::Well);
         if let Some(standing) = self.verdict(settings) {
             let wait = self.wait(standing, roll, settings);
             self.opened = self.opened.saturating_add(1);
@@ -125,8 +136,8 @@ impl Circuit {
     }
 
     fn verdict(&self, settings: &Settings) -> Option<Standing> {
-        if self.refused_in_a_row >= settings.circuit_refusals || self.is(Standing::Denied) && self.refused_in_a_row > 0
-        {
+        // Who was refused and now gets no answer is not known to be let in.
+        if self.refused_in_a_row >= settings.circuit_refusals || self.is(Standing::Denied) {
             return Some(Standing::Denied);
         }
         let failed = self.recent.iter().filter(|well| !**well).count();

@@ -18,7 +18,7 @@ use crate::changes::fan_out;
 use crate::diff;
 use crate::model::{
     Account, AccountId, AccountKey, Change, ChangeId, Collection, Fault, Hook, Judged, Judgement, Known, KnownResource,
-    News, Observed, Realm, Reason, Resource, Subject, Topic,
+    News, Observed, Realm, Reason, Resource, Standing, Subject, Topic,
 };
 use crate::store::{self, Commit, NewChange};
 
@@ -41,7 +41,8 @@ struct Bench {
 #[derive(Debug, Default)]
 struct Endpoint {
     answered_at: Option<Timestamp>,
-    accounts: HashMap<AccountId, (Reach, bool)>,
+    /// What each saw of it, whether it is suspect to them, and when they last looked.
+    accounts: HashMap<AccountId, (Reach, bool, Timestamp)>,
 }
 
 /// Of one account.
@@ -69,6 +70,15 @@ impl Judge {
         self.bench().due.values().min().copied()
     }
 
+    /// Nobody watches the account any more.
+    fn forget(&self, account: AccountId) {
+        let mut bench = self.bench();
+        bench.accounts.remove(&account);
+        bench.due.remove(&account);
+        bench.endpoints.values_mut().for_each(|endpoint| drop(endpoint.accounts.remove(&account)));
+        bench.endpoints.retain(|_, endpoint| !endpoint.accounts.is_empty());
+    }
+
     fn take_due(&self, now: Timestamp) -> Vec<AccountId> {
         let mut bench = self.bench();
         let due: Vec<_> = bench.due.iter().filter(|(_, at)| **at <= now).map(|(account, _)| *account).collect();
@@ -92,7 +102,12 @@ impl Judge {
         let elsewhere = bench.endpoints.iter().filter(|(endpoint, _)| **endpoint != here);
         let answered_at = elsewhere.filter_map(|(_, endpoint)| endpoint.answered_at).max();
         let endpoint = bench.endpoints.entry(here).or_default();
-        let (reach, suspect) = endpoint.accounts.entry(account.id).or_default();
+        // Who looks no more has no vote.
+        let lately = now - 2 * Duration::from_millis(settings.idle_wait_max_ms);
+        endpoint.accounts.retain(|id, (_, _, at)| *id == account.id || *at >= lately && *at <= now);
+        let (reach, suspect, looked_at) =
+            endpoint.accounts.entry(account.id).or_insert_with(|| (Reach::default(), false, now));
+        *looked_at = now;
         if well {
             reach.heard(now, rules);
             (endpoint.answered_at, *suspect) = (Some(now), false);
@@ -106,8 +121,8 @@ impl Judge {
         *suspect = first != Reachability::Reachable;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let accounts = count(endpoint.accounts.len());
-        let suspecting = count(endpoint.accounts.values().filter(|(_, suspect)| *suspect).count());
-        let (reach, _) = endpoint.accounts.entry(account.id).or_default();
+        let suspecting = count(endpoint.accounts.values().filter(|(_, suspect, _)| *suspect).count());
+        let Some((reach, ..)) = endpoint.accounts.get_mut(&account.id) else { return first };
         reach.judge(now, every, Others { answered_at, accounts, suspecting }, rules)
     }
 }
@@ -117,7 +132,7 @@ impl Observer {
     pub(super) async fn reached(&self, account: &Account, well: bool) -> Result<(), store::Error> {
         let now = self.clock.now();
         let state = self.judge.reach(account, well, now, &self.settings, &self.availability);
-        self.hear(account.id, &[Event::Reach { realm: None, state, at: now }]).await
+        self.hear(account.id, vec![Event::Reach { realm: None, state, at: now }]).await
     }
 
     /// Takes in which realms answered when they were asked one by one.
@@ -130,8 +145,8 @@ impl Observer {
         let at = self.clock.now();
         let event = |state: Reachability| move |realm: &String| Event::Reach { realm: Some(realm.clone()), state, at };
         let answered = answered.iter().map(event(Reachability::Reachable));
-        let events: Vec<_> = answered.chain(silent.iter().map(event(Reachability::Unreachable))).collect();
-        self.hear(account, &events).await
+        let events = answered.chain(silent.iter().map(event(Reachability::Unreachable))).collect();
+        self.hear(account, events).await
     }
 
     /// Takes in that a request to launch was refused with a fault, or that some of it was answered well.
@@ -148,7 +163,7 @@ impl Observer {
             let at = self.clock.now();
             let mut launch = Launch::failed(realm, &self.chance.id("req", at), fault, at);
             launch.profile = profile.map(str::to_owned);
-            self.hear(account, &[Event::Launch(launch)]).await
+            self.hear(account, vec![Event::Launch(launch)]).await
         };
         let heard: Result<(), store::Error> = heard.await;
         if let Err(err) = heard {
@@ -161,7 +176,7 @@ impl Observer {
         let docket = self.judge.docket(account);
         let mut docket = docket.lock().await;
         let realms = self.realms(account, &mut docket).await?;
-        let events = match weighed.known.collection {
+        let mut events = match weighed.known.collection {
             Collection::Realms => declared(&weighed),
             Collection::Instances => {
                 let Weighed { known, members, gone, at, lists_ended, .. } = weighed;
@@ -179,22 +194,35 @@ impl Observer {
                 docket.unsaved.insert(id.clone(), None);
             }
         }
-        self.consider(account, &mut docket, &events).await
+        drop(docket);
+        if weighed.known.collection == Collection::Instances && weighed.complete {
+            events.push(Event::Whole);
+        }
+        self.hear(account, events).await
     }
 
     /// Judges again those whose verdicts may have ripened by themselves.
-    pub(super) async fn judge_due(&self) -> Result<(), store::Error> {
+    pub(super) async fn judge_due(&self) {
         for account in self.judge.take_due(self.clock.now()) {
-            self.hear(account, &[]).await?;
+            // One that cannot be judged keeps nobody else from being looked at.
+            if let Err(err) = self.hear(account, Vec::new()).await {
+                warn!(account.id = %account, "its realms could not be judged: {err}");
+            }
         }
-        Ok(())
     }
 
-    async fn hear(&self, account: AccountId, events: &[Event]) -> Result<(), store::Error> {
-        let docket = self.judge.docket(account);
-        let mut docket = docket.lock().await;
-        self.realms(account, &mut docket).await?;
-        self.consider(account, &mut docket, events).await
+    /// On a task of its own: what was written must not be written again because whoever waited for it hung up.
+    async fn hear(&self, account: AccountId, events: Vec<Event>) -> Result<(), store::Error> {
+        let this = self.clone();
+        let heard = tokio::spawn(async move {
+            let mut docket = this.judge.docket(account).lock_owned().await;
+            this.realms(account, &mut docket).await?;
+            this.consider(account, &mut docket, &events).await
+        });
+        match heard.await {
+            Ok(heard) => heard,
+            Err(err) => std::panic::resume_unwind(err.into_panic()),
+        }
     }
 
     async fn realms<'a>(&self, account: AccountId, docket: &'a mut Docket) -> Result<&'a Realms, store::Error> {
@@ -230,11 +258,20 @@ impl Observer {
                 .due
                 .insert(account, doubt.map_or(again, |at| at.clamp(now + Duration::from_secs(1), again)));
         }
-        let due = Duration::from_millis(self.settings.suspicious_every_ms);
-        let stale = listed_at.is_none_or(|at| at > now || now >= at + due);
-        if doubt.is_some_and(|at| at <= now) || suspicious && stale && listed_at.is_some() {
+        // Whether or not a list comes of it, it is wanted no more often than that.
+        let old = |ms: u64| listed_at.is_none_or(|at| at > now || now >= at + Duration::from_millis(ms));
+        let settles = doubt.is_some_and(|at| at <= now) && old(self.settings.judge_every_ms);
+        if settles || suspicious && old(self.settings.suspicious_every_ms) {
             *listed_at = Some(now);
-            self.store.look_now(account, Collection::Realms, now).await?;
+            let ended_after = now - Duration::from_millis(self.settings.linger_ms);
+            match self.store.unit(account, Collection::Realms, ended_after).await? {
+                // Whoever fails, or is left alone, is looked at in its own time.
+                Some(unit) if unit.plan.failures == 0 && unit.standing == Standing::Reachable => {
+                    self.store.look_now(account, Collection::Realms, now).await?;
+                }
+                Some(_) => {}
+                None => self.judge.forget(account),
+            }
         }
         if told.is_empty() && unsaved.is_empty() {
             return Ok(());
@@ -276,6 +313,12 @@ impl Observer {
                 Ok(entries) => {
                     told.clear();
                     unsaved.clear();
+                    // Whoever is told and asks then must not be shown what was before.
+                    if !entries.is_empty()
+                        && let Some(Account { key, .. }) = self.store.account(account).await?
+                    {
+                        self.reads.account_moved(&key);
+                    }
                     self.tell(account, &entries);
                     return Ok(());
                 }
@@ -344,10 +387,7 @@ fn resume(
             warn!(account.id = %account, "what was thought of realm `{realm}` cannot be read, and is thought of anew: {err}");
         }
     }
-    match overall {
-        Some(overall) => Realms::resume(overall, records, now),
-        None => Realms::new(settings),
-    }
+    Realms::resume(overall.unwrap_or_else(|| Realms::new(settings).overall().clone()), records, now)
 }
 
 /// Has realms as a provider lists them say what was last judged of them: the poller's word is the one that is told.

@@ -18,7 +18,8 @@ use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver, Urgency};
 use crate::model::{
-    Account, AccountId, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample, Seq,
+    Account, AccountId, Availability, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample,
+    Seq,
 };
 use crate::reads::Reads;
 use crate::store::{self, Commit, NewChange, Store};
@@ -50,6 +51,8 @@ pub(super) struct Next {
     pub(super) due_at: Timestamp,
     /// See [`store::UnitPlan::rest_until`].
     pub(super) rest_until: Option<Timestamp>,
+    /// Somebody was asked, and answered.
+    pub(super) asked: bool,
 }
 
 /// What a look brought.
@@ -82,7 +85,7 @@ pub struct Observer {
     rules: Absence,
     pub(super) settings: Settings,
     hints: Hints,
-    reads: Arc<Reads>,
+    pub(super) reads: Arc<Reads>,
     /// `None`: whoever has this has the unit for itself.
     turns: Option<Turns>,
     /// Told after every commit that made changes.
@@ -177,21 +180,23 @@ impl Observer {
     ) -> Result<Next, Error> {
         let memory = self.memories.unit(account.id, collection, |memory| memory.clone());
         // Whether a list was asked for, and one in full.
-        let asked = Mutex::new(None);
+        let asked = Mutex::new((None, false));
         let ask = |known: &Known, now| {
             let full = memory.wants_full(now, &self.settings);
             let ask = plan::ask(known, now, full, &self.rules, &self.settings);
             let ask = self.hints.join(account.id, known, ask, self.settings.look_ids_max);
             *asked.lock().expect("it is set and read, no more") = match ask {
-                Ask::List | Ask::Witness => Some(true),
-                Ask::Again => Some(false),
-                Ask::Look(_) | Ask::Nothing => None,
+                Ask::List | Ask::Witness => (Some(true), true),
+                Ask::Again => (Some(false), true),
+                Ask::Look(_) => (None, true),
+                Ask::Nothing => (None, false),
             };
             ask
         };
         let outcome = self.observe(account, driver, collection, ask).await;
         let asked = asked.into_inner().expect("it is set and read, no more");
-        match (outcome, asked) {
+        let (listed, mut asked) = asked;
+        match (outcome, listed) {
             (Ok(_), Some(full)) => {
                 let now = self.clock.now();
                 self.memories.unit(account.id, collection, |memory| memory.listed(full, now));
@@ -215,6 +220,7 @@ impl Observer {
                 ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
             }
             self.look(account, driver, collection, &ripe).await?;
+            asked = true;
             known = self.store.known(account.id, collection).await?;
         }
         let (now, roll) = (self.clock.now(), self.chance.roll());
@@ -222,7 +228,11 @@ impl Observer {
             memory.see(&known, now);
             (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
         });
-        Ok(Next { due_at: plan::after_success(&known, now, hot, &held, &self.rules, &self.settings), rest_until })
+        Ok(Next {
+            due_at: plan::after_success(&known, now, hot, &held, &self.rules, &self.settings),
+            rest_until,
+            asked,
+        })
     }
 
     /// Those missing whose realm cannot be used, or may not be: what a realm in trouble does not show is not gone.
@@ -243,7 +253,10 @@ impl Observer {
         }
         let realms = self.store.known(account, Collection::Realms).await?;
         let in_doubt = |id: &String| match realms.members.get(id).map(|row| &row.resource) {
-            Some(Resource::Realm(realm)) => realm.state == RealmState::Unavailable,
+            Some(Resource::Realm(realm)) => {
+                let unknown = realm.judged.as_ref().is_some_and(|judged| judged.state == Availability::Unknown);
+                unknown || realm.state == RealmState::Unavailable
+            }
             _ => false,
         };
         Ok(placed.into_iter().filter(|(_, realm)| in_doubt(realm)).map(|(id, _)| id.clone()).collect())
@@ -280,7 +293,7 @@ impl Observer {
             (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
         });
         let due_at = plan::after_success(&known, now, hot, &BTreeSet::new(), &self.rules, &self.settings);
-        Ok(Some(Next { due_at, rest_until }))
+        Ok(Some(Next { due_at, rest_until, asked: true }))
     }
 
     /// See [`Hints`].
@@ -305,6 +318,12 @@ impl Observer {
             }
             let answer = self.ask(&account.login, driver, &known, ask).await?;
             let mut answer = answer;
+            if let Answer::Look(look) = &mut answer {
+                let absent = |id: &&String| known.members.get(*id).is_some_and(|row| row.absent_since.is_some());
+                let absent: BTreeSet<String> = look.missing.iter().filter(absent).cloned().collect();
+                let held = self.held(account.id, &known, &absent).await?;
+                look.missing.retain(|id| !held.contains(id));
+            }
             let lists_ended = driver.abilities().lists_ended;
             if let Some((through, whole)) = self.keep(account, known, &mut answer, lists_ended).await? {
                 self.hints.read(account.id, collection, &answer.read(driver), self.clock.now());

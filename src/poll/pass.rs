@@ -128,7 +128,7 @@ impl Pass for Poll {
         let pause = Duration::from_millis(self.settings.failed_wait_ms);
         self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
         // First, as it may make a look due.
-        self.visitor.observer.judge_due().await?;
+        self.visitor.observer.judge_due().await;
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
@@ -228,7 +228,7 @@ impl Visitor {
             let hinted = self.observer.follow_hints(account, driver.as_ref(), *collection);
             let next = drivers::within(Urgency::Look, hinted).await?;
             let UnitPlan { due_at, rest_until, .. } = unit.plan;
-            let planned = Next { due_at, rest_until };
+            let planned = Next { due_at, rest_until, asked: false };
             return Ok(next.map_or(planned, |next| Next { due_at: next.due_at.min(due_at), ..next }));
         }
         drivers::within(urgency, self.observer.visit(account, driver.as_ref(), *collection)).await
@@ -237,6 +237,8 @@ impl Visitor {
     /// Takes in what a look says of the account as a whole, and has it recorded.
     async fn note(&self, unit: &Unit, outcome: &Result<Next, Error>) -> Result<(), store::Error> {
         let (heard, error) = match outcome {
+            // Nobody was asked.
+            Ok(Next { asked: false, .. }) => return Ok(()),
             Ok(_) => (Heard::Well, String::new()),
             Err(Error::Driver(err)) => (Heard::of(err.kind), err.to_string()),
             // It answers, as far as it can.
@@ -264,7 +266,7 @@ impl Visitor {
         let now = self.clock.now();
         let failures = unit.plan.failures + 1;
         match outcome {
-            Ok(Next { due_at, rest_until }) => {
+            Ok(Next { due_at, rest_until, .. }) => {
                 if unit.plan.failures > 0 {
                     warn!("{} answers again after {} failed looks", unit.account.key.provider, unit.plan.failures);
                 }
@@ -273,9 +275,13 @@ impl Visitor {
             }
             Err(Error::Driver(err)) => {
                 let alone = self.observer.memories.circuit(unit.account.id, |circuit| circuit.open_until());
-                let due_at = alone.unwrap_or_else(|| {
-                    plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings)
-                });
+                let alone = alone.filter(|at| *at > now);
+                let backed_off = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
+                let due_at = match err.kind {
+                    // The provider's own word.
+                    Kind::Throttled { .. } => alone.map_or(backed_off, |at| at.max(backed_off)),
+                    _ => alone.unwrap_or(backed_off),
+                };
                 warn!(failures, "nothing could be seen, next look at {due_at}: {err}");
                 UnitPlan { due_at, failures, error: Some(err.to_string()), rest_until: None }
             }

@@ -64,6 +64,8 @@ pub struct Settings {
     pub circuit_refusals: u32,
     /// How long it is left alone at first; twice as long each time it is tried in vain. Milliseconds.
     pub circuit_wait_ms: u64,
+    /// How long a look that is to find out whether an account can be looked at again may take, until another one tries. Milliseconds.
+    pub probe_wait_ms: u64,
     /// The longest that it is left alone. Milliseconds.
     pub circuit_wait_max_ms: u64,
     /// How often realms are judged again while one of them is not plainly available or something is suspect. Milliseconds.
@@ -114,6 +116,7 @@ impl Default for Settings {
             circuit_window: 20,
             circuit_refusals: 2,
             circuit_wait_ms: 30_000,
+            probe_wait_ms: 120_000,
             circuit_wait_max_ms: 600_000,
             judge_every_ms: 30_000,
             suspicious_every_ms: 60_000,
@@ -169,6 +172,7 @@ impl Settings {
             ("quiet_wait_max_ms", self.quiet_wait_max_ms),
             ("circuit_wait_ms", self.circuit_wait_ms),
             ("circuit_wait_max_ms", self.circuit_wait_max_ms),
+            ("probe_wait_ms", self.probe_wait_ms),
             ("idle_wait_max_ms", self.idle_wait_max_ms),
             ("linger_ms", self.linger_ms),
             ("instances_gap_ms", self.instances_gap_ms),

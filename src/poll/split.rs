@@ -36,11 +36,16 @@ impl Observer {
             return Error::Driver(error);
         }
         let (mut answered, mut silent) = (Vec::new(), Vec::new());
-        for (realm, looks) in &realms {
+        'realms: for (realm, looks) in &realms {
             let mut well = true;
             for ids in looks.iter().take(self.settings.split_looks_max) {
                 match self.look(account, driver, collection, ids).await {
                     Ok(_) => {}
+                    // Too fast, or not allowed: that says nothing of the realm, and asking for the next one would not help.
+                    Err(Error::Driver(err)) if Heard::of(err.kind) != Heard::Fault => {
+                        warn!(account.id = %account.id, "asking realm by realm was broken off at {realm}: {err}");
+                        break 'realms;
+                    }
                     Err(Error::Driver(err)) => {
                         warn!(account.id = %account.id, "{realm} does not answer for itself either: {err}");
                         well = false;
@@ -54,7 +59,8 @@ impl Observer {
         if answered.is_empty() {
             return Error::Driver(error);
         }
-        if let Err(err) = self.split(account.id, &answered, &silent).await {
+        let named = |realms: &[String]| realms.iter().filter(|realm| !realm.is_empty()).cloned().collect::<Vec<_>>();
+        if let Err(err) = self.split(account.id, &named(&answered), &named(&silent)).await {
             return Error::Store(err);
         }
         info!(

@@ -56,7 +56,19 @@ impl Observer {
     /// The backend has just taken this login for this account. If the one that is polled with is refused, this one takes its place:
     /// `true`.
     pub(crate) async fn vouched(&self, account: &Account) -> bool {
-        let refused = self.memories.circuit(account.id, |circuit| circuit.standing() == Standing::Denied);
+        let (found, looked) = self.memories.circuit(account.id, |circuit| {
+            (circuit.standing(), circuit.last_good_at.is_some() || circuit.open_until().is_some())
+        });
+        // After a restart the store knows better.
+        let refused = match found {
+            Standing::Denied => true,
+            Standing::Unreachable => false,
+            Standing::Reachable if looked => false,
+            Standing::Reachable => {
+                let recorded = self.store.standing(account.id).await;
+                recorded.is_ok_and(|(_, outage)| outage.is_some_and(|outage| outage.standing == Standing::Denied))
+            }
+        };
         if !refused {
             return false;
         }

@@ -312,7 +312,8 @@ impl Tracking {
         collection: Collection,
     ) -> Result<Seen, poll::Error> {
         let seen = self.observer.witness(account, driver, collection).await?;
-        if self.observer.vouched(account).await {
+        // One that sees less than all would make the rest seem missing.
+        if seen.whole && self.observer.vouched(account).await {
             self.poll.notify_one();
         }
         Ok(seen)

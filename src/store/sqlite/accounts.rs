@@ -103,6 +103,7 @@ pub(super) async fn forget_if_unused(tx: &mut SqliteConnection, id: AccountId) -
     .await?;
     if erased.rows_affected() > 0 {
         sqlx::query("UPDATE units SET due_at = NULL WHERE account_id = $1").bind(id.0).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM judgements WHERE account_id = $1").bind(id.0).execute(&mut *tx).await?;
     }
     Ok(())
 }

@@ -333,7 +333,7 @@ impl Polls for Sqlite {
         let brought = sqlx::query(
             "UPDATE units
              SET due_at = min(due_at, $2 + (((account_id & 2147483647) * 2654435769 & 4294967295) * $3 >> 32))
-             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND coalesce(rest_until, 0) <= $2",
+             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND (coalesce(rest_until, 0) <= $2 OR rest_until > $2 + 3600000)",
         )
         .bind(collection.as_str())
         .bind(at.as_millisecond())

@@ -46,8 +46,6 @@ const TRACKING: Is = Object(&[
     ("since?", Text),
     ("checked?", Text),
     ("stale", Bool),
-    ("availability?", Text),
-    ("confidence?", Text),
     ("subscriber?", Text),
     ("availability?", Text),
     ("confidence?", Text),
