@@ -38,8 +38,6 @@ pub enum Event {
         state: Reachability,
         at: Timestamp,
     },
-    /// A complete look at all realms together came again: what was seen realm by realm, while none did, is over.
-    Whole,
     /// Outcomes of launches of other accounts in the same realm. Counts only: nobody's ids are shown to others.
     Elsewhere {
         realm: String,

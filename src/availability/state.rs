@@ -162,8 +162,11 @@ impl Realms {
             Event::Reach { realm: None, state, at } => {
                 let before = self.overall.reach;
                 self.overall.reach = Some(Reached::next(before, *state, *at));
+                if *state == Reachability::Reachable {
+                    // What was seen zone by zone, while the whole was not, is over.
+                    self.realms.values_mut().for_each(|record| record.reach = None);
+                }
             }
-            Event::Whole => self.realms.values_mut().for_each(|record| record.reach = None),
             Event::Reach { realm: Some(realm), state, at } => self.reach_alone(realm, *state, *at, settings),
         }
     }

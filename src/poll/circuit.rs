@@ -79,7 +79,8 @@ impl Circuit {
         // A probe that never came back must not close the door for good, nor a clock that jumped.
         let probing = open.probed_at.is_some_and(|at| at <= now && now < at + patience);
         // What failed may not be watched any more.
-        let from = if collection == open.blamed { open.until } else { open.until + patience };
+        let others = Duration::from_millis(settings.circuit_wait_ms);
+        let from = if collection == open.blamed { open.until } else { open.until + others };
         if probing || now < from {
             return Admission::Wait(if probing { now + patience } else { from });
         }
@@ -243,12 +244,13 @@ mod tests {
         check(&mut circuit, LISTS, 10, Admission::Wait(at(34)));
         check(&mut circuit, Collection::Realms, 34, Admission::Wait(at(64)));
         check(&mut circuit, LISTS, 34, Admission::Go);
-        check(&mut circuit, LISTS, 35, Admission::Wait(at(65)));
+        check(&mut circuit, LISTS, 35, Admission::Wait(at(155)));
+        check(&mut circuit, Collection::Realms, 95, Admission::Wait(at(215)));
         // The probe never came back.
-        check(&mut circuit, LISTS, 70, Admission::Go);
-        circuit.note(LISTS, Heard::Well, at(71), 0.5, &Settings::default());
-        check(&mut circuit, LISTS, 71, Admission::Go);
-        check(&mut circuit, Collection::Realms, 71, Admission::Go);
+        check(&mut circuit, LISTS, 154, Admission::Go);
+        circuit.note(LISTS, Heard::Well, at(155), 0.5, &Settings::default());
+        check(&mut circuit, LISTS, 155, Admission::Go);
+        check(&mut circuit, Collection::Realms, 155, Admission::Go);
     }
 
     #[test]

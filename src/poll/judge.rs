@@ -195,9 +195,6 @@ impl Observer {
             }
         }
         drop(docket);
-        if weighed.known.collection == Collection::Instances && weighed.complete {
-            events.push(Event::Whole);
-        }
         self.hear(account, events).await
     }
 
