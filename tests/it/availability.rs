@@ -180,9 +180,9 @@ async fn live_closely(world: &mut World) {
     for step in 0..6 {
         world.clock.advance(seconds(10));
         if step == 0 {
-            world.tick().await
+            world.tick().await;
         } else {
-            drop(world.poll().await)
+            world.poll().await;
         }
         world.deliver().await;
     }
