@@ -38,6 +38,8 @@ pub enum Event {
         state: Reachability,
         at: Timestamp,
     },
+    /// All instances of the account were listed at once. What was seen realm by realm, while that failed, is over.
+    Listed,
     /// Outcomes of launches of other accounts in the same realm. Counts only: nobody's ids are shown to others.
     Elsewhere {
         realm: String,

@@ -105,6 +105,9 @@ impl Realms {
             let runs = record.runs.as_mut().is_some_and(|runs| runs.expire(now, settings));
             let lifted = record.lift_if_recovered(now, settings);
             let window = Duration::from_secs(settings.trips_window_seconds);
+            // Nobody asks it by itself any more.
+            let valid = Duration::from_secs(settings.declared_valid_seconds);
+            record.reach = record.reach.filter(|reach| since(now, reach.at) < valid);
             record.trips.retain(|trip| since(now, *trip) < window);
             if launches || runs || lifted {
                 changed.push(id);

@@ -27,6 +27,9 @@ pub struct Reach {
 pub struct Others {
     /// When any other endpoint last answered anybody here.
     pub answered_at: Option<Timestamp>,
+    /// Another one that answered when it was last asked has not been asked for a while. So it says nothing yet of whose fault a
+    /// silence is.
+    pub unasked: bool,
     /// Accounts that use this endpoint and region, this one included.
     pub accounts: u32,
     /// Those of them to whom it is suspect, this one included.
@@ -71,7 +74,7 @@ impl Reach {
             return Reachability::Suspect;
         }
         if others.answered_at.is_none_or(|at| at < suspect_since) {
-            return Reachability::Isolated;
+            return if others.unasked { Reachability::Suspect } else { Reachability::Isolated };
         }
         let alone = others.accounts >= 2 && others.suspecting.saturating_mul(2) < others.accounts;
         if alone { Reachability::Suspect } else { Reachability::Unreachable }
@@ -132,7 +135,7 @@ mod tests {
     }
 
     fn healthy_others(now: i64) -> Others {
-        Others { answered_at: Some(at(now)), accounts: 1, suspecting: 1 }
+        Others { answered_at: Some(at(now)), unasked: false, accounts: 1, suspecting: 1 }
     }
 
     #[test]
@@ -192,11 +195,18 @@ mod tests {
             reach.judge(at(10), MINUTE, others, &Settings::default());
             assert_eq!(reach.judge(at(80), MINUTE, others, &Settings::default()), expected);
         };
-        check(Others { answered_at: None, accounts: 1, suspecting: 1 }, Reachability::Isolated);
-        check(Others { answered_at: Some(at(9)), accounts: 1, suspecting: 1 }, Reachability::Isolated);
-        check(Others { answered_at: Some(at(10)), accounts: 1, suspecting: 1 }, Reachability::Unreachable);
-        check(Others { answered_at: Some(at(70)), accounts: 4, suspecting: 1 }, Reachability::Suspect);
-        check(Others { answered_at: Some(at(70)), accounts: 4, suspecting: 2 }, Reachability::Unreachable);
+        check(Others { answered_at: None, unasked: false, accounts: 1, suspecting: 1 }, Reachability::Isolated);
+        check(Others { answered_at: Some(at(9)), unasked: false, accounts: 1, suspecting: 1 }, Reachability::Isolated);
+        check(Others { answered_at: Some(at(9)), unasked: true, accounts: 1, suspecting: 1 }, Reachability::Suspect);
+        check(
+            Others { answered_at: Some(at(10)), unasked: false, accounts: 1, suspecting: 1 },
+            Reachability::Unreachable,
+        );
+        check(Others { answered_at: Some(at(70)), unasked: false, accounts: 4, suspecting: 1 }, Reachability::Suspect);
+        check(
+            Others { answered_at: Some(at(70)), unasked: false, accounts: 4, suspecting: 2 },
+            Reachability::Unreachable,
+        );
     }
 
     proptest! {

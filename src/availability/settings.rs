@@ -13,7 +13,7 @@ pub struct Settings {
 
     /// A provider that says *down* is believed when it says so again this much later. Seconds.
     pub declared_confirm_seconds: u64,
-    /// For how long what a provider said of a realm is good. Seconds.
+    /// For how long what a provider said of a realm is good, and what was found when the realm was asked by itself. Seconds.
     pub declared_valid_seconds: u64,
     /// Complete answers that must lack a realm, one after the other, before it counts as withdrawn …
     pub withdrawn_answers: u32,

@@ -72,6 +72,8 @@ pub struct Record {
 pub(super) struct Reached {
     pub(super) state: Reachability,
     pub(super) since: Timestamp,
+    /// When it was last seen so.
+    pub(super) at: Timestamp,
 }
 
 /// Complete answers that lacked the realm.
@@ -160,13 +162,11 @@ impl Realms {
                 self.mark(realm, news);
             }
             Event::Reach { realm: None, state, at } => {
-                let before = self.overall.reach;
-                self.overall.reach = Some(Reached::next(before, *state, *at));
-                if *state == Reachability::Reachable {
-                    // What was seen zone by zone, while the whole was not, is over.
-                    self.realms.values_mut().for_each(|record| record.reach = None);
-                }
+                // That a provider answers at all says nothing of a realm that does not: other calls than the list that fails go on
+                // being answered.
+                self.overall.reach = Some(Reached::next(self.overall.reach, *state, *at));
             }
+            Event::Listed => self.realms.values_mut().for_each(|record| record.reach = None),
             Event::Reach { realm: Some(realm), state, at } => self.reach_alone(realm, *state, *at, settings),
         }
     }
@@ -184,7 +184,12 @@ impl Realms {
         unreached(self.overall.reach)
             || self.realms.values().any(|record| {
                 let plain = record.published.as_ref().is_none_or(|now| now.state == Availability::Available);
-                !plain || record.missing.is_some() || unreached(record.reach) || record.leans(now, settings)
+                // One that changed lately may go on changing.
+                !plain
+                    || !record.flips.is_empty()
+                    || record.missing.is_some()
+                    || unreached(record.reach)
+                    || record.leans(now, settings)
             })
     }
 
@@ -289,8 +294,8 @@ impl Realms {
 impl Reached {
     fn next(before: Option<Self>, state: Reachability, at: Timestamp) -> Self {
         match before {
-            Some(before) if before.state == state => before,
-            _ => Self { state, since: at },
+            Some(before) if before.state == state => Self { at: before.at.max(at), ..before },
+            _ => Self { state, since: at, at },
         }
     }
 }

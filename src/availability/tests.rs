@@ -380,6 +380,36 @@ fn a_zone_that_alone_does_not_answer_needs_one_failed_launch_more_to_be_unavaila
 }
 
 #[test]
+fn a_zone_that_alone_does_not_answer_counts_once_until_all_can_be_listed_again() {
+    let mut scene = Scene::of(&["a", "b"]);
+    (0..300).for_each(|second| scene.launches("b", None, second));
+    for minute in 5..20 {
+        // Another call than the list that fails.
+        scene.reaches(None, Reachability::Reachable, minute * 60);
+        scene.reaches(Some("a"), Reachability::Unreachable, minute * 60 + 1);
+    }
+    let told = ["301 a AVAILABLE UNKNOWN R1-unreachable", "421 a UNKNOWN DEGRADED R2-unreachable"];
+    assert_eq!(scene.takes(), [told.as_slice(), &["901 a DEGRADED UNAVAILABLE R3-unreachable"]].concat());
+    assert!(scene.realms.realms["a"].launches.tripped.is_none(), "as much as two failed launches, and no more");
+    scene.hears(&Event::Listed, 1_200);
+    scene.evaluates(1_202);
+    assert_eq!(scene.takes(), ["1202 a UNAVAILABLE AVAILABLE H-recover"]);
+}
+
+#[test]
+fn what_a_zone_alone_did_not_answer_is_not_held_against_it_when_nobody_asks_it_any_more() {
+    let mut scene = Scene::of(&["a", "b"]);
+    scene.reaches(Some("a"), Reachability::Unreachable, 300);
+    scene.takes();
+    scene.evaluates(1_199);
+    assert_ne!(scene.state("a"), Availability::Available);
+    for second in [1_200, 1_600, 4_800] {
+        scene.declares("a", Declared::Up, second);
+    }
+    assert_eq!(scene.state("a"), Availability::Available);
+}
+
+#[test]
 fn a_profile_without_room_degrades_the_realm_and_never_ends_it() {
     let mut scene = Scene::of(&["a", "b"]);
     for second in 1..60 {
@@ -702,9 +732,6 @@ proptest! {
             match step {
                 Step::Reach(None, reach) => {
                     together = if together.0 == *reach { together } else { (*reach, began) };
-                    if *reach == Reachability::Reachable {
-                        alone.clear();
-                    }
                 }
                 Step::Reach(Some(realm), reach) => {
                     let before = alone.entry(ZONES[*realm]).or_insert((*reach, began));
@@ -728,8 +755,9 @@ proptest! {
                 }
                 let now = turned.at.as_second() - BEGIN;
                 if turned.why.rule == Rule::UnreachableTooLong.as_str() {
-                    let (reach, since) = alone.get(turned.realm.as_str()).copied().unwrap_or(together);
-                    prop_assert!(reach == Reachability::Unreachable && now - since >= 600, "{turned:?}");
+                    let long = |(reach, since): (Reachability, i64)| reach == Reachability::Unreachable && now - since >= 600;
+                    let by_itself = alone.get(turned.realm.as_str()).copied().is_some_and(long);
+                    prop_assert!(by_itself || long(together), "{turned:?}");
                 }
                 let evidence = scene.realms.realms[&turned.realm].published.as_ref().is_some_and(|published| published.alone);
                 if evidence && turned.why.rule.starts_with('E') && matches!(step, Step::Launch(..) | Step::Runs(..)) {

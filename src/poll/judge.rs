@@ -41,6 +41,8 @@ struct Bench {
 #[derive(Debug, Default)]
 struct Endpoint {
     answered_at: Option<Timestamp>,
+    /// Somebody's last word of it was an answer.
+    well: bool,
     /// What each saw of it, whether it is suspect to them, and when they last looked.
     accounts: HashMap<AccountId, (Reach, bool, Timestamp)>,
 }
@@ -88,7 +90,8 @@ impl Judge {
         due
     }
 
-    /// Whether the account's backend answers, after a look that was answered or failed.
+    /// Whether the account's backend answers, after a look that was answered or failed; and whom to look at to find out whether it
+    /// is only this one that does not.
     fn reach(
         &self,
         account: &Account,
@@ -96,11 +99,17 @@ impl Judge {
         now: Timestamp,
         settings: &super::Settings,
         rules: &availability::Settings,
-    ) -> Reachability {
+    ) -> (Reachability, Option<AccountId>) {
         let mut bench = self.bench();
         let here = (account.key.driver.as_str().to_owned(), account.key.provider.clone());
         let elsewhere = bench.endpoints.iter().filter(|(endpoint, _)| **endpoint != here);
-        let answered_at = elsewhere.filter_map(|(_, endpoint)| endpoint.answered_at).max();
+        let answered_at = elsewhere.clone().filter_map(|(_, endpoint)| endpoint.answered_at).max();
+        // Whoever is watched is looked at this often; beyond it nobody looks any more.
+        let watched_since = now.checked_sub(Duration::from_millis(settings.idle_wait_max_ms)).unwrap_or(now);
+        let unasked = |endpoint: &&Endpoint| endpoint.well && endpoint.answered_at.is_some_and(|at| at > watched_since);
+        let unasked = elsewhere.map(|(_, endpoint)| endpoint).filter(unasked).max_by_key(|other| other.answered_at);
+        let witness = unasked.and_then(|endpoint| endpoint.accounts.keys().next().copied());
+        let unasked = unasked.is_some();
         let endpoint = bench.endpoints.entry(here).or_default();
         // Who looks no more has no vote.
         let lately = now - 2 * Duration::from_millis(settings.idle_wait_max_ms);
@@ -110,20 +119,22 @@ impl Judge {
         *looked_at = now;
         if well {
             reach.heard(now, rules);
-            (endpoint.answered_at, *suspect) = (Some(now), false);
-            return Reachability::Reachable;
+            (endpoint.answered_at, endpoint.well, *suspect) = (Some(now), true, false);
+            return (Reachability::Reachable, None);
         }
         reach.failed(now);
+        endpoint.well = false;
         let every = Duration::from_millis(settings.quiet_wait_ms);
         // Who is suspected is known only after a first judgement, which is without consequence but for that.
-        let alone = Others { answered_at, accounts: 1, suspecting: 1 };
+        let alone = Others { answered_at, unasked, accounts: 1, suspecting: 1 };
         let first = reach.judge(now, every, alone, rules);
         *suspect = first != Reachability::Reachable;
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let accounts = count(endpoint.accounts.len());
         let suspecting = count(endpoint.accounts.values().filter(|(_, suspect, _)| *suspect).count());
-        let Some((reach, ..)) = endpoint.accounts.get_mut(&account.id) else { return first };
-        reach.judge(now, every, Others { answered_at, accounts, suspecting }, rules)
+        let Some((reach, ..)) = endpoint.accounts.get_mut(&account.id) else { return (first, None) };
+        let state = reach.judge(now, every, Others { answered_at, unasked, accounts, suspecting }, rules);
+        (state, witness.filter(|_| state == Reachability::Suspect))
     }
 }
 
@@ -131,7 +142,12 @@ impl Observer {
     /// Takes in that the account's backend answered, or did not.
     pub(super) async fn reached(&self, account: &Account, well: bool) -> Result<(), store::Error> {
         let now = self.clock.now();
-        let state = self.judge.reach(account, well, now, &self.settings, &self.availability);
+        let (state, witness) = self.judge.reach(account, well, now, &self.settings, &self.availability);
+        if let Some(witness) = witness {
+            for collection in [Collection::Realms, Collection::Instances] {
+                self.store.look_now(witness, collection, now).await?;
+            }
+        }
         self.hear(account.id, vec![Event::Reach { realm: None, state, at: now }]).await
     }
 
@@ -176,12 +192,13 @@ impl Observer {
         let docket = self.judge.docket(account);
         let mut docket = docket.lock().await;
         let realms = self.realms(account, &mut docket).await?;
-        let mut events = match weighed.known.collection {
+        let events = match weighed.known.collection {
             Collection::Realms => declared(&weighed),
             Collection::Instances => {
-                let Weighed { known, members, gone, at, lists_ended, .. } = weighed;
+                let Weighed { known, members, gone, at, complete, lists_ended } = weighed;
                 let seen = availability::Seen { known, members, gone, at, lists_ended };
-                availability::outcomes(&seen, realms, &self.availability)
+                let outcomes = availability::outcomes(&seen, realms, &self.availability);
+                complete.then_some(Event::Listed).into_iter().chain(outcomes).collect()
             }
             Collection::Images | Collection::StorageVolumes | Collection::StorageSnapshots => return Ok(()),
         };

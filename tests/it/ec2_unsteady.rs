@@ -1,6 +1,7 @@
 //! Promises kept where EC2 is not steady: Tracker whole, before an EC2 that goes wrong as a test says.
 
 use reqwest::{Method, StatusCode};
+use serde_json::Value;
 use tracker::diff;
 
 use crate::support::cloud::{Cloud, Fate, Rule, hook};
@@ -148,4 +149,171 @@ async fn of_instances(cloud: &Cloud, world: &World) -> Vec<String> {
     let mut feed = cloud.feed(world).await;
     feed.retain(|change| change.starts_with("i-"));
     feed
+}
+
+#[tokio::test]
+async fn a_zone_in_trouble_hides_no_other_zone_and_changes_nothing_of_its_own() {
+    let Some(cloud) = Cloud::new("a_zone_in_trouble_hides_no_other_zone").await else { return };
+    let mut world = world(&cloud).await;
+    let (well, sick) = (cloud.launch("us-east-1a", 1).await, cloud.launch("us-east-1b", 1).await);
+    for id in well.iter().chain(&sick) {
+        cloud.track(&world, &format!("instances/{id}")).await;
+    }
+    let feed = "realms?track_hook=feed&subscriber=feed";
+    assert_eq!(cloud.request(&world, Method::PUT, feed).await.status, StatusCode::OK);
+    world.live(minutes(3)).await;
+
+    cloud.disrupt("us-east-1b").await;
+    // Something happens there as well, which nobody can see.
+    cloud.force(&sick, "stopped", None).await;
+    world.live(minutes(4)).await;
+    let before = cloud.calls().await.len();
+    cloud.force(&well, "stopped", None).await;
+    world.live(minutes(4)).await;
+    let calls = cloud.calls().await.split_off(before);
+    let lists = calls.iter().filter(|call| call.action.starts_with("DescribeInstance") && call.ids.is_empty());
+    let lists: Vec<_> = lists.map(|call| call.failed).collect();
+    assert!(!lists.is_empty() && lists.iter().all(|failed| *failed), "the region cannot be listed: {lists:?}");
+    let told = [format!("{} RUNNING -> STOPPED", well[0])];
+    assert_eq!(world.accepted(), told, "the zone that is well is told of, and the other says nothing");
+
+    world.live(minutes(20)).await;
+    assert_eq!(world.accepted(), told);
+    let evidence = evidence(&cloud, &world, "us-east-1b").await;
+    assert_eq!(reach(&evidence), "unreachable", "{evidence}");
+    let text = evidence["text"].as_str().unwrap();
+    assert!(text.contains("has been unreachable for 2") && text.contains(" min;"), "all the time: {text}");
+    // Nobody launched there: that it does not answer is one reason, and counts once.
+    let turns = [
+        "us-east-1b AVAILABLE UNKNOWN R1-unreachable",
+        "us-east-1b UNKNOWN DEGRADED R2-unreachable",
+        "us-east-1b DEGRADED UNAVAILABLE R3-unreachable",
+    ];
+    assert_eq!(realms_of(&cloud, &world).await, turns);
+    let evidence = self::evidence(&cloud, &world, "us-east-1a").await;
+    assert_eq!((reach(&evidence), &evidence["standing"]["state"]), ("reachable", &"AVAILABLE".into()), "{evidence}");
+
+    cloud.mend("us-east-1b").await;
+    world.live(minutes(10)).await;
+    assert_eq!(world.accepted(), [told.as_slice(), &[format!("{} RUNNING -> STOPPED", sick[0])]].concat());
+    let evidence = self::evidence(&cloud, &world, "us-east-1b").await;
+    assert_eq!(reach(&evidence), "reachable", "{evidence}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn launches_that_a_zone_takes_and_cannot_place_make_it_unavailable() {
+    let Some(cloud) = Cloud::new("launches_that_a_zone_takes_and_cannot_place").await else { return };
+    let mut world = world(&cloud).await;
+    cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    let feed = "realms?track_hook=feed&subscriber=feed";
+    assert_eq!(cloud.request(&world, Method::PUT, feed).await.status, StatusCode::OK);
+    world.live(minutes(2)).await;
+    cloud.launches(Fate { native_state: Some("pending"), ..Fate::default() }).await;
+    let mut failed = Vec::new();
+    // Beyond a quota first: that says nothing of the zone. moto's launch times are of real seconds, of which a test takes few, and
+    // what one second launches with one profile is taken for one request.
+    let profiles = ["t3.micro", "t3.small", "t3.medium", "t3.large"];
+    let codes = ["Client.VolumeLimitExceeded", "Server.InsufficientInstanceCapacity"];
+    for (code, profile) in codes.iter().flat_map(|code| profiles.map(|profile| (*code, profile))) {
+        assert_eq!(realms_of(&cloud, &world).await, Vec::<String>::new());
+        let create = format!("instances?image_id={OWN_IMAGE}&hwp_id={profile}&realm_id=us-east-1b");
+        let created = cloud.request(&world, Method::POST, &create).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
+        let id = created.headers["location"].to_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        world.live(minutes(1)).await;
+        cloud.force(std::slice::from_ref(&id), "terminated", Some(code)).await;
+        world.live(minutes(1)).await;
+        failed.push(id);
+    }
+    assert_eq!(realms_of(&cloud, &world).await, ["us-east-1b AVAILABLE UNAVAILABLE E1-cusum"]);
+    let evidence = evidence(&cloud, &world, "us-east-1b").await;
+    let text = evidence["standing"]["why"]["text"].as_str().unwrap();
+    assert!(text.starts_with("launches in us-east-1b: 4 of 4 failed in "), "{text}");
+    assert!(text.contains(" (Server.InsufficientInstanceCapacity 4)"), "{text}");
+    let launches = evidence["signals"].as_array().unwrap().iter().find(|signal| signal["kind"] == "launches").unwrap();
+    let ids: Vec<_> = launches["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    assert!(ids.len() == 4 && ids.iter().all(|id| failed[4..].iter().any(|known| known == id)), "{ids:?}");
+    let shown = cloud.request(&world, Method::GET, "realms/us-east-1b?format=json&subscriber=feed").await.json();
+    assert_eq!(shown["realm"]["state"], "UNAVAILABLE", "{shown}");
+    assert_eq!(shown["realm"]["tracking"]["availability"], "UNAVAILABLE", "{shown}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn throttling_of_every_other_call_changes_nothing_loses_nothing_and_is_no_concern_of_other_accounts() {
+    let name = "throttling_of_every_other_call_changes_nothing";
+    let (Some(cloud), Some(other)) = (Cloud::new(name).await, Cloud::new(name).await) else { return };
+    let mut world = world(&cloud).await;
+    let (ids, others) = (cloud.launch("us-east-1a", 2).await, other.launch("us-east-1a", 1).await);
+    cloud.track(&world, "instances").await;
+    other.track(&world, "instances").await;
+    let looks = async |cloud: &Cloud| cloud.calls().await.len();
+    world.live(minutes(20)).await;
+    let start = looks(&other).await;
+    world.live(minutes(30)).await;
+    let usual = looks(&other).await - start;
+
+    // Drawn, as a look takes two calls.
+    let throttled = cloud.rule(Rule::throttled().of(0.5).seeded(6)).await;
+    let start = looks(&other).await;
+    world.live(minutes(30)).await;
+    let meanwhile = looks(&other).await - start;
+    assert!(throttled.struck().await >= 3, "{}", throttled.struck().await);
+    assert!(meanwhile.abs_diff(usual) <= 2, "{meanwhile} calls instead of {usual}");
+    assert_eq!(
+        (of_instances(&cloud, &world).await, world.accepted()),
+        (Vec::<String>::new(), Vec::new()),
+        "nothing is said of instances"
+    );
+
+    cloud.force(&ids[..1], "stopped", None).await;
+    other.force(&others, "stopped", None).await;
+    for _ in 0..60 {
+        world.live(minutes(1)).await;
+        if world.accepted().len() == 2 {
+            break;
+        }
+    }
+    let told = |id: &String| format!("{id} RUNNING -> STOPPED");
+    assert_eq!(of_instances(&cloud, &world).await, [told(&ids[0])], "what happens meanwhile is seen");
+    assert_eq!(of_instances(&other, &world).await, [told(&others[0])]);
+    throttled.lift().await;
+    cloud.force(&ids[1..], "stopped", None).await;
+    world.live(minutes(12)).await;
+    assert_eq!(of_instances(&cloud, &world).await, [told(&ids[0]), told(&ids[1])]);
+    world.end().await;
+}
+
+async fn evidence(cloud: &Cloud, world: &World, zone: &str) -> Value {
+    let answer = cloud.request(world, Method::GET, &format!("realms/{zone}/evidence")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.json()
+}
+
+/// Whether a zone answers.
+fn reach(evidence: &Value) -> &str {
+    let signals = evidence["signals"].as_array().unwrap();
+    let reach = signals.iter().find(|signal| signal["kind"] == "reachability");
+    reach.unwrap_or_else(|| panic!("{evidence}"))["value"].as_str().unwrap()
+}
+
+/// What was judged of zones, `us-east-1b AVAILABLE UNKNOWN R1-unreachable`.
+async fn realms_of(cloud: &Cloud, world: &World) -> Vec<String> {
+    let answer = cloud.request(world, Method::GET, "changes?after=0&limit=1000").await;
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let log = answer.json();
+    let judged = log.as_array().unwrap().iter().filter(|change| change["type"] == "realm.state");
+    judged
+        .map(|change| {
+            let parts = [
+                &change["resource"]["id"],
+                &change["from"]["availability"],
+                &change["to"]["availability"],
+                &change["why"][0]["rule"],
+            ];
+            parts.map(text).join(" ")
+        })
+        .collect()
 }

@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod availability;
 mod bench;
 mod client;
 mod conductor;

@@ -12,7 +12,7 @@ use super::world::{Rules, World};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::{Error, Kind};
-use crate::model::{ExposeSecret as _, Login, Secret};
+use crate::model::{ExposeSecret as _, Fault, Login, Secret};
 
 /// The provider of a call that names none.
 pub(super) const PROVIDER: &str = "default";
@@ -99,7 +99,18 @@ impl Cloud {
         self.state().faults.script(call, times, kind);
     }
 
-    /// Ends every failure that [`Cloud::fail`] asked for. Faults of the settings go on.
+    /// Every call to this cloud's provider fails, by whomever; those to other providers do not.
+    pub fn take_down(&self, kind: Kind) {
+        self.state().faults.take_down(&self.provider, kind);
+    }
+
+    /// Launches in this realm are refused, by whomever and for whichever account, for this reason.
+    pub fn refuse_launches(&self, realm: &str, fault: Fault) {
+        self.state().faults.lay_waste(realm, fault);
+    }
+
+    /// Ends every failure that [`Cloud::fail`], [`Cloud::take_down`] and [`Cloud::refuse_launches`] asked for. Faults of the settings
+    /// go on.
     pub fn heal(&self) {
         self.state().faults.heal();
     }
@@ -116,16 +127,21 @@ impl Cloud {
     /// Notes the call; it fails if it is to fail.
     pub(super) fn answer_phone(&self, call: Called) -> Result<(), Error> {
         let since_start = Duration::try_from(call.at.duration_since(self.shared.started_at)).unwrap_or_default();
-        let kind = call.kind;
+        let (kind, provider) = (call.kind, call.provider.clone());
         let mut state = self.state();
         if state.calls.len() >= self.shared.settings.calls_kept {
             state.calls.pop_front();
         }
         state.calls.push_back(call);
-        match state.faults.strike(kind, since_start, || self.shared.chance.roll()) {
+        match state.faults.strike(kind, &provider, since_start, || self.shared.chance.roll()) {
             Some(kind) => Err(Error::new(kind, format!("The mock cloud fails on purpose: {kind:?}."))),
             None => Ok(()),
         }
+    }
+
+    /// Fails if nothing can be launched there.
+    pub(super) fn admit_launch(&self, realm: &str) -> Result<(), Error> {
+        self.state().faults.refuse(realm).map_or(Ok(()), Err)
     }
 
     pub(super) fn now(&self) -> Timestamp {

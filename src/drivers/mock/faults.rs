@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::settings::Rate;
-use crate::drivers::Kind;
+use crate::drivers::{Error, Kind};
+use crate::model;
 
 /// What is asked of a driver, as faults and the log of calls name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -129,11 +130,15 @@ pub enum Times {
 pub(super) struct Faults {
     periods: Vec<Fault>,
     scripted: BTreeMap<CallKind, VecDeque<(Times, Kind)>>,
+    /// Providers all of whose calls fail.
+    down: BTreeMap<String, Kind>,
+    /// Realms in which nothing can be launched, and why.
+    barren: BTreeMap<String, model::Fault>,
 }
 
 impl Faults {
     pub(super) fn new(periods: Vec<Fault>) -> Self {
-        Self { periods, scripted: BTreeMap::new() }
+        Self { periods, scripted: BTreeMap::new(), down: BTreeMap::new(), barren: BTreeMap::new() }
     }
 
     /// Comes after what was scripted before for the same kind of call.
@@ -141,13 +146,40 @@ impl Faults {
         self.scripted.entry(call).or_default().push_back((times, kind));
     }
 
-    /// Forgets the script. Periods from the settings stay.
+    pub(super) fn take_down(&mut self, provider: &str, kind: Kind) {
+        self.down.insert(provider.to_owned(), kind);
+    }
+
+    pub(super) fn lay_waste(&mut self, realm: &str, fault: model::Fault) {
+        self.barren.insert(realm.to_owned(), fault);
+    }
+
+    /// Forgets all that hands did. Periods from the settings stay.
     pub(super) fn heal(&mut self) {
         self.scripted.clear();
+        self.down.clear();
+        self.barren.clear();
+    }
+
+    /// How a launch in this realm is refused, if it is.
+    pub(super) fn refuse(&self, realm: &str) -> Option<Error> {
+        let fault = self.barren.get(realm)?;
+        let kind = if fault.kind.counts() { Kind::Unavailable } else { Kind::Forbidden };
+        let text = format!("The mock cloud launches nothing in '{realm}': {}.", fault.code);
+        Some(Error::new(kind, text).blaming(Some(fault.clone())))
     }
 
     /// What this call fails with, if it does. The script goes first. A lot is drawn for each period that applies.
-    pub(super) fn strike(&mut self, call: CallKind, since_start: Duration, roll: impl Fn() -> f64) -> Option<Kind> {
+    pub(super) fn strike(
+        &mut self,
+        call: CallKind,
+        provider: &str,
+        since_start: Duration,
+        roll: impl Fn() -> f64,
+    ) -> Option<Kind> {
+        if let Some(kind) = self.down.get(provider) {
+            return Some(*kind);
+        }
         if let Some(kind) = self.scripted.get_mut(&call).and_then(next) {
             return Some(kind);
         }
@@ -174,6 +206,8 @@ fn next(script: &mut VecDeque<(Times, Kind)>) -> Option<Kind> {
 mod tests {
     use super::*;
 
+    const HERE: &str = "default";
+
     #[test]
     fn a_period_strikes_its_calls_in_its_time_at_its_rate() {
         let fault = Fault {
@@ -185,7 +219,7 @@ mod tests {
             after_s: None,
         };
         let check = |call, at, roll: f64, strikes: bool| {
-            let struck = Faults::new(vec![fault.clone()]).strike(call, Duration::from_secs(at), || roll);
+            let struck = Faults::new(vec![fault.clone()]).strike(call, HERE, Duration::from_secs(at), || roll);
             assert_eq!(struck, strikes.then_some(Kind::TimedOut), "{call:?} at {at} with {roll}");
         };
         check(CallKind::Look, 10, 0.2, true);
@@ -200,10 +234,10 @@ mod tests {
     fn without_calls_and_an_end_it_strikes_everything_for_ever() {
         let fault: Fault = toml::from_str("kind = \"denied\"").unwrap();
         let mut faults = Faults::new(vec![fault]);
-        assert_eq!(faults.strike(CallKind::Images, Duration::from_secs(1 << 40), || 0.999), Some(Kind::Denied));
+        assert_eq!(faults.strike(CallKind::Images, HERE, Duration::from_secs(1 << 40), || 0.999), Some(Kind::Denied));
         faults.heal();
         assert_eq!(
-            faults.strike(CallKind::Images, Duration::ZERO, || 0.999),
+            faults.strike(CallKind::Images, HERE, Duration::ZERO, || 0.999),
             Some(Kind::Denied),
             "only a script heals"
         );
@@ -216,12 +250,22 @@ mod tests {
         faults.script(CallKind::Look, Times::Next(0), Kind::Failed);
         faults.script(CallKind::Look, Times::Next(1), Kind::Denied);
         faults.script(CallKind::Realms, Times::UntilHealed, Kind::TimedOut);
-        let mut strike = |call| faults.strike(call, Duration::ZERO, || 0.5);
+        let mut strike = |call| faults.strike(call, HERE, Duration::ZERO, || 0.5);
         assert_eq!(strike(CallKind::Instances), None);
         let looks: Vec<_> = (0..4).map(|_| strike(CallKind::Look)).collect();
         assert_eq!(looks, [Some(Kind::Unavailable), Some(Kind::Unavailable), Some(Kind::Denied), None]);
         assert_eq!([strike(CallKind::Realms), strike(CallKind::Realms)], [Some(Kind::TimedOut); 2]);
         faults.heal();
-        assert_eq!(faults.strike(CallKind::Realms, Duration::ZERO, || 0.5), None);
+        assert_eq!(faults.strike(CallKind::Realms, HERE, Duration::ZERO, || 0.5), None);
+    }
+
+    #[test]
+    fn a_provider_that_is_down_fails_and_others_do_not_until_it_is_healed() {
+        let mut faults = Faults::new(Vec::new());
+        faults.take_down(HERE, Kind::Unavailable);
+        let mut strike = |provider| faults.strike(CallKind::Look, provider, Duration::ZERO, || 0.5);
+        assert_eq!((strike(HERE), strike("other")), (Some(Kind::Unavailable), None));
+        faults.heal();
+        assert_eq!(faults.strike(CallKind::Look, HERE, Duration::ZERO, || 0.5), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::cloud::Cloud;
 use super::world::World;
-use crate::model::{Address, AddressKind, InstanceId, InstanceState, RealmState};
+use crate::model::{Address, AddressKind, Declared, InstanceId, InstanceState, RealmState};
 
 /// Those that reach for something panic when it is not there: the script is wrong.
 impl Cloud {
@@ -44,6 +44,11 @@ impl Cloud {
     /// A realm that is not there comes to be.
     pub fn set_realm(&self, id: &str, state: RealmState, message: Option<&str>) {
         self.reach(|world| world.set_realm(id, state, message));
+    }
+
+    /// The provider says this of a realm, which may come to be by this.
+    pub fn declare_realm(&self, id: &str, declared: Declared) {
+        self.reach(|world| world.declare_realm(id, declared));
     }
 
     /// The realm leaves the list; its instances stay.

@@ -192,7 +192,9 @@ impl Driver for Mock {
     }
 
     async fn create_instance(&self, login: &Login, new: &NewInstance) -> Result<Vec<Instance>, Error> {
-        self.call_as(login, CallKind::Create, Vec::new()).await?.visit(|world| world.create(new))
+        let cloud = self.call_as(login, CallKind::Create, Vec::new()).await?;
+        cloud.admit_launch(new.realm.as_deref().unwrap_or(fixture::REALM))?;
+        cloud.visit(|world| world.create(new))
     }
 
     async fn act(&self, login: &Login, id: &InstanceId, action: Action) -> Result<Option<Instance>, Error> {

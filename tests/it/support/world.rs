@@ -18,8 +18,8 @@ use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
 use tracker::model::{
-    AccountId, AccountKey, Credentials, DriverId, Hook, Instance, InstanceId, InstanceState, Login, Realm, RealmState,
-    Seq, Subscriber,
+    AccountId, AccountKey, Credentials, Declared, DriverId, Fault, FaultKind, Hook, Instance, InstanceId,
+    InstanceState, Login, Realm, RealmState, Seq, Subscriber,
 };
 use tracker::service::{self, Parts};
 use tracker::settings::Settings;
@@ -125,6 +125,21 @@ impl Provider {
 
     pub fn set_realm(&self, id: &str, state: RealmState, message: Option<&str>) {
         self.0.set_realm(id, state, message);
+    }
+
+    /// The provider says this of the realm.
+    pub fn declare_realm(&self, id: &str, declared: Declared) {
+        self.0.declare_realm(id, declared);
+    }
+
+    /// Launches in it are refused, until told otherwise.
+    pub fn refuses_launches(&self, realm: &str, kind: FaultKind, code: &str) {
+        self.0.refuse_launches(realm, Fault { kind, code: code.to_owned() });
+    }
+
+    /// Every call to the provider without a name fails, and those to others do not, until told otherwise.
+    pub fn goes_down(&self, kind: Kind) {
+        self.0.take_down(kind);
     }
 
     /// The realm leaves the list.

@@ -218,6 +218,13 @@ impl World {
         realm.messages = message.map(str::to_owned).into_iter().collect();
     }
 
+    pub(super) fn declare_realm(&mut self, id: &str, declared: Declared) {
+        let realm = self.realms.entry(id.to_owned()).or_insert_with(|| fixture::realm(id, id));
+        realm.state = if declared == Declared::Down { RealmState::Unavailable } else { RealmState::Available };
+        realm.declared = declared;
+        realm.native_state = format!("{declared:?}").to_lowercase();
+    }
+
     pub(super) fn withdraw_realm(&mut self, id: &str) {
         self.realms.remove(id);
     }
