@@ -11,8 +11,9 @@
 
 mod circuit;
 mod gap;
-mod judge;
 mod hints;
+mod judge;
+mod knowns;
 mod look;
 mod memory;
 mod pass;
