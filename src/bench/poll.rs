@@ -79,8 +79,9 @@ struct Report {
     calls_per_min_quiet: f64,
     /// Commits to an account's instances in one look where nothing changed.
     commits_per_look: f64,
-    /// What a look at every account added to the store's log, if nothing else was done to it meanwhile. Bytes.
-    log_bytes_per_cycle: f64,
+    /// What a look at every account added to the store's log. Bytes; `None`: the log was used again from its beginning, and did not
+    /// grow.
+    log_bytes_per_cycle: Option<f64>,
     /// Rows of which anything but the time of observation is other than before the looks, and changes recorded.
     rewritten: u64,
     changed: u32,
@@ -158,7 +159,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
             (after.versions - before.versions) as f64 / f64::from(accounts) / f64::from(args.cycles),
             100,
         ),
-        log_bytes_per_cycle: round(grew.iter().sum::<u64>() as f64 / grew.len().max(1) as f64, 1),
+        log_bytes_per_cycle: (!grew.is_empty()).then(|| round(grew.iter().sum::<u64>() as f64 / grew.len() as f64, 1)),
         rewritten: u64::from(after.rows != before.rows) + after.changes - before.changes,
         changed: args.changes,
         change_to_commit_ms,
@@ -370,8 +371,9 @@ impl fmt::Display for Report {
         writeln!(f, "a full look         {full}")?;
         let (busy, quiet) = (self.calls_per_min_busy, self.calls_per_min_quiet);
         writeln!(f, "calls a minute      {quiet:>8} where nothing changes, {busy} where something does")?;
-        let (commits, bytes) = (self.commits_per_look, self.log_bytes_per_cycle);
-        writeln!(f, "written             {commits:>8} commits a look, {bytes} bytes of log a cycle; nothing else")?;
+        let bytes = self.log_bytes_per_cycle.map(|bytes| format!(", {bytes} bytes of log a cycle")).unwrap_or_default();
+        let (commits, rewritten) = (self.commits_per_look, self.rewritten);
+        writeln!(f, "written             {commits:>8} commits a look{bytes}; {rewritten} rows and changes")?;
         let (ms, changed) = (self.change_to_commit_ms, self.changed);
         writeln!(f, "change to commit    {ms:>8} ms for {changed} of one account, after the wait for the look")?;
         let (now, peak, before) = (self.memory_mib, self.memory_peak_mib, self.memory_before_mib);

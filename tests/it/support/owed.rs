@@ -13,8 +13,8 @@ use tracker::model::{
     Outage, Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
-    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
-    Head, HintSecretAbout, HintSecrets, HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules,
+    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed, Head,
+    HintSecretAbout, HintSecrets, HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules,
     Pruned, Pulse, Results, Returned, Samples, Snapshots, Unit, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
     WhichOwed,
 };

@@ -133,7 +133,8 @@ async fn the_head_says_what_is_known_without_the_rows(world: World) {
         world.store.head(account, Collection::Instances).await.unwrap()
     };
     let bare = check().await;
-    let sample = Commit { upserts: vec![known(instance("i-1", InstanceState::Running), 7)], ..commit(account, bare.version, 7) };
+    let sample =
+        Commit { upserts: vec![known(instance("i-1", InstanceState::Running), 7)], ..commit(account, bare.version, 7) };
     world.store.commit_sample(&sample).await.unwrap();
     let sampled = check().await;
     assert_eq!((sampled.version, sampled.observed_at), (bare.version + 1, Some(at(7))));
@@ -144,7 +145,7 @@ async fn the_head_says_what_is_known_without_the_rows(world: World) {
         members: vec![known(instance("i-2", InstanceState::Running), 8)],
         complete_at: None,
     };
-    world.store.save_hook(&key("alice"), &login("p"), &hook("hook_2", "i-2", "one"), Some(&baseline), at(8)).await.unwrap();
+    world.store.save_hook(&key("a"), &login("p"), &hook("hook_2", "i-2", "one"), Some(&baseline), at(8)).await.unwrap();
     let hooked = check().await;
     assert!(hooked.version > sampled.version, "{hooked:?}");
     for id in ["i-1", "i-2"] {
