@@ -12,6 +12,9 @@
 //! Accepted: instants are wall-clock microseconds, as two processes share no other clock here, so a clock that is set
 //! during a run spoils its latencies. A change may arrive before its commit was seen to return; that counts as 0.
 //!
+//! `bench poll` measures the other end: the real driver, poller and store against a cloud in a process of its own that answers what
+//! was recorded. Its hands are turned by the bench: only what it stores is of that time, what it reports is measured.
+//!
 //! `bench realms` is another matter: a simulation that measures no machine, but the rules by which realms are judged.
 //!
 //! Absent on purpose: TLS, distance, and receivers that take their time without being broken.
@@ -22,6 +25,9 @@ mod fairness;
 mod follow;
 mod limits;
 mod measure;
+mod pages;
+mod poll;
+mod provider;
 mod readers;
 mod realms;
 mod receipts;
@@ -45,8 +51,13 @@ pub enum Bench {
     Fairness(fairness::Args),
     /// How soon all who follow an account hear of a change, and what they cost
     Follow(follow::Args),
+    /// What looking at a cloud costs where nothing happens, and how soon it is known when something does
+    Poll(poll::Args),
     /// How often realms are called unavailable wrongly, and how soon rightly: a simulation, beside simpler rules
     Realms(realms::Args),
+    /// The cloud, in a process of its own
+    #[command(hide = true)]
+    Provider(provider::Args),
     /// Those who follow, in a process of their own
     #[command(hide = true)]
     Readers(readers::Args),
@@ -86,6 +97,8 @@ impl Bench {
             Self::Deliver(args) => deliver::run(&args).await,
             Self::Fairness(args) => fairness::run(&args).await,
             Self::Follow(args) => follow::run(&args).await,
+            Self::Poll(args) => poll::run(&args).await,
+            Self::Provider(args) => provider::run(args).await,
             Self::Realms(args) => realms::run(args).await,
             Self::Readers(args) => readers::run(args).await,
             Self::Sink(args) => sink::run(args).await,

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::gap;
 use super::hints::{Hints, Read, Wanted};
 use super::judge::{self, Judge, Weighed};
+use super::knowns::Knowns;
 use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
 use super::turns::{Turn, Turns};
@@ -91,6 +92,7 @@ pub struct Observer {
     /// Told after every commit that made changes.
     deliver: Wake,
     pub(super) memories: Memories,
+    knowns: Knowns,
     pub(super) judge: Judge,
     pub(super) availability: availability::Settings,
 }
@@ -112,6 +114,7 @@ impl Observer {
             clock,
             chance,
             rules: Absence::new(&settings.absence),
+            knowns: Knowns::new(settings.known_rows_max, Duration::from_millis(settings.idle_wait_max_ms)),
             settings,
             hints,
             reads,
@@ -207,7 +210,7 @@ impl Observer {
             }
             (Err(error), _) => return Err(error),
         }
-        let mut known = self.store.known(account.id, collection).await?;
+        let mut known = self.known(account.id, collection).await?;
         // A list serves all but those it missed before: for them it takes a look of their own.
         let (mut ripe, _) = self.rules.to_confirm(&known, self.clock.now());
         let held = self.held(account.id, &known, &ripe).await?;
@@ -221,18 +224,16 @@ impl Observer {
             }
             self.look(account, driver, collection, &ripe).await?;
             asked = true;
-            known = self.store.known(account.id, collection).await?;
+            known = self.known(account.id, collection).await?;
         }
         let (now, roll) = (self.clock.now(), self.chance.roll());
         let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
             memory.see(&known, now);
             (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
         });
-        Ok(Next {
-            due_at: plan::after_success(&known, now, hot, &held, &self.rules, &self.settings),
-            rest_until,
-            asked,
-        })
+        let due_at = plan::after_success(&known, now, hot, &held, &self.rules, &self.settings);
+        self.knowns.give(account.id, known, now);
+        Ok(Next { due_at, rest_until, asked })
     }
 
     /// Those missing whose realm cannot be used, or may not be: what a realm in trouble does not show is not gone.
@@ -279,21 +280,33 @@ impl Observer {
         driver: &dyn Driver,
         collection: Collection,
     ) -> Result<Option<Next>, Error> {
-        let known = self.store.known(account.id, collection).await?;
-        let ask = match self.hints.wanted(account.id, &known) {
+        let known = self.known(account.id, collection).await?;
+        let wanted = self.hints.wanted(account.id, &known);
+        self.knowns.give(account.id, known, self.clock.now());
+        let ask = match wanted {
             Wanted::Nothing => return Ok(None),
             Wanted::List => Ask::List,
             Wanted::Look(ids) => Ask::Look(ids),
         };
         self.observe(account, driver, collection, |_, _| ask.clone()).await?;
-        let known = self.store.known(account.id, collection).await?;
+        let known = self.known(account.id, collection).await?;
         let (now, roll) = (self.clock.now(), self.chance.roll());
         let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
             memory.see(&known, now);
             (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
         });
         let due_at = plan::after_success(&known, now, hot, &BTreeSet::new(), &self.rules, &self.settings);
+        self.knowns.give(account.id, known, now);
         Ok(Some(Next { due_at, rest_until, asked: true }))
+    }
+
+    /// As [`store::Samples::known`], from memory if it is still so.
+    async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, store::Error> {
+        let head = self.store.head(account, collection).await?;
+        match self.knowns.take(account, collection, &head) {
+            Some(known) => Ok(known),
+            None => self.store.known(account, collection).await,
+        }
     }
 
     /// See [`Hints`].
@@ -310,10 +323,11 @@ impl Observer {
     ) -> Result<Seen, Error> {
         for tries in 0..CONTENDED_TRIES {
             let _turn = self.turn(account.id, collection, tries).await;
-            let known = self.store.known(account.id, collection).await?;
+            let known = self.known(account.id, collection).await?;
             let ask = ask(&known, self.clock.now());
             if ask == Ask::Nothing {
-                let Known { through, .. } = known;
+                let through = known.through;
+                self.knowns.give(account.id, known, self.clock.now());
                 return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
             }
             let answer = self.ask(&account.login, driver, &known, ask).await?;
@@ -405,16 +419,23 @@ impl Observer {
             let gone = found.removed.clone();
             if complete_at.is_none() && found == Found::default() {
                 self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
-                return Ok(Some((known.through, whole)));
+                let through = known.through;
+                self.knowns.give(account.id, known, self.clock.now());
+                return Ok(Some((through, whole)));
             }
+            let same_rows = found.upserts.is_empty() && found.removed.is_empty();
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
                 self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
+                if same_rows {
+                    let known = Known { version: known.version + 1, ..known };
+                    self.knowns.give(account.id, known, self.clock.now());
+                }
                 return Ok(Some((through, whole)));
             }
-            known = self.store.known(account.id, known.collection).await?;
+            known = self.known(account.id, known.collection).await?;
         }
         Ok(None)
     }

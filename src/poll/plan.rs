@@ -49,6 +49,9 @@ pub struct Settings {
     pub split_looks_max: usize,
     /// Units (a collection of an account) looked at at once, in all.
     pub units_at_once: usize,
+    /// Resources that are kept in memory from one look to the next, about a KiB each; of those beyond, what is known is read anew for
+    /// each look. 0 keeps none.
+    pub known_rows_max: usize,
     /// The first wait after a failed look; it doubles with each further one. Milliseconds.
     pub failed_wait_ms: u64,
     /// The longest wait after failures. Milliseconds.
@@ -109,6 +112,7 @@ impl Default for Settings {
             split_after: 2,
             split_looks_max: 10,
             units_at_once: 64,
+            known_rows_max: 50_000,
             failed_wait_ms: 5_000,
             failed_wait_max_ms: 600_000,
             denied_wait_ms: 900_000,

@@ -164,6 +164,10 @@ pub trait Samples: Send + Sync {
     /// What is known of a collection; empty with `observed_at: None` before the first sample.
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error>;
 
+    /// What [`Samples::known`] says beside the rows, at little cost. While the version is the same, so are the rows, but for when
+    /// they were seen, and for the revisions of those known once, of which the oldest are forgotten.
+    async fn head(&self, account: AccountId, collection: Collection) -> Result<Head, Error>;
+
     /// What is thought of the account's realms: by realm, and under an empty name what concerns all of them. A text of the
     /// writer's own.
     async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error>;
@@ -174,6 +178,14 @@ pub trait Samples: Send + Sync {
     /// # Errors
     /// [`Error::Conflict`] when the collection was written since `commit.version`: load and decide again.
     async fn commit_sample(&self, commit: &Commit) -> Result<Vec<Entry>, Error>;
+}
+
+/// See [`Known`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub version: i64,
+    pub through: Seq,
+    pub observed_at: Option<Timestamp>,
 }
 
 /// What a look found, decided on `version` of the collection.

@@ -106,6 +106,27 @@ async fn all_who_follow_hear_of_every_change_and_what_they_cost_is_said() {
 }
 
 #[tokio::test]
+async fn where_nothing_changes_only_the_time_is_written_and_a_change_is_seen_at_once() {
+    let run = ["poll", "--instances", "3000", "--accounts", "2", "--cycles", "4", "--changes", "7"];
+    let report = report(&run).await;
+    assert_eq!((&report["rewritten"], &report["changed"]), (&0.into(), &7.into()));
+    assert_eq!(report["commits_per_look"], 1.0);
+    // Two pages for each of two accounts, and their realms.
+    assert_eq!((&report["short"]["list_calls"], &report["short"]["calls"]), (&4.0.into(), &6.0.into()));
+    assert_eq!((&report["full"]["list_calls"], &report["first"]["list_calls"]), (&8.0.into(), &8.0.into()));
+    assert_eq!(
+        report["short"]["cycles"].as_u64().zip(report["full"]["cycles"].as_u64()).map(|(short, full)| short + full),
+        Some(4)
+    );
+    let figures = ["/change_to_commit_ms", "/memory_mib", "/memory_peak_mib", "/short/took_ms", "/full/took_ms"];
+    assert_measured(&report, &figures);
+    let (well, text) = bench(&run[..7]).await;
+    assert!(well && text.contains("3000 instances in 2 accounts"), "{text}");
+    let (well, text) = bench(&["poll", "--instances", "10", "--accounts", "3"]).await;
+    assert!(!well && text.contains("cannot be spread evenly over 3 accounts"), "{text}");
+}
+
+#[tokio::test]
 async fn for_people_it_is_a_page_of_text() {
     let (well, text) = bench(&[&SMALL[..], &["--no-limits"]].concat()).await;
     assert!(well, "{text}");

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::Sqlite;
 use super::rows::{Cell, Doing as _, change_body, int, json, resource_body, row};
 use crate::model::{AccountId, Collection, Entry, HookId, Known, KnownResource, Seq, Topic};
-use crate::store::{Commit, Error, NewChange, Samples};
+use crate::store::{Commit, Error, Head, NewChange, Samples};
 
 row! {
     /// A unit, and beside it one of its resources or none.
@@ -22,6 +22,14 @@ row! {
         observed_at: i64,
         absent_since: Option<i64>,
         body: String,
+    }
+}
+
+row! {
+    struct HeadRow {
+        version: i64,
+        last_seq: i64,
+        observed_at: Option<i64>,
     }
 }
 
@@ -110,6 +118,26 @@ impl Samples for Sqlite {
             known.members.insert(id, resource);
         }
         Ok(known)
+    }
+
+    async fn head(&self, account: AccountId, collection: Collection) -> Result<Head, Error> {
+        let row: Option<HeadRow> = sqlx::query_as(
+            "SELECT coalesce(u.version, 0) AS version, a.last_seq, u.observed_at
+             FROM accounts a LEFT JOIN units u ON u.account_id = a.account_id AND u.collection = $2
+             WHERE a.account_id = $1",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading how far a collection is known")?;
+        let Some(row) = row else { return Ok(Head { version: 0, through: Seq(0), observed_at: None }) };
+        let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
+        Ok(Head {
+            version: row.version,
+            through: Seq(cell.column("last_seq").unsigned(row.last_seq)?),
+            observed_at: row.observed_at.map(|ms| cell.instant(ms)).transpose()?,
+        })
     }
 
     async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error> {

@@ -13,7 +13,7 @@ use tracker::model::{
     Outage, Outcome, Scope, Secret, Seq, SigningKey, Subject, Subscriber, Terms, Verdict,
 };
 use tracker::store::{
-    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed,
+    Accounts, Ask, Baseline, Claimed, Commit, Deliveries, DeliveryPage, DeliveryStanding, DueUnits, Error, Feed, Head,
     HintSecretAbout, HintSecrets, HookStanding, Hooks, Ledger, Mark, NewChange, OwedPage, Polls, PruneFrom, PruneRules,
     Pruned, Pulse, Results, Returned, Samples, Snapshots, Unit, UnitPlan, Upkeep, Watch, WhichDeliveries, WhichHooks,
     WhichOwed,
@@ -331,6 +331,10 @@ const BEYOND: &str = "delivering has no business with this";
 #[async_trait]
 impl Samples for Owed {
     async fn known(&self, _: AccountId, _: Collection) -> Result<Known, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn head(&self, _: AccountId, _: Collection) -> Result<Head, Error> {
         unreachable!("{BEYOND}")
     }
 

@@ -7,7 +7,7 @@ use tracker::model::{
     AccountId, Change, ChangeId, Collection, Hook, HookId, InstanceState, KnownResource, News, Reason, Scope, Seq,
     Subject, Topic,
 };
-use tracker::store::{Commit, Error, NewChange};
+use tracker::store::{Baseline, Commit, Error, Head, NewChange};
 
 use super::world::{
     World, ask, at, change, commit, hook, instance, key, known, login, member, members, owed, realm, subscriber,
@@ -20,6 +20,7 @@ contract! {
     what_a_sample_does_not_name_was_seen_in_it
     a_targeted_look_leaves_the_collections_time_alone
     an_older_sample_does_not_turn_time_back
+    the_head_says_what_is_known_without_the_rows
     a_sample_on_another_version_is_refused_whole
     of_two_samples_on_one_version_one_wins
     a_resource_that_is_gone_ends_its_hooks_until_it_is_back
@@ -118,6 +119,41 @@ async fn an_older_sample_does_not_turn_time_back(world: World) {
     world.store.commit_sample(&commit(account, version, 9)).await.unwrap();
     world.store.commit_sample(&commit(account, version + 1, 3)).await.unwrap();
     assert_eq!(world.store.known(account, Collection::Instances).await.unwrap().observed_at, Some(at(9)));
+}
+
+async fn the_head_says_what_is_known_without_the_rows(world: World) {
+    let account = world.set(&hook("hook_1", "i-1", "one")).await;
+    let check = async || {
+        for collection in Collection::ALL {
+            let known = world.store.known(account, collection).await.unwrap();
+            let head = world.store.head(account, collection).await.unwrap();
+            let expected = Head { version: known.version, through: known.through, observed_at: known.observed_at };
+            assert_eq!(head, expected, "{collection}");
+        }
+        world.store.head(account, Collection::Instances).await.unwrap()
+    };
+    let bare = check().await;
+    let sample =
+        Commit { upserts: vec![known(instance("i-1", InstanceState::Running), 7)], ..commit(account, bare.version, 7) };
+    world.store.commit_sample(&sample).await.unwrap();
+    let sampled = check().await;
+    assert_eq!((sampled.version, sampled.observed_at), (bare.version + 1, Some(at(7))));
+    // A hook may bring rows, and an end of all hooks forgets them: both are another version.
+    let baseline = Baseline {
+        collection: Collection::Instances,
+        through: sampled.through,
+        members: vec![known(instance("i-2", InstanceState::Running), 8)],
+        complete_at: None,
+    };
+    world.store.save_hook(&key("a"), &login("p"), &hook("hook_2", "i-2", "one"), Some(&baseline), at(8)).await.unwrap();
+    let hooked = check().await;
+    assert!(hooked.version > sampled.version, "{hooked:?}");
+    for id in ["i-1", "i-2"] {
+        assert!(world.store.remove_hook(account, &subscriber("default"), &member(id), at(9)).await.unwrap());
+    }
+    assert!(check().await.version > hooked.version);
+    let none = Head { version: 0, through: Seq(0), observed_at: None };
+    assert_eq!(world.store.head(AccountId(99), Collection::Instances).await.unwrap(), none);
 }
 
 async fn a_sample_on_another_version_is_refused_whole(world: World) {
