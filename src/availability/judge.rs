@@ -161,7 +161,10 @@ impl Realms {
                 self.blame(now, settings);
                 told.push(Told::ProviderDegraded { at: now, why });
             }
-            Some(begun) if most => self.blame(begun, settings),
+            // What has just begun is not over at once, though it be on the edge.
+            Some(begun) if most || since(now, begun) < Duration::from_secs(settings.flap_turn_seconds) => {
+                self.blame(begun, settings);
+            }
             Some(since) => {
                 self.overall.blame_since = None;
                 self.mark_overall();
