@@ -6,10 +6,12 @@
 //! they saw the same things later than it asked, so what is known never goes backwards. That nobody looked for long is
 //! said once, in the same commit as the first complete look after it.
 //!
-//! What is known is kept in memory between looks, up to a bound (`knowns.rs`); it counts only while the store names the same version of it.
+//! What is known is kept in memory between looks, up to a bound (`knowns.rs`); it counts only while the store names the same
+//! version of it.
 //!
-//! Accepted: a row that is damaged in the file while it is kept is noticed when it is next read. A unit may be looked at by several at once (clients set hooks while the poller is there). Where they see the
-//! same change one commits it, and the others find it known.
+//! Accepted: a row that is damaged in the file while it is kept is noticed when it is next read. A unit may be looked at by
+//! several at once (clients set hooks while the poller is there). Where they see the same change one commits it, and the
+//! others find it known.
 
 mod circuit;
 mod gap;
