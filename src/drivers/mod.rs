@@ -16,6 +16,7 @@ mod ec2;
 mod error;
 mod firewalls;
 mod keys;
+mod line;
 mod machine;
 mod metrics;
 mod mock;

@@ -145,6 +145,8 @@ pub async fn raised<T>(urgency: Urgency, calls: impl Future<Output = T>) -> T {
 /// A token bucket that learns from being throttled. Instants are lengths of time since a beginning of the caller's.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
+    /// What is allowed while nobody throttles.
+    base: Rate,
     tokens: f64,
     at: Duration,
     /// The present rate; falls below the base where the provider throttles.
@@ -164,26 +166,27 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(900);
 
 impl Bucket {
     fn full(rate: Rate, now: Duration) -> Self {
-        Self { tokens: rate.burst, at: now, per_second: rate.per_second, not_before: Duration::ZERO }
+        Self { base: rate, tokens: rate.burst, at: now, per_second: rate.per_second, not_before: Duration::ZERO }
     }
 
-    fn refill(&mut self, rate: Rate, now: Duration) {
+    fn refill(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
-        self.tokens = (self.tokens + passed * self.per_second).min(rate.burst);
-        self.per_second = (self.per_second + passed * REGAINED * rate.per_second).min(rate.per_second);
+        self.tokens = (self.tokens + passed * self.per_second).min(self.base.burst);
+        self.per_second = (self.per_second + passed * REGAINED * self.base.per_second).min(self.base.per_second);
     }
 
     /// Takes a call's token, or says how long to wait for it.
-    fn take(&mut self, urgency: Urgency, rate: Rate, now: Duration) -> Result<(), Duration> {
-        self.refill(rate, now);
+    fn take(&mut self, urgency: Urgency, now: Duration) -> Result<(), Duration> {
+        self.refill(now);
+        let burst = self.base.burst;
         let floor = match urgency {
-            Urgency::Client => -rate.burst,
-            _ => urgency.reserve() * rate.burst,
+            Urgency::Client => -burst,
+            _ => urgency.reserve() * burst,
         };
         let put_off = if urgency == Urgency::Client { Duration::ZERO } else { self.not_before.saturating_sub(now) };
         // A bucket smaller than its reserve would never serve anybody.
-        let lacking = (floor + 1.0).min(rate.burst) - self.tokens;
+        let lacking = (floor + 1.0).min(burst) - self.tokens;
         if lacking <= 0.0 && put_off.is_zero() {
             self.tokens -= 1.0;
             return Ok(());
@@ -192,16 +195,16 @@ impl Bucket {
         Err(put_off.max(refilled).max(Duration::from_millis(1)))
     }
 
-    fn throttled(&mut self, after: Option<Duration>, rate: Rate, now: Duration) {
-        self.refill(rate, now);
-        self.per_second = (self.per_second * SLOWER).max(SLOWEST.min(rate.per_second));
+    fn throttled(&mut self, after: Option<Duration>, now: Duration) {
+        self.refill(now);
+        self.per_second = (self.per_second * SLOWER).max(SLOWEST.min(self.base.per_second));
         self.tokens = self.tokens.min(0.0);
         self.not_before = self.not_before.max(now + after.unwrap_or_default().min(PUT_OFF_MAX));
     }
 
     /// Nothing would be lost with it.
-    fn is_at_rest(&self, rate: Rate) -> bool {
-        self.tokens >= rate.burst && self.per_second >= rate.per_second
+    fn is_at_rest(&self) -> bool {
+        self.tokens >= self.base.burst && self.per_second >= self.base.per_second
     }
 }
 
@@ -280,7 +283,7 @@ impl Pace {
         let urgency = URGENCY.try_with(|urgency| *urgency).unwrap_or(Urgency::Client);
         let end = self.now() + longest;
         loop {
-            let Err(wait) = self.with(key, rate, |bucket, now| bucket.take(urgency, rate, now)) else { return Ok(()) };
+            let Err(wait) = self.with(key, rate, |bucket, now| bucket.take(urgency, now)) else { return Ok(()) };
             if self.now() + wait > end {
                 return Err(wait);
             }
@@ -297,8 +300,8 @@ impl Pace {
         let mut kept = self.kept.lock().expect("nobody panics while holding budgets");
         if kept.logins.len() >= self.settings.logins_max && !kept.logins.contains_key(key) {
             kept.logins.retain(|_, login| {
-                login.bucket.refill(rate, now);
-                !login.bucket.is_at_rest(rate) || Arc::strong_count(&login.at_once) > 1
+                login.bucket.refill(now);
+                !login.bucket.is_at_rest() || Arc::strong_count(&login.at_once) > 1
             });
         }
         let login = kept.logins.entry(key.clone()).or_insert_with(|| Login {
@@ -349,7 +352,7 @@ impl Turn {
     fn throttled(&self, after: Option<Duration>) {
         let rate = self.rate;
         if rate.per_second > 0.0 {
-            self.pace.with(&self.key, rate, |bucket, now| bucket.throttled(after, rate, now));
+            self.pace.with(&self.key, rate, |bucket, now| bucket.throttled(after, now));
         }
     }
 }
@@ -365,7 +368,7 @@ mod tests {
     }
 
     fn taken(bucket: &mut Bucket, urgency: Urgency, now: Duration) -> usize {
-        (0..1_000).take_while(|_| bucket.take(urgency, RATE, now).is_ok()).count()
+        (0..1_000).take_while(|_| bucket.take(urgency, now).is_ok()).count()
     }
 
     #[test]
@@ -380,8 +383,8 @@ mod tests {
         let mut bucket = Bucket::full(RATE, at(0));
         assert_eq!(taken(&mut bucket, Urgency::Rest, at(0)), 15);
         assert_eq!(taken(&mut bucket, Urgency::Look, at(0)), 5);
-        assert_eq!(bucket.take(Urgency::Look, RATE, at(0)), Err(at(200)));
-        assert_eq!(bucket.take(Urgency::Look, RATE, at(200)), Ok(()));
+        assert_eq!(bucket.take(Urgency::Look, at(0)), Err(at(200)));
+        assert_eq!(bucket.take(Urgency::Look, at(200)), Ok(()));
         assert_eq!(taken(&mut bucket, Urgency::Client, at(200)), 30, "also into debt");
     }
 
@@ -397,27 +400,27 @@ mod tests {
         let mut bucket = Bucket::full(RATE, at(0));
         let rates: Vec<f64> = (0..14)
             .map(|_| {
-                bucket.throttled(None, RATE, at(0));
+                bucket.throttled(None, at(0));
                 (bucket.per_second * 100.0).round() / 100.0
             })
             .collect();
         assert_eq!((rates[0], rates[1], rates[13]), (3.5, 2.45, 0.1));
-        assert!(bucket.take(Urgency::Client, RATE, at(0)).is_ok(), "a client may still try");
-        assert!(bucket.take(Urgency::List, RATE, at(0)).is_err());
-        bucket.refill(RATE, at(10_000));
+        assert!(bucket.take(Urgency::Client, at(0)).is_ok(), "a client may still try");
+        assert!(bucket.take(Urgency::List, at(0)).is_err());
+        bucket.refill(at(10_000));
         assert!((bucket.per_second - 0.6).abs() < 1e-6, "a tenth of the base in ten seconds: {}", bucket.per_second);
-        bucket.refill(RATE, at(1_000_000));
-        assert!(bucket.is_at_rest(RATE));
+        bucket.refill(at(1_000_000));
+        assert!(bucket.is_at_rest());
     }
 
     #[test]
     fn who_looks_on_his_own_waits_as_long_as_the_provider_says() {
         let mut bucket = Bucket::full(RATE, at(0));
-        bucket.throttled(Some(at(60_000)), RATE, at(0));
-        assert_eq!(bucket.take(Urgency::Rest, RATE, at(30_000)), Err(at(30_000)));
-        assert_eq!(bucket.take(Urgency::Rest, RATE, at(60_000)), Ok(()));
-        bucket.throttled(Some(Duration::from_secs(1_000_000)), RATE, at(60_000));
-        assert_eq!(bucket.take(Urgency::Rest, RATE, at(60_000 + 900_000)), Ok(()), "but not for days");
+        bucket.throttled(Some(at(60_000)), at(0));
+        assert_eq!(bucket.take(Urgency::Rest, at(30_000)), Err(at(30_000)));
+        assert_eq!(bucket.take(Urgency::Rest, at(60_000)), Ok(()));
+        bucket.throttled(Some(Duration::from_secs(1_000_000)), at(60_000));
+        assert_eq!(bucket.take(Urgency::Rest, at(60_000 + 900_000)), Ok(()), "but not for days");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -18,10 +17,11 @@ use super::fault::{self, Asking, Said};
 use super::provider::Provider;
 use super::{Settings, provider};
 use crate::clock::Clock;
+use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _, Login};
-use crate::outbound::{self, Bounds, Outbound, Request};
+use crate::outbound::{self, Outbound, Request};
 
 const DRIVER: HeaderName = HeaderName::from_static("x-deltacloud-driver");
 const PROVIDER: HeaderName = HeaderName::from_static("x-deltacloud-provider");
@@ -167,26 +167,15 @@ fn unfit(at: &str, status: StatusCode, why: &str) -> Error {
 }
 
 pub(super) struct Client {
-    /// For what clients name.
-    outbound: Outbound,
-    /// For what the operator wrote.
-    operators: Outbound,
+    line: Line,
     clock: Arc<dyn Clock>,
     default: Option<Url>,
-    bounds: Bounds,
-    budget: Budget,
 }
 
 impl Client {
     pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, budget: Budget) -> Self {
-        let bounds = Bounds {
-            deadline: Duration::from_millis(settings.timeout_ms),
-            body_bytes_max: settings.body_bytes_max,
-            // A list that was cut would be a shorter list.
-            cut: false,
-        };
-        let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
-        Self { outbound, operators, clock, default: settings.url.clone(), bounds, budget }
+        let line = Line::new(outbound, budget, settings.timeout_ms, settings.body_bytes_max);
+        Self { line, clock, default: settings.url.clone() }
     }
 
     pub(super) fn provider(&self, given: Option<&str>) -> Result<Provider, Error> {
@@ -216,10 +205,10 @@ impl Client {
         let body = question.form.as_ref().map(Form::encoded).unwrap_or_default();
         let request = Request { method: question.method, url: question.url, headers, body: body.into() };
 
-        let outbound = if target.by_operator { &self.operators } else { &self.outbound };
         let nobody = Credentials { user: String::new(), password: String::new().into() };
-        let turn = self.budget.turn(target.host(), credentials.unwrap_or(&nobody)).await?;
-        let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, error))?;
+        let turn = self.line.turn(target.host(), credentials.unwrap_or(&nobody)).await?;
+        let answer = self.line.exchange(target.by_operator, request).await;
+        let answer = answer.map_err(|error| Error::new(Kind::from(&error), format!("{at}: {error}")))?;
         wrong_driver(&at, target, &answer)?;
 
         let outbound::Answer { status, headers, body } = answer;
@@ -299,19 +288,6 @@ fn wrong_driver(at: &str, target: &Target, answer: &outbound::Answer) -> Result<
         }
         _ => Ok(()),
     }
-}
-
-fn unanswered(at: &str, error: outbound::Error) -> Error {
-    let kind = match &error {
-        outbound::Error::Refused(_) => Kind::Invalid,
-        outbound::Error::TimedOut(_) => Kind::TimedOut,
-        outbound::Error::Resolve(_)
-        | outbound::Error::Connect(_)
-        | outbound::Error::TooLong(_)
-        | outbound::Error::Broken(_)
-        | outbound::Error::Ours(_) => Kind::Unavailable,
-    };
-    Error::new(kind, format!("{at}: {error}"))
 }
 
 /// `None`: it cannot be said in this form, in which the first colon ends the name.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials as AwsCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -16,10 +16,11 @@ use url::Url;
 use super::provider::{self, Provider};
 use super::{Settings, blame, fault, parse};
 use crate::clock::Clock;
+use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _};
-use crate::outbound::{self, Bounds, Outbound, Request};
+use crate::outbound::{self, Outbound, Request};
 
 /// Where a call goes, and what it is signed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,25 +106,14 @@ impl fmt::Display for Params {
 }
 
 pub(super) struct Client {
-    /// For what clients name.
-    outbound: Outbound,
-    /// For what the operator wrote.
-    operators: Outbound,
+    line: Line,
     clock: Arc<dyn Clock>,
-    bounds: Bounds,
-    budget: Budget,
 }
 
 impl Client {
     pub(super) fn new(settings: &Settings, outbound: Outbound, clock: Arc<dyn Clock>, budget: Budget) -> Self {
-        let bounds = Bounds {
-            deadline: Duration::from_millis(settings.page_timeout_ms),
-            body_bytes_max: settings.body_bytes_max,
-            // A list that was cut would be a shorter list.
-            cut: false,
-        };
-        let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
-        Self { outbound, operators, clock, bounds, budget }
+        let line = Line::new(outbound, budget, settings.page_timeout_ms, settings.body_bytes_max);
+        Self { line, clock }
     }
 
     /// Asks once. Every error names the action and where it was asked.
@@ -150,14 +140,14 @@ impl Client {
         let body =
             Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
         // Before it is signed, as a signature ages.
-        let turn = self.budget.turn(&target.provider, credentials).await?;
+        let turn = self.line.turn(&target.provider, credentials).await?;
         let signed = signed(target, &body, credentials, self.clock.now())
             .ok_or_else(|| Error::new(Kind::Denied, format!("{at}: no access key looks like this one")))?;
         let request =
             Request { method: Method::POST, url: target.url.clone(), headers: signed.headers, body: body.into() };
 
-        let outbound = if target.by_operator { &self.operators } else { &self.outbound };
-        let answer = outbound.exchange(request, self.bounds).await.map_err(|error| unanswered(&at, target, error))?;
+        let answer = self.line.exchange(target.by_operator, request).await;
+        let answer = answer.map_err(|error| unanswered(&at, target, &error))?;
 
         if answer.status.is_success() {
             return Ok(answer.body);
@@ -215,19 +205,12 @@ impl Params {
     }
 }
 
-fn unanswered(at: &str, target: &Target, error: outbound::Error) -> Error {
-    let kind = match &error {
-        outbound::Error::Refused(_) => {
-            return Error::new(Kind::Invalid, format!("{at}, for provider {}: {error}", target.provider));
-        }
-        outbound::Error::TimedOut(_) => Kind::TimedOut,
-        outbound::Error::Resolve(_)
-        | outbound::Error::Connect(_)
-        | outbound::Error::TooLong(_)
-        | outbound::Error::Broken(_)
-        | outbound::Error::Ours(_) => Kind::Unavailable,
+fn unanswered(at: &str, target: &Target, error: &outbound::Error) -> Error {
+    let text = match error {
+        outbound::Error::Refused(_) => format!("{at}, for provider {}: {error}", target.provider),
+        _ => format!("{at}: {error}"),
     };
-    Error::new(kind, format!("{at}: {error}"))
+    Error::new(Kind::from(error), text)
 }
 
 struct Signed {

@@ -16,10 +16,11 @@ use super::session::{self, Session, Sessions, Wanted};
 use super::{Settings, fault, who};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind};
 use crate::model::{Credentials, ExposeSecret as _, Login, Secret};
-use crate::outbound::{self, Answer, Bounds, Outbound, Request};
+use crate::outbound::{Answer, Outbound, Request};
 
 /// What is asked.
 pub(super) struct Ask<'a> {
@@ -60,14 +61,9 @@ impl<'a> Ask<'a> {
 
 pub(super) struct Client {
     settings: Settings,
-    /// For what clients name.
-    outbound: Outbound,
-    /// For what the operator wrote.
-    operators: Outbound,
+    line: Line,
     clock: Arc<dyn Clock>,
     sessions: Sessions,
-    bounds: Bounds,
-    budget: Budget,
 }
 
 impl Client {
@@ -78,15 +74,9 @@ impl Client {
         chance: &Chance,
         budget: Budget,
     ) -> Self {
-        let bounds = Bounds {
-            deadline: Duration::from_millis(settings.page_timeout_ms),
-            body_bytes_max: settings.body_bytes_max,
-            // A list that was cut would be a shorter list.
-            cut: false,
-        };
-        let operators = outbound.for_the_operator().expect("a client like this one was made a moment ago");
+        let line = Line::new(outbound, budget, settings.page_timeout_ms, settings.body_bytes_max);
         let sessions = Sessions::new(settings, chance);
-        Self { settings: settings.clone(), outbound, operators, clock, sessions, bounds, budget }
+        Self { settings: settings.clone(), line, clock, sessions }
     }
 
     /// A session of this login, of those that are wanted.
@@ -192,22 +182,13 @@ impl Client {
         request: Request,
         what: &str,
     ) -> Result<Answer, Error> {
-        let turn = self.budget.turn(&provider.canonical(), credentials).await?;
-        let outbound = if provider.by_operator { &self.operators } else { &self.outbound };
-        let answer = outbound.exchange(request, self.bounds).await.map_err(|error| {
-            let kind = match &error {
-                outbound::Error::Refused(_) => Kind::Invalid,
-                outbound::Error::TimedOut(_) => Kind::TimedOut,
-                outbound::Error::Resolve(_)
-                | outbound::Error::Connect(_)
-                | outbound::Error::TooLong(_)
-                | outbound::Error::Broken(_)
-                | outbound::Error::Ours(_) => Kind::Unavailable,
-            };
-            Error::new(kind, format!("{what}, for provider {}: {error}", provider.canonical()))
+        let turn = self.line.turn(&provider.canonical(), credentials).await?;
+        let answer = self.line.exchange(provider.by_operator, request).await.map_err(|error| {
+            let text = format!("{what}, for provider {}: {error}", provider.canonical());
+            Error::new(Kind::from(&error), text)
         })?;
-        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYLOAD_TOO_LARGE].contains(&answer.status) {
-            turn.heard(Kind::Throttled { after: None });
+        if answer.status.is_client_error() || answer.status.is_server_error() {
+            turn.heard(self.kind(&answer, fault::parse(&answer.body).as_ref()));
         }
         Ok(answer)
     }
@@ -223,9 +204,13 @@ impl Client {
         error.blaming(fault::of_launch(answer.status, said.as_ref()))
     }
 
+    fn kind(&self, answer: &Answer, said: Option<&fault::Fault>) -> Kind {
+        fault::kind(answer.status, said, &answer.headers, self.clock.now())
+    }
+
     fn failed(&self, what: &str, answer: &Answer, secrets: &[&str]) -> Error {
         let said = fault::parse(&answer.body);
-        let kind = fault::kind(answer.status, said.as_ref(), &answer.headers, self.clock.now());
+        let kind = self.kind(answer, said.as_ref());
         let status = answer.status.as_u16();
         let text = said.as_ref().map_or_else(
             || format!("{what}: status {status}, and not in OpenStack's words"),
