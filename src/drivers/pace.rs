@@ -69,7 +69,8 @@ pub struct Settings {
     pub retry_wait_ms: u64,
     /// The longest wait of all. A provider that says to come back later than that is not asked again before the next look. Milliseconds.
     pub retry_wait_max_ms: u64,
-    /// Retries that a login may make in vain; after that it takes ten calls that are answered for each (of time-outs twenty).
+    /// Retries that a login may make in vain; beyond that, one for two calls that are answered and one for ten that are not. After a
+    /// time-out each counts twice.
     pub retries_in_vain_max: u32,
     /// A quarter of what EC2 allows for its `Describe` calls.
     pub ec2: Rate,
@@ -88,7 +89,7 @@ impl Default for Settings {
             retries: 2,
             retry_wait_ms: 1_000,
             retry_wait_max_ms: 20_000,
-            retries_in_vain_max: 5,
+            retries_in_vain_max: 10,
             ec2: Rate { per_second: 5.0, burst: 25.0 },
             openstack: Rate { per_second: 10.0, burst: 20.0 },
             deltacloud: Rate { per_second: 10.0, burst: 20.0 },
@@ -139,7 +140,7 @@ impl Settings {
             most: self.retries,
             wait: Duration::from_millis(self.retry_wait_ms),
             wait_max: Duration::from_millis(self.retry_wait_max_ms),
-            in_vain_max: f64::from(self.retries_in_vain_max),
+            in_vain_max: self.retries_in_vain_max,
         }
     }
 }
@@ -389,7 +390,7 @@ pub(super) struct Tries {
     /// It changes nothing, and is nobody's who could ask again himself.
     may_repeat: bool,
     made: u32,
-    paid: f64,
+    paid: u32,
 }
 
 impl Tries {
@@ -410,19 +411,19 @@ impl Tries {
         // While it waits others may ask.
         drop(turn);
         let Budget { pace, rate } = &self.budget;
-        let retries = &pace.retries;
-        let Some(kind) = failed.filter(|kind| retry::may_pass(*kind)) else {
-            pace.with(&self.key, *rate, |login, _| login.quota.answered(self.paid, retries));
+        let wait = failed.filter(|_| self.may_repeat).and_then(|kind| {
+            let wait = pace.retries.wait(kind, self.made, pace.chance.roll())?;
+            let price = pace.with(&self.key, *rate, |login, _| login.quota.pay(kind))?;
+            Some((wait, price))
+        });
+        let Some((wait, price)) = wait else {
+            let answered = !failed.is_some_and(retry::may_pass);
+            pace.with(&self.key, *rate, |login, _| login.quota.over(answered, self.paid, &pace.retries));
             return false;
         };
-        if !self.may_repeat {
-            return false;
-        }
-        let Some(wait) = retries.wait(kind, self.made, pace.chance.roll()) else { return false };
-        let Some(price) = pace.with(&self.key, *rate, |login, _| login.quota.pay(kind)) else { return false };
         self.made += 1;
         self.paid += price;
-        debug!(provider = self.key.0, "asked again in {} ms, as it came to {kind:?}", wait.as_millis());
+        debug!(provider = self.key.0, "asked again in {} ms, as it came to {failed:?}", wait.as_millis());
         nap(wait).await;
         true
     }
@@ -443,7 +444,7 @@ impl Budget {
             key: key(provider, credentials),
             may_repeat: changes_nothing && urgency() != Urgency::Client,
             made: 0,
-            paid: 0.0,
+            paid: 0,
         }
     }
 }

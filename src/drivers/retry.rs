@@ -1,8 +1,9 @@
 //! Whether a look that failed is asked again at once, and who pays for it. Pure.
 //!
 //! Guarantees: what comes of a call decides whether it is asked again, never how long the list is that it is a page of. Retries
-//! that helped cost nothing; of those that did not, a login makes no more than a tenth of its calls that were answered, and
-//! [`Retries::in_vain_max`] besides. So where nothing answers, it is asked as if there were no retries.
+//! that helped cost nothing; of those that did not, a login makes no more than one for two calls that were answered, one for ten that
+//! were not, and [`Retries::in_vain_max`] besides. So where nothing answers a tenth more is asked than without retries, and where
+//! half of the calls fail retries go on.
 
 use std::time::Duration;
 
@@ -16,14 +17,20 @@ pub(super) struct Retries {
     /// The longest wait before the first; it doubles with each further one.
     pub(super) wait: Duration,
     pub(super) wait_max: Duration,
-    pub(super) in_vain_max: f64,
+    pub(super) in_vain_max: u32,
 }
 
-/// What a call that was answered earns: one call in ten may be asked again in vain.
-const EARNED: f64 = 0.1;
+/// Of a retry, in tenths of one.
+const PRICE: u32 = 10;
+
+/// What a call earns that was not answered in the end. Where nothing answers, one in ten is asked again.
+const EARNED_IN_VAIN: u32 = 1;
+
+/// What a call earns that was answered. Where half of them fail it pays for the retries of those that are lost all the same.
+const EARNED: u32 = 5;
 
 /// A time-out has held its place for long, and what is overloaded is not helped by being asked again.
-const PRICE_OF_A_TIMEOUT: f64 = 2.0;
+const PRICE_OF_A_TIMEOUT: u32 = 2 * PRICE;
 
 impl Retries {
     /// How long to wait before the call is asked again for the `nth` time, from 0; `None`: it is not. `roll`, 0 to 1, spreads the waits over
@@ -59,27 +66,25 @@ pub(super) fn may_pass(kind: Kind) -> bool {
 /// The retries that a login may still make in vain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quota {
-    left: f64,
+    tenths: u32,
 }
 
 impl Quota {
     pub(super) fn full(retries: &Retries) -> Self {
-        Self { left: retries.in_vain_max }
+        Self { tenths: retries.in_vain_max.saturating_mul(PRICE) }
     }
 
     /// Takes the price of asking again after `kind`; `None`: it cannot be paid.
-    pub(super) fn pay(&mut self, kind: Kind) -> Option<f64> {
-        let price = if kind == Kind::TimedOut { PRICE_OF_A_TIMEOUT } else { 1.0 };
-        if self.left < price {
-            return None;
-        }
-        self.left -= price;
+    pub(super) fn pay(&mut self, kind: Kind) -> Option<u32> {
+        let price = if kind == Kind::TimedOut { PRICE_OF_A_TIMEOUT } else { PRICE };
+        self.tenths = self.tenths.checked_sub(price)?;
         Some(price)
     }
 
-    /// A call was answered, in the end: what its retries had cost comes back.
-    pub(super) fn answered(&mut self, paid: f64, retries: &Retries) {
-        self.left = (self.left + paid + EARNED).min(retries.in_vain_max);
+    /// A call is over. What its retries had cost comes back if it was `answered` in the end.
+    pub(super) fn over(&mut self, answered: bool, paid: u32, retries: &Retries) {
+        let earned = if answered { paid + EARNED } else { EARNED_IN_VAIN };
+        self.tenths = (self.tenths + earned).min(retries.in_vain_max.saturating_mul(PRICE));
     }
 }
 
@@ -90,7 +95,7 @@ mod tests {
     use super::*;
 
     const RETRIES: Retries =
-        Retries { most: 2, wait: Duration::from_secs(1), wait_max: Duration::from_secs(20), in_vain_max: 5.0 };
+        Retries { most: 2, wait: Duration::from_secs(1), wait_max: Duration::from_secs(20), in_vain_max: 10 };
 
     fn throttled(seconds: u64) -> Kind {
         Kind::Throttled { after: Some(Duration::from_secs(seconds)) }
@@ -125,19 +130,18 @@ mod tests {
         assert_eq!(patient.wait(Kind::Unavailable, 39, 1.0), Some(patient.wait_max));
     }
 
-    /// Calls with their tries: each is answered (`true`) or not. Answers with the number of tries, and how many calls came to nothing.
+    /// Calls, of which each try comes to that. Answers with the number of tries, and how many calls came to nothing.
     fn asked(quota: &mut Quota, mut tries: impl FnMut() -> Option<Kind>, calls: usize) -> (usize, usize) {
         let (mut made, mut lost) = (0, 0);
         for _ in 0..calls {
-            let mut paid = 0.0;
+            let mut paid = 0;
             for nth in 0.. {
                 made += 1;
-                let Some(kind) = tries() else {
-                    quota.answered(paid, &RETRIES);
-                    break;
-                };
-                let Some(price) = RETRIES.wait(kind, nth, 0.5).and_then(|_| quota.pay(kind)) else {
-                    lost += 1;
+                let failed = tries();
+                let price = failed.and_then(|kind| RETRIES.wait(kind, nth, 0.5).and_then(|_| quota.pay(kind)));
+                let Some(price) = price else {
+                    lost += usize::from(failed.is_some());
+                    quota.over(failed.is_none(), paid, &RETRIES);
                     break;
                 };
                 paid += price;
@@ -157,26 +161,25 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_answers_there_are_five_calls_more_and_then_none() {
+    fn where_nothing_answers_a_tenth_more_is_asked() {
         let check = |kind, expected| {
-            assert_eq!(asked(&mut Quota::full(&RETRIES), || Some(kind), 1_000), expected, "{kind:?}");
+            // That it was well for long gives no right to more.
+            let mut quota = Quota::full(&RETRIES);
+            asked(&mut quota, || None, 600);
+            assert_eq!(asked(&mut quota, || Some(kind), 1_000), (expected, 1_000), "{kind:?}");
         };
-        check(Kind::Unavailable, (1_005, 1_000));
-        check(Kind::TimedOut, (1_002, 1_000));
-        check(Kind::Denied, (1_000, 1_000));
-        // It was well for an hour: it may not be asked again more often for that.
-        let mut quota = Quota::full(&RETRIES);
-        asked(&mut quota, || None, 60);
-        assert_eq!(asked(&mut quota, || Some(Kind::Unavailable), 1_000), (1_005, 1_000));
+        check(Kind::Unavailable, 1_000 + 10 + 99);
+        check(Kind::TimedOut, 1_000 + 5 + 49);
+        check(Kind::Denied, 1_000);
     }
 
     proptest! {
-        /// Whatever is answered, retries in vain are no more than a tenth of the calls that were answered, and five.
+        /// Whatever is answered, retries in vain are no more than half of the calls answered, a tenth of the others, and ten.
         #[test]
         fn retries_in_vain_are_paid_by_calls_that_were_answered(story in prop::collection::vec(0u8..4, 1..600)) {
             let kinds = [None, Some(Kind::Unavailable), Some(Kind::TimedOut), Some(Kind::Throttled { after: None })];
             let mut quota = Quota::full(&RETRIES);
-            let (mut answered, mut in_vain) = (0.0, 0.0);
+            let (mut earned, mut in_vain) = (100, 0);
             let mut story = story.into_iter().map(|n| kinds[usize::from(n)]).peekable();
             while story.peek().is_some() {
                 let (mut last, mut many) = (None, 0);
@@ -186,8 +189,13 @@ mod tests {
                     last
                 };
                 let (_, lost) = asked(&mut quota, one, 1);
-                if lost == 0 { answered += 1.0 } else { in_vain += f64::from(many - 1) }
-                prop_assert!(in_vain <= 5.0 + answered * EARNED + 1e-6, "{} of {}", in_vain, answered);
+                if lost == 0 {
+                    earned += EARNED;
+                } else {
+                    earned += EARNED_IN_VAIN;
+                    in_vain += 10 * (many - 1);
+                }
+                prop_assert!(in_vain <= earned, "{} of {}", in_vain, earned);
             }
         }
     }
