@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Settings;
-use super::circuit::Circuit;
+use super::parts::Parts;
 use crate::model::{AccountId, Collection, Known};
 
 /// Of all units, and of all accounts. Shared by all who look.
@@ -17,7 +17,7 @@ pub(super) struct Memories(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     units: HashMap<(AccountId, Collection), Memory>,
-    accounts: HashMap<AccountId, Circuit>,
+    accounts: HashMap<AccountId, Parts>,
 }
 
 impl Memories {
@@ -25,7 +25,7 @@ impl Memories {
         with(self.kept().units.entry((account, collection)).or_default())
     }
 
-    pub(super) fn circuit<T>(&self, account: AccountId, with: impl FnOnce(&mut Circuit) -> T) -> T {
+    pub(super) fn circuits<T>(&self, account: AccountId, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
     }
 
