@@ -72,7 +72,7 @@ pub struct Settings {
     /// Retries that a login may make in vain; beyond that, one for two calls that are answered and one for ten that are not. After a
     /// time-out each counts twice.
     pub retries_in_vain_max: u32,
-    /// A quarter of what EC2 allows for its `Describe` calls.
+    /// A quarter of what EC2 allows an account for its `Describe` calls.
     pub ec2: Rate,
     pub openstack: Rate,
     pub deltacloud: Rate,
