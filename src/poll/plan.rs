@@ -62,7 +62,8 @@ pub struct Settings {
     /// The wait after refused credentials, which only their owner can mend. Milliseconds. A client that sets a hook with
     /// good ones ends it at once.
     pub denied_wait_ms: u64,
-    /// Looks at an account that fail in a row until it is left alone: its backend does not answer, or breaks.
+    /// Looks at a part of an account (instances and realms, volumes and snapshots, images) that fail in a row until it is left alone: its
+    /// service does not answer, or breaks.
     pub circuit_faults: u32,
     /// It is also left alone when half of this many looks failed.
     pub circuit_window: usize,
