@@ -30,6 +30,13 @@ fn driver(deltacloud: DeltacloudSettings, allow: &[&str]) -> Arc<dyn Driver> {
     drivers::driver("deltacloud", &Settings { deltacloud, ..Settings::default() }, Arc::new(SystemClock), allow)
 }
 
+/// One that asks again without waiting for it.
+fn hasty(deltacloud: DeltacloudSettings) -> Arc<dyn Driver> {
+    let mut settings = Settings { deltacloud, ..Settings::default() };
+    settings.pace.retry_wait_ms = 0;
+    drivers::driver("deltacloud", &settings, Arc::new(SystemClock), &[])
+}
+
 fn at(url: &str) -> DeltacloudSettings {
     DeltacloudSettings { url: Some(url.parse().expect("a URL")), ..DeltacloudSettings::default() }
 }

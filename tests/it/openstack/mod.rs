@@ -38,6 +38,13 @@ fn driver_at(clock: Arc<dyn Clock>, openstack: OpenStackSettings, allow: &[&str]
     drivers::driver("openstack", &Settings { openstack, ..Settings::default() }, clock, allow)
 }
 
+/// One that asks again without waiting for it.
+fn hasty(openstack: OpenStackSettings) -> Arc<dyn Driver> {
+    let mut settings = Settings { openstack, ..Settings::default() };
+    settings.pace.retry_wait_ms = 0;
+    drivers::driver("openstack", &settings, clock(), &[])
+}
+
 fn driver(openstack: OpenStackSettings) -> Arc<dyn Driver> {
     driver_at(clock(), openstack, &[])
 }
