@@ -6,7 +6,10 @@
 //! Guarantees: a list is complete (every page of it) or an error, never short. `None` or an absent id means that the
 //! backend clearly said so. Nothing secret is in an error's text.
 //!
-//! Absent on purpose: retries (the next pass), caches (reads), budgets (poll).
+//! How fast is asked, and whether a call is made again, is decided in one place for all (`pace.rs`, `retry.rs`). What changes something
+//! is sent once.
+//!
+//! Absent on purpose: caches (reads), looking again (poll).
 
 mod addresses;
 mod ask;
