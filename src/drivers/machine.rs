@@ -92,7 +92,8 @@ impl Machine {
         if is_foreign(from) || is_foreign(to) {
             return true;
         }
-        let asked = |row: &&Transition| row.action.and_then(action_named).is_none_or(|action| actions.contains(&action));
+        let asked =
+            |row: &&Transition| row.action.and_then(action_named).is_none_or(|action| actions.contains(&action));
         let mut reached: Vec<_> = self.of(from).filter(asked).filter_map(|row| state_named(row.to)).collect();
         if actions.contains(&Action::Start) && self.target(from, Action::Start).is_some() {
             reached.extend([InstanceState::Pending, InstanceState::Running]);

@@ -11,8 +11,8 @@ use tracing::{Instrument as _, debug, debug_span, error, warn};
 
 use super::circuit::{Admission, Heard};
 use super::hints::Hints;
-use super::look::Next;
 use super::plan::{self, Settings};
+use super::visit::Next;
 use super::{Error, Observer};
 use crate::chance::Chance;
 use crate::clock::Clock;

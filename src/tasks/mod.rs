@@ -6,6 +6,7 @@ mod run;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 pub use cron::{Cron, CronWork, check_cron};
 pub use run::{Settings, Status, Tasks, Wake};
@@ -18,6 +19,14 @@ pub trait Pass: Send {
     fn name(&self) -> &'static str;
 
     async fn pass(&mut self, now: Timestamp) -> Result<Report, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Has something come to its end, also when whoever waits for it hangs up in the middle.
+pub(crate) async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(outcome) => outcome,
+        Err(err) => std::panic::resume_unwind(err.into_panic()),
+    }
 }
 
 /// What a pass did.
