@@ -22,6 +22,8 @@ pub(super) struct Memories(Arc<Mutex<Kept>>);
 struct Kept {
     units: HashMap<(AccountId, Collection), Memory>,
     accounts: HashMap<AccountId, Circuit>,
+    /// When what somebody sees of an account was last looked at, as it is refused to us.
+    listened: HashMap<AccountId, Timestamp>,
 }
 
 impl Memories {
@@ -31,6 +33,19 @@ impl Memories {
 
     pub(super) fn circuit<T>(&self, account: AccountId, with: impl FnOnce(&mut Circuit) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
+    }
+
+    pub(super) fn any(&self, is_so: impl Fn(&Circuit) -> bool) -> bool {
+        self.kept().accounts.values().any(is_so)
+    }
+
+    /// `true` once in `gap`.
+    pub(super) fn listen(&self, account: AccountId, now: Timestamp, gap: Duration) -> bool {
+        let listened = &mut self.kept().listened;
+        listened.retain(|_, at| now.duration_since(*at).unsigned_abs() < gap);
+        let is_first = !listened.contains_key(&account);
+        listened.entry(account).or_insert(now);
+        is_first
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

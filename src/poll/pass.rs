@@ -255,8 +255,8 @@ impl Visitor {
             circuit.note(unit.collection, heard, now, roll, &self.settings);
             circuit.standing()
         });
-        // After a restart a circuit is closed because nobody knows better.
-        if found == unit.standing || found == Standing::Reachable && heard != Heard::Well {
+        // After a restart a circuit is closed because nobody knows better. What was recorded before the look may not be so any more.
+        if found == Standing::Reachable && heard != Heard::Well {
             return Ok(());
         }
         self.observer.stand(account, found, &error).await

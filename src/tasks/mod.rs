@@ -40,3 +40,22 @@ pub struct Report {
     /// When there is more to do; `None` when nothing is planned, and only a wake-up or the backstop brings the next pass.
     pub next_due_at: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_comes_to_its_end_when_nobody_waits_for_it_any_more() {
+        let (go, gone) = tokio::sync::oneshot::channel();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work = to_the_end(async move {
+            let said: Result<&str, _> = gone.await;
+            tell.send(said.unwrap()).unwrap();
+        });
+        // It begins, and whoever waits hangs up.
+        assert!(futures_util::FutureExt::now_or_never(work).is_none());
+        go.send("done").unwrap();
+        assert_eq!(told.await.unwrap(), "done");
+    }
+}

@@ -256,3 +256,23 @@ async fn hooks_that_are_set_all_the_time_keep_no_change_from_being_recorded() {
     }
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_a_reader_finds_moving_is_looked_at_soon_although_its_account_rests() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    assert_eq!(world.put_hook("instances", &world.hook(), &[]).await.status, 200);
+    world.live(minutes(20)).await;
+    world.provider.add_instance("inst1", "PENDING");
+    assert_eq!(world.get("/instances").await.status, 200);
+    let calls = world.provider.calls();
+    world.clock.advance(seconds(4));
+    world.poll().await;
+    assert_eq!(world.provider.calls(), calls, "not every reader has it looked at");
+    world.clock.advance(seconds(1));
+    world.provider.set_state("inst1", "RUNNING");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst1 nothing -> PENDING", "inst1 PENDING -> RUNNING"]);
+    world.end().await;
+}
