@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tracker::diff;
+use tracker::model::Collection;
 
 use crate::support::cloud::{Cloud, Fate, Rule, hook};
 use crate::support::moto::OWN_IMAGE;
@@ -180,6 +181,37 @@ async fn an_answer_older_than_what_was_told_is_not_told_and_a_restart_is() {
     world.poll().await;
     let started = format!("{} STOPPED -> RUNNING", ids[0]);
     assert_eq!(cloud.feed(&world).await, [told.as_slice(), &[started]].concat());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_look_that_goes_well_ends_a_refusal_recorded_since_it_began() {
+    let Some(cloud) = Cloud::new("a_look_that_goes_well_ends_a_refusal").await else { return };
+    let mut world = World::with(|settings| {
+        cloud.settle(settings);
+        settings.poll.circuit_refusals = 1;
+    })
+    .await;
+    cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    world.poll().await;
+    let account = world.store().find_account(&cloud.account_key()).await.unwrap().unwrap();
+    world.clock.advance(minutes(10));
+    for collection in [Collection::Instances, Collection::Realms] {
+        world.store().look_now(account, collection, world.clock_now()).await.unwrap();
+    }
+    let held = cloud.rule(Rule::hangs().on(&["DescribeAvailabilityZones"])).await;
+    let refused = Rule::error(401, "AuthFailure").on(&["DescribeInstances", "DescribeInstanceStatus"]);
+    let refused = cloud.rule(refused).await;
+    world.begin_to_poll().await;
+    let denied = async { while world.store().standing(account).await.unwrap().1.is_none() {} };
+    tokio::time::timeout(seconds(20), denied).await.expect("it is recorded as refused");
+    // Somebody mends it, and the look at the realms, which began when nothing was wrong, is answered.
+    refused.lift().await;
+    held.lift().await;
+    world.poll().await;
+    let (_, outage) = world.store().standing(account).await.unwrap();
+    assert_eq!(outage, None);
     world.end().await;
 }
 
