@@ -185,11 +185,11 @@ async fn an_answer_older_than_what_was_told_is_not_told_and_a_restart_is() {
 }
 
 #[tokio::test]
-async fn a_look_that_goes_well_ends_a_refusal_recorded_since_it_began() {
-    let Some(cloud) = Cloud::new("a_look_that_goes_well_ends_a_refusal").await else { return };
+async fn a_look_that_goes_well_ends_an_outage_recorded_since_it_began() {
+    let Some(cloud) = Cloud::new("a_look_that_goes_well_ends_an_outage").await else { return };
     let mut world = World::with(|settings| {
         cloud.settle(settings);
-        settings.poll.circuit_refusals = 1;
+        settings.poll.circuit_faults = 1;
     })
     .await;
     cloud.launch("us-east-1a", 1).await;
@@ -201,13 +201,12 @@ async fn a_look_that_goes_well_ends_a_refusal_recorded_since_it_began() {
         world.store().look_now(account, collection, world.clock_now()).await.unwrap();
     }
     let held = cloud.rule(Rule::hangs().on(&["DescribeAvailabilityZones"])).await;
-    let refused = Rule::error(401, "AuthFailure").on(&["DescribeInstances", "DescribeInstanceStatus"]);
-    let refused = cloud.rule(refused).await;
+    let broken = cloud.rule(Rule::broken().on(&["DescribeInstances", "DescribeInstanceStatus"])).await;
     world.begin_to_poll().await;
-    let denied = async { while world.store().standing(account).await.unwrap().1.is_none() {} };
-    tokio::time::timeout(seconds(20), denied).await.expect("it is recorded as refused");
+    let away = async { while world.store().standing(account).await.unwrap().1.is_none() {} };
+    tokio::time::timeout(seconds(20), away).await.expect("it is recorded that it cannot be looked at");
     // Somebody mends it, and the look at the realms, which began when nothing was wrong, is answered.
-    refused.lift().await;
+    broken.lift().await;
     held.lift().await;
     world.poll().await;
     let (_, outage) = world.store().standing(account).await.unwrap();

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tracker::clock::Clock as _;
 use tracker::drivers::{Kind, MockCall};
-use tracker::model::{RealmState, Seq};
+use tracker::model::{Collection, RealmState, Seq};
 
 use crate::support::world::{World, minutes, seconds};
 
@@ -217,7 +217,11 @@ async fn many_that_are_missing_in_a_realm_that_is_down_are_not_listed_again_and_
     for id in 0..5 {
         world.provider.remove(&format!("inst{id}"));
     }
-    world.tick().await;
+    let account = world.account().await.unwrap();
+    world.store().look_now(account, Collection::Instances, world.clock.now()).await.unwrap();
+    world.poll().await;
+    let known = world.store().known(account, Collection::Instances).await.unwrap();
+    assert_eq!(known.members.values().filter(|row| row.absent_since.is_some()).count(), 5);
     let before = world.provider.calls_of(MockCall::Instances);
     // No tick comes.
     for _ in 0..28 {
