@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Settings;
-use super::circuit::Circuit;
 use super::order::Order;
-use crate::model::{AccountId, Collection, Known, KnownResource};
+use super::parts::{Part, Parts};
+use crate::model::{AccountId, Collection, Known, KnownResource, Standing};
 
 /// How much longer each step waits that something settles for: see [`Settings::settling_steps_ms`].
 const SETTLING_WAITS: [u32; 4] = [1, 2, 6, 12];
@@ -21,7 +21,7 @@ pub(super) struct Memories(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     units: HashMap<(AccountId, Collection), Memory>,
-    accounts: HashMap<AccountId, Circuit>,
+    accounts: HashMap<AccountId, Parts>,
     /// When what somebody sees of an account was last looked at, as it is refused to us.
     listened: HashMap<AccountId, Timestamp>,
 }
@@ -31,12 +31,13 @@ impl Memories {
         with(self.kept().units.entry((account, collection)).or_default())
     }
 
-    pub(super) fn circuit<T>(&self, account: AccountId, with: impl FnOnce(&mut Circuit) -> T) -> T {
+    pub(super) fn circuits<T>(&self, account: AccountId, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
     }
 
-    pub(super) fn any(&self, is_so: impl Fn(&Circuit) -> bool) -> bool {
-        self.kept().accounts.values().any(is_so)
+    /// Whether an account stands so.
+    pub(super) fn is_any(&self, standing: Standing) -> bool {
+        self.kept().accounts.values_mut().any(|parts| parts.of(Part::Compute).standing() == standing)
     }
 
     /// `true` once in `gap`.
@@ -111,12 +112,21 @@ impl Memory {
         Some(Duration::from_millis(settings.settling_every_ms) * SETTLING_WAITS[passed])
     }
 
-    /// Until when the cadence may pass the unit over. `roll`, 0 to 1, keeps units apart.
-    pub(super) fn rest_until(&self, now: Timestamp, roll: f64, settings: &Settings) -> Option<Timestamp> {
+    /// Until when the cadence may pass the unit over. `roll`, 0 to 1, keeps units apart. `hinted`: whatever happens in it is hinted at, so
+    /// that looks only see to it that nothing was.
+    pub(super) fn rest_until(&self, now: Timestamp, roll: f64, hinted: bool, settings: &Settings) -> Option<Timestamp> {
         // The first quiet look comes with the next tick, like every other.
-        let grown = self.quiet.checked_sub(2).filter(|_| !self.news)?;
-        let longest = settings.quiet_wait_max_ms as f64;
-        let ms = (settings.quiet_wait_ms as f64 * 1.5f64.powi(i32::try_from(grown).unwrap_or(i32::MAX))).min(longest);
+        let grown = self.quiet.checked_sub(2).filter(|_| !self.news);
+        let (grown, first, longest) = if hinted {
+            (
+                grown.unwrap_or(0),
+                settings.quiet_wait_max_ms,
+                settings.hinted_wait_max_ms.max(settings.quiet_wait_max_ms),
+            )
+        } else {
+            (grown?, settings.quiet_wait_ms, settings.quiet_wait_max_ms)
+        };
+        let ms = (first as f64 * 1.5f64.powi(i32::try_from(grown).unwrap_or(i32::MAX))).min(longest as f64);
         // The tick that ends the rest must not fall just before it.
         Some(now + Duration::from_secs_f64(ms * (0.8 + 0.1 * roll) / 1_000.0))
     }
@@ -190,14 +200,30 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..8 {
             memory.listed(true, at(0));
-            let rest = memory.rest_until(at(0), 1.0, &Settings::default());
+            let rest = memory.rest_until(at(0), 1.0, false, &Settings::default());
             rests.push(rest.map(|until| until.duration_since(at(0)).as_secs()));
         }
         assert_eq!(rests, [None, Some(54), Some(81), Some(121), Some(182), Some(270), Some(270), Some(270)]);
         memory.moved([]);
-        assert_eq!(memory.rest_until(at(0), 1.0, &Settings::default()), None);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
         memory.listed(true, at(0));
-        assert_eq!(memory.rest_until(at(0), 1.0, &Settings::default()), None);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
+    }
+
+    #[test]
+    fn where_all_is_hinted_at_even_news_lets_it_rest() {
+        let mut memory = Memory::default();
+        memory.moved([]);
+        let mut rests = Vec::new();
+        for _ in 0..5 {
+            memory.listed(true, at(0));
+            let rest = memory.rest_until(at(0), 1.0, true, &Settings::default());
+            rests.push(rest.unwrap().duration_since(at(0)).as_secs());
+        }
+        assert_eq!(rests, [270, 270, 270, 405, 486]);
+        // It came to nothing, and all is as ever.
+        memory.moved([]);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod knowns;
 mod look;
 mod memory;
 mod order;
+mod parts;
 mod pass;
 mod plan;
 mod split;

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::look::Observer;
+use super::parts::{Part, Parts};
 use crate::changes::fan_out;
 use crate::model::{Account, AccountId, Change, ChangeId, News, Observed, Outage, Reason, Standing, Subject, Topic};
 use crate::store::{self, NewChange};
 
 impl Observer {
-    /// Has what is recorded of the account agree with what is found. Whoever comes second finds it recorded.
+    /// Has what is recorded of the account agree with what is found of its instances and realms. Whoever comes second finds it recorded.
     pub(super) async fn stand(&self, account: &Account, found: Standing, error: &str) -> Result<(), store::Error> {
         let (standings, outage) = self.store.standing(account.id).await?;
         let recorded = outage.as_ref().map_or(Standing::Reachable, |outage| outage.standing);
@@ -19,7 +20,7 @@ impl Observer {
             return Ok(());
         }
         let now = self.clock.now();
-        let last_good_at = self.memories.circuit(account.id, |circuit| circuit.last_good_at);
+        let last_good_at = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).last_good_at);
         let last_good_at = outage.as_ref().map_or(last_good_at, |outage| outage.last_good_at);
         let told = told(recorded, found, outage.as_ref(), last_good_at, error, now);
         let subject = Subject {
@@ -81,24 +82,18 @@ impl Observer {
 
     /// Whether the account is looked at no more because its credentials are refused.
     pub(crate) async fn is_refused(&self, account: AccountId) -> Result<bool, store::Error> {
-        let (found, looked) = self.memories.circuit(account, |circuit| {
-            (circuit.standing(), circuit.last_good_at.is_some() || circuit.open_until().is_some())
-        });
-        Ok(match found {
-            Standing::Denied => true,
-            Standing::Unreachable => false,
-            Standing::Reachable if looked => false,
-            // After a restart the store knows better.
-            Standing::Reachable => {
-                let (_, outage) = self.store.standing(account).await?;
-                outage.is_some_and(|outage| outage.standing == Standing::Denied)
-            }
-        })
+        let known = self.memories.circuits(account, |parts| parts.of(Part::Compute).known_standing());
+        if let Some(found) = known {
+            return Ok(found == Standing::Denied);
+        }
+        // After a restart the store knows better.
+        let (_, outage) = self.store.standing(account).await?;
+        Ok(outage.is_some_and(|outage| outage.standing == Standing::Denied))
     }
 
     /// Some account is, as far as this process has seen.
     pub(crate) fn is_any_refused(&self) -> bool {
-        self.memories.any(|circuit| circuit.standing() == Standing::Denied)
+        self.memories.is_any(Standing::Denied)
     }
 
     /// Whether it is worth looking what somebody sees of a refused account: no more often than it may be tried.
@@ -108,7 +103,7 @@ impl Observer {
 
     /// There is reason to believe that the account can be looked at: new credentials, or its backend has just answered.
     pub(crate) fn try_again(&self, account: AccountId) {
-        self.memories.circuit(account, super::circuit::Circuit::try_now);
+        self.memories.circuits(account, Parts::try_now);
     }
 }
 

@@ -94,9 +94,10 @@ impl Observer {
     /// When to come again after a look that left this known.
     fn next(&self, account: AccountId, known: Known, held: &BTreeSet<String>, asked: bool) -> Next {
         let (now, roll) = (self.clock.now(), self.chance.roll());
+        let hinted = self.hints.are_relied_on(account, known.collection, now);
         let (hot, rest_until) = self.memories.unit(account, known.collection, |memory| {
             memory.see(&known, now);
-            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, hinted, &self.settings))
         });
         let due_at = plan::after_success(&known, now, hot, held, &self.rules, &self.settings);
         self.knowns.give(account, known, now);

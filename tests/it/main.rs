@@ -38,6 +38,7 @@ mod reads;
 mod reads_away;
 mod recipes;
 mod restart;
+mod retries;
 mod retention;
 mod scenarios;
 mod secrets;
