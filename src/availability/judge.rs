@@ -28,6 +28,7 @@ impl Realms {
             return told;
         }
         self.expire(now, settings);
+        self.heed_others(now, settings);
         self.find_blame(now, settings, &mut told);
         // Whether another realm works decides on the last one: those who get better or worse by themselves come first.
         let ids: Vec<String> = self.realms.keys().cloned().collect();
@@ -169,7 +170,7 @@ impl Realms {
                 self.overall.blame_since = None;
                 self.mark_overall();
                 let why = why::blame(self, &failing, of, Some(since), now, settings);
-                self.acquit();
+                self.acquit(now);
                 told.push(Told::ProviderRecovered { since, at: now, why });
             }
             None => {}
@@ -196,12 +197,12 @@ impl Realms {
     }
 
     /// What was blamed on another cause proves nothing when that is gone: evidence begins anew.
-    fn acquit(&mut self) {
+    fn acquit(&mut self, now: Timestamp) {
         let mut changed = Vec::new();
         for (id, record) in &mut self.realms {
             let blamed = record.launches.tripped.as_ref().is_some_and(|trip| trip.blamed);
             if blamed {
-                record.launches.lift();
+                record.launches.lift(now);
             }
             let ran = record.runs.as_mut().is_some_and(|runs| std::mem::take(&mut runs.blamed));
             if blamed || ran {
@@ -328,6 +329,7 @@ impl Record {
         if launches_trip.is_some() || runs_full {
             let rule = match launches_trip {
                 Some(trip) if trip.on_probation => Rule::Probation,
+                Some(trip) if trip.with_others => Rule::Elsewhere,
                 Some(_) => Rule::Cusum,
                 None => Rule::Run,
             };
@@ -451,9 +453,10 @@ impl Record {
         let unavailable = self.state() == Some(Availability::Unavailable);
         let held = if unavailable { self.hold_until(settings) } else { Some(trip.at + hold_down) };
         let over = held.is_none_or(|until| now >= until);
-        let recovered = over && self.launches.has_recovered(now, hold_down, shortened, settings);
+        let theirs = self.others_failed_at(now, settings);
+        let recovered = over && self.launches.has_recovered(now, hold_down, shortened, theirs, settings);
         if recovered {
-            self.launches.lift();
+            self.launches.lift(now);
         }
         recovered
     }

@@ -18,11 +18,12 @@
 //! in between. Everything kept has a bound.
 //!
 //! Accepted: requests are told apart by what samples show of them (see [`outcomes`]). Of several changes between two evaluations
-//! only the last is seen. After a restart reachability is learnt anew.
+//! only the last is seen. After a restart reachability is learnt anew, and so is what other accounts say.
 //!
 //! Absent on purpose: the clock, chance, the store, and asking anybody.
 
 mod declared;
+mod elsewhere;
 mod event;
 mod judge;
 mod launches;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use elsewhere::Outcome;
 pub use event::{Bad, BadRun, Event, Launch, Reachability};
 pub use outcomes::{Seen, outcomes};
 pub use reach::{Others, Reach};

@@ -177,6 +177,8 @@ pub struct Abilities {
     pub machine: &'static Machine,
     /// What has ended stays listed for a while (EC2: an hour), so that leaving the list without an end is no user's doing.
     pub lists_ended: bool,
+    /// A realm's id names another place in each account, so that only [`crate::model::Realm::place`] says what is the same.
+    pub realms_differ: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

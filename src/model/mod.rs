@@ -25,7 +25,7 @@ mod storage;
 
 pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, Outage, Standing};
 pub use address::PublicAddress;
-pub use availability::{Availability, Figure, Reading, Share, Signal, SignalKind, Why};
+pub use availability::{Availability, Elsewhere, Figure, Reading, Share, Signal, SignalKind, Why};
 pub use bucket::{Blob, Bucket, NewBlob};
 pub use change::{Change, ChangeId, Condition, Entry, Facts, Judgement, News, Observed, Reason, Seq, Subject, Topic};
 pub use delivery::{Attempt, Delivery, DeliveryState, Disabling, Merged, Outcome, Verdict};

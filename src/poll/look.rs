@@ -17,7 +17,7 @@ use crate::chance::Chance;
 use crate::changes::fan_out;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Found, Look};
-use crate::drivers::{self, Driver, Urgency};
+use crate::drivers::{self, Abilities, Driver, Urgency};
 use crate::model::{
     Account, AccountId, Availability, Change, ChangeId, Collection, Entry, Known, Login, RealmState, Resource, Sample,
     Seq,
@@ -338,8 +338,7 @@ impl Observer {
                 let held = self.held(account.id, &known, &absent).await?;
                 look.missing.retain(|id| !held.contains(id));
             }
-            let lists_ended = driver.abilities().lists_ended;
-            if let Some((through, whole)) = self.keep(account, known, &mut answer, lists_ended).await? {
+            if let Some((through, whole)) = self.keep(account, known, &mut answer, driver.abilities()).await? {
                 self.hints.read(account.id, collection, &answer.read(driver), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole });
@@ -409,7 +408,7 @@ impl Observer {
         account: &Account,
         mut known: Known,
         answer: &mut Answer,
-        lists_ended: bool,
+        abilities: &Abilities,
     ) -> Result<Option<(Seq, bool)>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
             judge::publish(answer.members_mut(), &known);
@@ -418,7 +417,7 @@ impl Observer {
             let whole = answer.is_whole(&known, &found);
             let gone = found.removed.clone();
             if complete_at.is_none() && found == Found::default() {
-                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
+                self.weigh_answer(account, &known, answer, &gone, abilities).await;
                 let through = known.through;
                 self.knowns.give(account.id, known, self.clock.now());
                 return Ok(Some((through, whole)));
@@ -428,7 +427,7 @@ impl Observer {
                 return Ok(None);
             }
             if let Some(through) = self.commit(account, &known, found, complete_at).await? {
-                self.weigh_answer(account.id, &known, answer, &gone, lists_ended).await;
+                self.weigh_answer(account, &known, answer, &gone, abilities).await;
                 if same_rows {
                     let known = Known { version: known.version + 1, ..known };
                     self.knowns.give(account.id, known, self.clock.now());
@@ -443,19 +442,19 @@ impl Observer {
     /// What was seen is recorded by now; what it says of realms is recorded next, or with what is heard next.
     async fn weigh_answer(
         &self,
-        account: AccountId,
+        account: &Account,
         known: &Known,
         answer: &Answer,
         gone: &[String],
-        lists_ended: bool,
+        abilities: &Abilities,
     ) {
         let (members, at, complete) = match answer {
             Answer::List(sample) => (&sample.members, sample.answered_at, true),
             Answer::Look(look) => (&look.found, look.answered_at, false),
         };
-        let weighed = Weighed { known, members, gone, at, complete, lists_ended };
+        let weighed = Weighed { known, members, gone, at, complete, abilities };
         if let Err(err) = self.weigh(account, weighed).await {
-            warn!(account.id = %account, "what a look says of realms could not be recorded yet: {err}");
+            warn!(account.id = %account.id, "what a look says of realms could not be recorded yet: {err}");
         }
     }
 

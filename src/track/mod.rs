@@ -323,6 +323,8 @@ impl Tracking {
     pub async fn launch_refused(&self, caller: &Caller, new: &NewInstance, fault: Fault) {
         let profile = new.hardware_profile.as_deref();
         self.observer.launch_refused(&caller.key, new.realm.as_deref(), profile, fault).await;
+        // Others in the same place may have to be judged again.
+        self.poll.notify_one();
     }
 
     /// All that is known of a realm of the caller's account. `None`: nothing.

@@ -18,6 +18,7 @@ mod deltacloud;
 mod ec2;
 mod ec2_end_to_end;
 mod ec2_unsteady;
+mod elsewhere;
 mod encrypted;
 mod feed;
 mod following;

@@ -54,6 +54,8 @@ pub(super) static DELTACLOUD: Abilities = Abilities {
     features: FEATURES,
     machine: &MACHINE,
     lists_ended: false,
+    // Upstream may be a cloud whose zones have other names for everybody.
+    realms_differ: true,
     providers: &[],
     // Some upstreams give them to everybody, others to nobody unknown.
     open_hardware_profiles: false,
