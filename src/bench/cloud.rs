@@ -59,6 +59,7 @@ impl Cloud {
             native_state: native.to_owned(),
             public_addresses: vec![],
             private_addresses: addresses.clone(),
+            announced: vec![],
         };
         let name = format!("inst{instance:06}");
         let subject = Subject {

@@ -11,6 +11,7 @@ use super::judge::{self, Judge, Weighed};
 use super::knowns::Knowns;
 use super::memory::Memories;
 use super::plan::{self, Ask, Settings};
+use super::stuck;
 use super::turns::{Turn, Turns};
 use crate::availability;
 use crate::chance::Chance;
@@ -352,7 +353,7 @@ impl Observer {
     ///
     /// # Errors
     /// Never [`Error::Driver`]: nobody is asked.
-    pub async fn introduce(&self, account: &Account, resource: Resource) -> Result<Seen, Error> {
+    pub async fn introduce(&self, account: &Account, resource: Resource, abilities: &Abilities) -> Result<Seen, Error> {
         let _turn = self.turn(account.id, resource.collection(), 0).await;
         for _ in 0..CONTENDED_WRITES {
             let known = self.store.known(account.id, resource.collection()).await?;
@@ -364,7 +365,11 @@ impl Observer {
             let look = Look { asked_at: now, answered_at: now, found, missing: BTreeSet::new() };
             let found = diff::look(&known, &look, &self.rules);
             if let Some(through) = self.commit(account, &known, found, None).await? {
-                return Ok(Seen { members: look.found, answered_at: now, through, whole: true });
+                let answer = Answer::Look(look);
+                // One that is up at once is never seen to come up.
+                self.weigh_answer(account, &known, &answer, &[], abilities).await;
+                let (members, answered_at) = answer.into_members();
+                return Ok(Seen { members, answered_at, through, whole: true });
             }
         }
         Err(Error::Contended)
@@ -412,8 +417,11 @@ impl Observer {
     ) -> Result<Option<(Seq, bool)>, store::Error> {
         for turn in 0..CONTENDED_WRITES {
             judge::publish(answer.members_mut(), &known);
+            let at = answer.answered_at();
+            stuck::follow(answer.members_mut(), &known, at, &self.settings);
             let answer = &*answer;
-            let (found, complete_at) = answer.compare(&known, &self.rules);
+            let (mut found, complete_at) = answer.compare(&known, &self.rules);
+            stuck::tell(&known, &mut found, at);
             let whole = answer.is_whole(&known, &found);
             let gone = found.removed.clone();
             if complete_at.is_none() && found == Found::default() {
@@ -586,6 +594,13 @@ impl Answer {
         match self {
             Self::List(Sample { members, .. }) => Read { members, missing: None, machine },
             Self::Look(Look { found, missing, .. }) => Read { members: found, missing: Some(missing), machine },
+        }
+    }
+
+    fn answered_at(&self) -> Timestamp {
+        match self {
+            Self::List(sample) => sample.answered_at,
+            Self::Look(look) => look.answered_at,
         }
     }
 

@@ -24,6 +24,7 @@ mod pass;
 mod plan;
 mod split;
 mod standing;
+mod stuck;
 mod turns;
 
 pub use hints::{Hint, HintTerms, HintedState, Hints};

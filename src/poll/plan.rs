@@ -32,6 +32,10 @@ pub struct Settings {
     pub settling_every_ms: u64,
     /// What settles for longer than these is looked at half as often, then a sixth as often, then a twelfth. Milliseconds, rising.
     pub settling_steps_ms: [u64; 3],
+    /// What settles for longer than this, as far as anybody looked, is told to be stuck (`instance.stuck`). Milliseconds.
+    pub stuck_after_ms: u64,
+    /// More time than this between two looks at what settles is time in which nobody looked. Milliseconds.
+    pub stuck_gap_ms: u64,
     /// While something settles, the targeted looks are joined by a complete list this often. Milliseconds.
     pub list_every_ms: u64,
     /// A list is read in full this often; in between, what the provider can say in short is enough. Milliseconds.
@@ -104,6 +108,8 @@ impl Default for Settings {
             spread_ms: 20_000,
             settling_every_ms: 5_000,
             settling_steps_ms: [120_000, 300_000, 1_800_000],
+            stuck_after_ms: 900_000,
+            stuck_gap_ms: 120_000,
             list_every_ms: 30_000,
             full_every_ms: 900_000,
             quiet_wait_ms: 60_000,
@@ -167,6 +173,8 @@ impl Settings {
         for (name, ms) in [
             ("spread_ms", self.spread_ms),
             ("settling_every_ms", self.settling_every_ms),
+            ("stuck_after_ms", self.stuck_after_ms),
+            ("stuck_gap_ms", self.stuck_gap_ms),
             ("list_every_ms", self.list_every_ms),
             ("failed_wait_ms", self.failed_wait_ms),
             ("failed_wait_max_ms", self.failed_wait_max_ms),

@@ -43,6 +43,7 @@ mod retention;
 mod scenarios;
 mod secrets;
 mod sending;
+mod stuck;
 mod support;
 mod tracking;
 mod wire;

@@ -99,6 +99,8 @@ impl<'a> InstanceView<'a> {
             network_interfaces,
             fault: _,
             impaired: _,
+            announced: _,
+            stay: _,
         } = instance;
         let id = id.as_str();
         let one = |collection, rel, id: &'a Option<String>| Some(Reference::new(base, collection, rel, id.as_deref()?));
@@ -267,6 +269,8 @@ mod tests {
             network_interfaces: Some(vec!["nic1".to_owned()]),
             fault: None,
             impaired: false,
+            announced: None,
+            stay: None,
         }
     }
 

@@ -76,6 +76,7 @@ impl Owed {
             native_state: state.as_str().to_ascii_lowercase(),
             public_addresses: vec![],
             private_addresses: vec![],
+            announced: vec![],
         };
         let change = Change {
             id: ChangeId(format!("chg_{seq}")),

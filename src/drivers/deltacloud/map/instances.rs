@@ -60,6 +60,8 @@ pub(crate) fn instance(node: &Node) -> Instance {
         network_interfaces: references(node, "network_interfaces", "network_interface"),
         fault: None,
         impaired: false,
+        announced: None,
+        stay: None,
     }
 }
 
@@ -163,6 +165,8 @@ mod tests {
                 network_interfaces: Some(vec!["nic1".to_owned()]),
                 fault: None,
                 impaired: false,
+                announced: None,
+                stay: None,
             }
         );
     }

@@ -41,6 +41,8 @@ pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors)
         network_interfaces: None,
         fault: fault.map(|fault| fault::of_server(fault.code, &fault.message)),
         impaired: server.host_status.is_some_and(|host| matches!(host.as_str(), "DOWN" | "UNKNOWN")),
+        announced: None,
+        stay: None,
     }
 }
 
@@ -162,6 +164,8 @@ mod tests {
                 network_interfaces: None,
                 fault: None,
                 impaired: false,
+                announced: None,
+                stay: None,
             }
         );
     }
