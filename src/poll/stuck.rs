@@ -81,12 +81,12 @@ fn reason(instance: &Instance, stuck: &Stuck) -> Reason {
         0 => String::new(),
         unseen => format!(", {unseen} min of which nobody looked"),
     };
-    let state = instance.state;
-    let text = format!(
-        "it has been {state} ({}) since {since:.0}, {} min{unseen}: that ought to pass by itself",
-        instance.native_state,
-        minutes(seconds),
-    );
+    let Instance { state, native_state, .. } = instance;
+    let native =
+        if native_state.eq_ignore_ascii_case(state.as_str()) { String::new() } else { format!(" ({native_state})") };
+    let minutes = minutes(seconds);
+    let text =
+        format!("it has been {state}{native} since {since:.0}, {minutes} min{unseen}: that ought to pass by itself");
     Reason::new("stuck", text)
 }
 

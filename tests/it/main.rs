@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod announced;
 mod availability;
 mod bench;
 mod client;

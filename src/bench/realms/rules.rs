@@ -228,7 +228,8 @@ impl Rule for Dealt {
     }
 
     fn tick(&mut self, at_s: f64) {
-        self.accounts.iter_mut().for_each(|account| account.tick(at_s));
+        // Of the others only launches are heard.
+        self.accounts.iter_mut().take(1).for_each(|first| first.tick(at_s));
     }
 
     fn is_down(&self, realm: usize) -> bool {

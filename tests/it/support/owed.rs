@@ -339,6 +339,15 @@ impl Samples for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn member(
+        &self,
+        _: AccountId,
+        _: Collection,
+        _: &str,
+    ) -> Result<Option<tracker::model::KnownResource>, Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn judgements(&self, _: AccountId) -> Result<Vec<(String, String)>, Error> {
         unreachable!("{BEYOND}")
     }
