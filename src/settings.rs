@@ -318,6 +318,14 @@ mod tests {
         };
         check("poll.linger_ms = 99999999999999999", "poll.linger_ms");
         check("poll.idle_wait_max_ms = 99999999999999999", "poll.idle_wait_max_ms");
+        check(
+            "poll.hinted_wait_max_ms = 600000",
+            "poll.hinted_wait_max_ms is 600000: it must be less than poll.instances_gap_ms",
+        );
+        check(
+            "poll.realms_gap_ms = 300000",
+            "poll.quiet_wait_max_ms is 300000: it must be less than poll.realms_gap_ms, 300000",
+        );
         check("poll.absence.young_for_ms = 99999999999999999", "poll.absence.young_for_ms");
         check("track.secret_overlap_ms = 99999999999999999", "track.secret_overlap_ms");
         check("api.auth_cache_seconds = 99999999999999999", "api.auth_cache_seconds");

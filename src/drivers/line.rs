@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::pace::{Budget, Turn};
-use super::{Error, Kind};
+use super::Kind;
+use super::pace::{Budget, Tries};
 use crate::model::Credentials;
 use crate::outbound::{self, Answer, Bounds, Outbound, Request};
 
@@ -25,12 +25,9 @@ impl Line {
         Self { guarded: outbound, operators, bounds, budget }
     }
 
-    /// Waits until a call may be made. To be held until it is answered.
-    ///
-    /// # Errors
-    /// [`Kind::Throttled`] when that takes too long.
-    pub(super) async fn turn(&self, provider: &str, credentials: &Credentials) -> Result<Turn, Error> {
-        self.budget.turn(provider, credentials).await
+    /// A call that is to be made. `changes_nothing`: a look of ours that fails may be asked again.
+    pub(super) fn tries(&self, provider: &str, credentials: &Credentials, changes_nothing: bool) -> Tries {
+        self.budget.tries(provider, credentials, changes_nothing)
     }
 
     /// `by_operator`: it goes where the settings say.

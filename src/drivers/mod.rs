@@ -24,6 +24,7 @@ mod networks;
 mod pace;
 mod openstack;
 mod registry;
+mod retry;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};

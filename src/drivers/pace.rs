@@ -4,8 +4,10 @@
 //! Guarantees: nobody who looks on his own takes what clients may want, and the less urgent wait first. Where a provider throttles
 //! the rate falls, and rises again while it does not. What is under way at once is bounded for each login, each provider and in all.
 //!
-//! Accepted: clients' own calls may run into debt, as the budget is a part of what providers allow; those who look pay it back.
-//! Two logins of one account have a budget each.
+//! A look that failed and may pass is asked again, as `retry.rs` says; a client's call never is, as he can ask again himself.
+//!
+//! Accepted: clients' own calls may run into debt by a whole burst, as the budget is a part of what providers allow; those who look
+//! pay it back. Two logins of one account have a budget each: whose account a login is is only known once it has called.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,8 +17,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tracing::debug;
 
+use super::retry::{self, Quota, Retries};
 use super::{Error, Kind};
+use crate::chance::Chance;
 use crate::model::Credentials;
 
 /// How fast one kind of cloud is asked.
@@ -58,7 +63,16 @@ pub struct Settings {
     pub wait_max_ms: u64,
     /// Logins whose budgets are remembered; of more those are forgotten that rested longest.
     pub logins_max: usize,
-    /// A quarter of what EC2 allows for its `Describe` calls.
+    /// How often a look is asked again at once that was not answered or throttled: each call of it, be it a page of a list.
+    pub retries: u32,
+    /// The longest wait before the first of these; it doubles with each further one. Milliseconds.
+    pub retry_wait_ms: u64,
+    /// The longest wait of all. A provider that says to come back later than that is not asked again before the next look. Milliseconds.
+    pub retry_wait_max_ms: u64,
+    /// Retries that a login may make in vain; beyond that, one for two calls that are answered and one for ten that are not. After a
+    /// time-out each counts twice.
+    pub retries_in_vain_max: u32,
+    /// A quarter of what EC2 allows an account for its `Describe` calls.
     pub ec2: Rate,
     pub openstack: Rate,
     pub deltacloud: Rate,
@@ -72,6 +86,10 @@ impl Default for Settings {
             at_once: 256,
             wait_max_ms: 20_000,
             logins_max: 20_000,
+            retries: 2,
+            retry_wait_ms: 1_000,
+            retry_wait_max_ms: 20_000,
+            retries_in_vain_max: 10,
             ec2: Rate { per_second: 5.0, burst: 25.0 },
             openstack: Rate { per_second: 10.0, burst: 20.0 },
             deltacloud: Rate { per_second: 10.0, burst: 20.0 },
@@ -93,10 +111,37 @@ impl Settings {
                 return Err(format!("drivers.pace.{name} is 0: it must be at least 1"));
             }
         }
+        if self.retries > RETRIES_MAX {
+            return Err(format!("drivers.pace.retries is {}: it must be at most {RETRIES_MAX}", self.retries));
+        }
+        if self.retry_wait_max_ms > RETRY_WAIT_LIMIT_MS {
+            let ms = self.retry_wait_max_ms;
+            return Err(format!("drivers.pace.retry_wait_max_ms is {ms}: it must be at most {RETRY_WAIT_LIMIT_MS}"));
+        }
+        if self.retry_wait_ms > self.retry_wait_max_ms {
+            let (ms, most) = (self.retry_wait_ms, self.retry_wait_max_ms);
+            return Err(format!("drivers.pace.retry_wait_ms is {ms}: it must be at most retry_wait_max_ms, {most}"));
+        }
         for (name, rate) in [("ec2", self.ec2), ("openstack", self.openstack), ("deltacloud", self.deltacloud)] {
             rate.check().map_err(|text| format!("drivers.pace.{name}.{text}"))?;
         }
         Ok(())
+    }
+}
+
+/// What is asked more often than this keeps its unit from everything else.
+const RETRIES_MAX: u32 = 10;
+/// A look that waits for longer is better made anew. Milliseconds.
+const RETRY_WAIT_LIMIT_MS: u64 = 60_000;
+
+impl Settings {
+    fn retrying(&self) -> Retries {
+        Retries {
+            most: self.retries,
+            wait: Duration::from_millis(self.retry_wait_ms),
+            wait_max: Duration::from_millis(self.retry_wait_max_ms),
+            in_vain_max: self.retries_in_vain_max,
+        }
     }
 }
 
@@ -208,6 +253,10 @@ impl Bucket {
     }
 }
 
+fn urgency() -> Urgency {
+    URGENCY.try_with(|urgency| *urgency).unwrap_or(Urgency::Client)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a call waits for its turn here and nowhere else")]
 async fn nap(wait: Duration) {
     tokio::time::sleep(wait).await;
@@ -218,6 +267,8 @@ async fn nap(wait: Duration) {
 pub(super) struct Pace {
     settings: Settings,
     begin: Instant,
+    retries: Retries,
+    chance: Arc<Chance>,
     all: Arc<Semaphore>,
     kept: Arc<Mutex<Kept>>,
 }
@@ -231,8 +282,13 @@ struct Kept {
 /// Provider and user.
 type Key = (String, String);
 
+fn key(provider: &str, credentials: &Credentials) -> Key {
+    (provider.to_owned(), credentials.user.clone())
+}
+
 struct Login {
     bucket: Bucket,
+    quota: Quota,
     at_once: Arc<Semaphore>,
 }
 
@@ -245,10 +301,12 @@ pub(super) struct Turn {
 }
 
 impl Pace {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings, chance: Arc<Chance>) -> Self {
         Self {
             settings: settings.clone(),
             begin: Instant::now(),
+            retries: settings.retrying(),
+            chance,
             all: Arc::new(Semaphore::new(settings.at_once.min(Semaphore::MAX_PERMITS))),
             kept: Arc::default(),
         }
@@ -258,17 +316,17 @@ impl Pace {
         Budget { pace: self.clone(), rate }
     }
 
-    async fn turn(&self, rate: Rate, provider: &str, credentials: &Credentials) -> Result<Turn, Error> {
-        let key = (provider.to_owned(), credentials.user.clone());
+    async fn turn(&self, rate: Rate, key: &Key) -> Result<Turn, Error> {
+        let provider = &key.0;
         let longest = Duration::from_millis(self.settings.wait_max_ms);
         let late = |after: Duration| {
             let text = format!("{provider}: this login has used up its budget of calls to the provider");
             Error::new(Kind::Throttled { after: Some(after) }, text)
         };
         let turn = async {
-            self.paid(&key, rate, longest).await.map_err(late)?;
+            self.paid(key, rate, longest).await.map_err(late)?;
             // The narrowest first, so that nobody who waits for it keeps others from what is wide.
-            let (login, provider) = self.bounds(&key, rate);
+            let (login, provider) = self.bounds(key, rate);
             let acquire = |bound: Arc<Semaphore>| async move { bound.acquire_owned().await.expect("nobody closes it") };
             let under_way = [acquire(login).await, acquire(provider).await, acquire(self.all.clone()).await];
             Ok(Turn { pace: self.clone(), rate, key: key.clone(), _under_way: under_way })
@@ -280,10 +338,10 @@ impl Pace {
         if rate.per_second == 0.0 {
             return Ok(());
         }
-        let urgency = URGENCY.try_with(|urgency| *urgency).unwrap_or(Urgency::Client);
+        let urgency = urgency();
         let end = self.now() + longest;
         loop {
-            let Err(wait) = self.with(key, rate, |bucket, now| bucket.take(urgency, now)) else { return Ok(()) };
+            let Err(wait) = self.with(key, rate, |login, now| login.bucket.take(urgency, now)) else { return Ok(()) };
             if self.now() + wait > end {
                 return Err(wait);
             }
@@ -295,7 +353,7 @@ impl Pace {
         self.begin.elapsed()
     }
 
-    fn with<T>(&self, key: &Key, rate: Rate, act: impl FnOnce(&mut Bucket, Duration) -> T) -> T {
+    fn with<T>(&self, key: &Key, rate: Rate, act: impl FnOnce(&mut Login, Duration) -> T) -> T {
         let now = self.now();
         let mut kept = self.kept.lock().expect("nobody panics while holding budgets");
         if kept.logins.len() >= self.settings.logins_max && !kept.logins.contains_key(key) {
@@ -306,9 +364,10 @@ impl Pace {
         }
         let login = kept.logins.entry(key.clone()).or_insert_with(|| Login {
             bucket: Bucket::full(rate, now),
+            quota: Quota::full(&self.retries),
             at_once: Arc::new(Semaphore::new(self.settings.login_at_once.min(Semaphore::MAX_PERMITS))),
         });
-        act(&mut login.bucket, now)
+        act(login, now)
     }
 
     fn bounds(&self, key: &Key, rate: Rate) -> (Arc<Semaphore>, Arc<Semaphore>) {
@@ -324,6 +383,52 @@ impl Pace {
     }
 }
 
+/// One call, and how often it is asked.
+pub(super) struct Tries {
+    budget: Budget,
+    key: Key,
+    /// It changes nothing, and is nobody's who could ask again himself.
+    may_repeat: bool,
+    made: u32,
+    paid: u32,
+}
+
+impl Tries {
+    /// Waits until the call may be made. To be held until it is answered.
+    ///
+    /// # Errors
+    /// [`Kind::Throttled`] when that takes too long.
+    pub(super) async fn turn(&self) -> Result<Turn, Error> {
+        let Budget { pace, rate } = &self.budget;
+        pace.turn(*rate, &self.key).await
+    }
+
+    /// Takes in how a try went. Whether to ask again, after having waited. `failed`: why there is no answer, if there is none of use.
+    pub(super) async fn again(&mut self, turn: Turn, failed: Option<Kind>) -> bool {
+        if let Some(Kind::Throttled { after }) = failed {
+            turn.throttled(after);
+        }
+        // While it waits others may ask.
+        drop(turn);
+        let Budget { pace, rate } = &self.budget;
+        let wait = failed.filter(|_| self.may_repeat).and_then(|kind| {
+            let wait = pace.retries.wait(kind, self.made, pace.chance.roll())?;
+            let price = pace.with(&self.key, *rate, |login, _| login.quota.pay(kind))?;
+            Some((wait, price))
+        });
+        let Some((wait, price)) = wait else {
+            let answered = !failed.is_some_and(retry::may_pass);
+            pace.with(&self.key, *rate, |login, _| login.quota.over(answered, self.paid, &pace.retries));
+            return false;
+        };
+        self.made += 1;
+        self.paid += price;
+        debug!(provider = self.key.0, "asked again in {} ms, as it came to {failed:?}", wait.as_millis());
+        nap(wait).await;
+        true
+    }
+}
+
 /// Of one kind of cloud.
 #[derive(Clone)]
 pub(super) struct Budget {
@@ -332,27 +437,23 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Waits until a call may be made.
-    ///
-    /// # Errors
-    /// [`Kind::Throttled`] when that takes too long.
-    pub(super) async fn turn(&self, provider: &str, credentials: &Credentials) -> Result<Turn, Error> {
-        self.pace.turn(self.rate, provider, credentials).await
+    /// A call that is to be made. `changes_nothing`: it may be sent twice.
+    pub(super) fn tries(&self, provider: &str, credentials: &Credentials, changes_nothing: bool) -> Tries {
+        Tries {
+            budget: self.clone(),
+            key: key(provider, credentials),
+            may_repeat: changes_nothing && urgency() != Urgency::Client,
+            made: 0,
+            paid: 0,
+        }
     }
 }
 
 impl Turn {
-    /// Takes in how the call went.
-    pub(super) fn heard(&self, kind: Kind) {
-        if let Kind::Throttled { after } = kind {
-            self.throttled(after);
-        }
-    }
-
     fn throttled(&self, after: Option<Duration>) {
         let rate = self.rate;
         if rate.per_second > 0.0 {
-            self.pace.with(&self.key, rate, |bucket, now| bucket.throttled(after, now));
+            self.pace.with(&self.key, rate, |login, now| login.bucket.throttled(after, now));
         }
     }
 }
@@ -425,28 +526,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calls_take_turns_and_give_up_in_time() {
-        let pace = Pace::new(&Settings { login_at_once: 2, ..Settings::default() });
-        let login = |user: &str| Credentials { user: user.to_owned(), password: "x".into() };
-        let (a, b) = (login("a"), login("b"));
-        let one = pace.turn(RATE, "p", &a).await.unwrap();
-        let _two = pace.turn(RATE, "p", &a).await.unwrap();
-        assert!(tokio::time::timeout(at(1_000), pace.turn(RATE, "p", &a)).await.is_err(), "two at once");
-        pace.turn(RATE, "p", &b).await.unwrap();
+        let pace = Pace::new(&Settings { login_at_once: 2, ..Settings::default() }, Arc::new(Chance::seeded(1)));
+        let key = |provider: &str, user: &str| (provider.to_owned(), user.to_owned());
+        let (a, b, free_a) = (key("p", "a"), key("p", "b"), key("q", "a"));
+        let one = pace.turn(RATE, &a).await.unwrap();
+        let _two = pace.turn(RATE, &a).await.unwrap();
+        assert!(tokio::time::timeout(at(1_000), pace.turn(RATE, &a)).await.is_err(), "two at once");
+        pace.turn(RATE, &b).await.unwrap();
         drop(one);
-        pace.turn(RATE, "p", &a).await.unwrap();
+        pace.turn(RATE, &a).await.unwrap();
 
         // Throttled so hard that the next turn is too far away.
         for _ in 0..20 {
-            pace.turn(RATE, "p", &b).await.unwrap().throttled(None);
+            pace.turn(RATE, &b).await.unwrap().throttled(None);
         }
-        let refused = within(Urgency::Rest, pace.turn(RATE, "p", &b)).await.err().unwrap();
+        let refused = within(Urgency::Rest, pace.turn(RATE, &b)).await.err().unwrap();
         assert!(matches!(refused.kind, Kind::Throttled { after: Some(_) }), "{refused}");
         // Somebody else's budget is his own.
-        within(Urgency::Rest, pace.turn(RATE, "p", &a)).await.unwrap();
+        within(Urgency::Rest, pace.turn(RATE, &a)).await.unwrap();
         // No budget, no wait.
         let free = Rate { per_second: 0.0, burst: 1.0 };
         for _ in 0..1_000 {
-            drop(within(Urgency::Rest, pace.turn(free, "q", &a)).await.unwrap());
+            drop(within(Urgency::Rest, pace.turn(free, &free_a)).await.unwrap());
         }
     }
 }

@@ -89,7 +89,7 @@ pub struct Drivers(BTreeMap<DriverId, Arc<dyn Driver>>);
 impl Drivers {
     /// Every driver that Tracker has, of which those that are enabled stay. A new one is one more line here.
     pub fn new(settings: &Settings, outbound: &Outbound, clock: Arc<dyn Clock>, chance: Arc<Chance>) -> Self {
-        let pace = Pace::new(&settings.pace);
+        let pace = Pace::new(&settings.pace, chance.clone());
         let budget = |rate| pace.of(rate);
         let mut all = Self::of([
             Arc::new(deltacloud::Deltacloud::new(

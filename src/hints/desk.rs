@@ -72,7 +72,8 @@ impl Desk {
         &self.settings
     }
 
-    /// Makes the account's secret. The one before is good for a while yet.
+    /// Makes the account's secret. The one before is good for a while yet, and no other: of three made within that while the first ends
+    /// when the third is made.
     ///
     /// # Errors
     /// The store's.

@@ -12,7 +12,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Ids that one request may name, and events in it.
     pub ids_max: usize,
-    /// How long a replaced secret is good beside the new one. Milliseconds; whoever sends needs time to learn it. 0: it ends at once.
+    /// How long a replaced secret is good beside the new one. Milliseconds; whoever sends needs time to learn it. 0: it ends at once,
+    /// as it does when that one is replaced as well.
     pub secret_overlap_ms: u64,
     /// How long the first look waits for more hints of the same unit (a collection of an account). Milliseconds.
     pub coalesce_ms: u64,

@@ -1,4 +1,5 @@
-//! When an account is left alone, because looking at it only fails. Pure.
+//! When a part of an account is left alone, because looking at it only fails. Pure. What is noted is what became of a look: one
+//! whose calls were answered when they were made again went well.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::Settings;
 use crate::drivers::Kind;
 use crate::model::{Collection, Standing};
 
-/// What an account's looks came to of late.
+/// What the looks at a part of an account came to of late.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Circuit {
     /// The newest last; `true` went well.
@@ -166,6 +167,11 @@ impl Circuit {
 
     pub(super) fn standing(&self) -> Standing {
         self.open.map_or(Standing::Reachable, |open| open.standing)
+    }
+
+    /// `None`: no look has said so.
+    pub(super) fn known_standing(&self) -> Option<Standing> {
+        (self.last_good_at.is_some() || self.open.is_some()).then(|| self.standing())
     }
 
     /// When it may be tried again; `None` while it is closed.

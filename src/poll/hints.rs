@@ -108,6 +108,11 @@ impl Hints {
         self.book().is_proven((account, collection), now)
     }
 
+    /// As [`Hints::is_proven`], and no change was found that a hint may still come for: until it does, the next look must not be far.
+    pub(super) fn are_relied_on(&self, account: AccountId, collection: Collection, now: Timestamp) -> bool {
+        self.book().is_relied_on((account, collection), now)
+    }
+
     /// At most `room` units that a hint makes due, those that are `busy` aside. Each is due again when its next look is.
     pub(super) fn due(&self, now: Timestamp, busy: &BTreeSet<Unit>, room: usize) -> Vec<Unit> {
         self.book().due(now, busy, room)

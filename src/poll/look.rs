@@ -228,9 +228,10 @@ impl Observer {
             known = self.known(account.id, collection).await?;
         }
         let (now, roll) = (self.clock.now(), self.chance.roll());
+        let hinted = self.hints.are_relied_on(account.id, collection, now);
         let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
             memory.see(&known, now);
-            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, hinted, &self.settings))
         });
         let due_at = plan::after_success(&known, now, hot, &held, &self.rules, &self.settings);
         self.knowns.give(account.id, known, now);
@@ -292,9 +293,10 @@ impl Observer {
         self.observe(account, driver, collection, |_, _| ask.clone()).await?;
         let known = self.known(account.id, collection).await?;
         let (now, roll) = (self.clock.now(), self.chance.roll());
+        let hinted = self.hints.are_relied_on(account.id, collection, now);
         let (hot, rest_until) = self.memories.unit(account.id, collection, |memory| {
             memory.see(&known, now);
-            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, &self.settings))
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, hinted, &self.settings))
         });
         let due_at = plan::after_success(&known, now, hot, &BTreeSet::new(), &self.rules, &self.settings);
         self.knowns.give(account.id, known, now);

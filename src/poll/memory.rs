@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Settings;
-use super::circuit::Circuit;
+use super::parts::Parts;
 use crate::model::{AccountId, Collection, Known};
 
 /// Of all units, and of all accounts. Shared by all who look.
@@ -17,7 +17,7 @@ pub(super) struct Memories(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     units: HashMap<(AccountId, Collection), Memory>,
-    accounts: HashMap<AccountId, Circuit>,
+    accounts: HashMap<AccountId, Parts>,
 }
 
 impl Memories {
@@ -25,7 +25,7 @@ impl Memories {
         with(self.kept().units.entry((account, collection)).or_default())
     }
 
-    pub(super) fn circuit<T>(&self, account: AccountId, with: impl FnOnce(&mut Circuit) -> T) -> T {
+    pub(super) fn circuits<T>(&self, account: AccountId, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
     }
 
@@ -101,12 +101,21 @@ impl Memory {
         self.settling.values().map(wait).min()
     }
 
-    /// Until when the cadence may pass the unit over. `roll`, 0 to 1, keeps units apart.
-    pub(super) fn rest_until(&self, now: Timestamp, roll: f64, settings: &Settings) -> Option<Timestamp> {
+    /// Until when the cadence may pass the unit over. `roll`, 0 to 1, keeps units apart. `hinted`: whatever happens in it is hinted at, so
+    /// that looks only see to it that nothing was.
+    pub(super) fn rest_until(&self, now: Timestamp, roll: f64, hinted: bool, settings: &Settings) -> Option<Timestamp> {
         // The first quiet look comes with the next tick, like every other.
-        let grown = self.quiet.checked_sub(2).filter(|_| !self.news)?;
-        let longest = settings.quiet_wait_max_ms as f64;
-        let ms = (settings.quiet_wait_ms as f64 * 1.5f64.powi(i32::try_from(grown).unwrap_or(i32::MAX))).min(longest);
+        let grown = self.quiet.checked_sub(2).filter(|_| !self.news);
+        let (grown, first, longest) = if hinted {
+            (
+                grown.unwrap_or(0),
+                settings.quiet_wait_max_ms,
+                settings.hinted_wait_max_ms.max(settings.quiet_wait_max_ms),
+            )
+        } else {
+            (grown?, settings.quiet_wait_ms, settings.quiet_wait_max_ms)
+        };
+        let ms = (first as f64 * 1.5f64.powi(i32::try_from(grown).unwrap_or(i32::MAX))).min(longest as f64);
         // The tick that ends the rest must not fall just before it.
         Some(now + Duration::from_secs_f64(ms * (0.8 + 0.1 * roll) / 1_000.0))
     }
@@ -180,14 +189,30 @@ mod tests {
         let mut rests = Vec::new();
         for _ in 0..8 {
             memory.listed(true, at(0));
-            let rest = memory.rest_until(at(0), 1.0, &Settings::default());
+            let rest = memory.rest_until(at(0), 1.0, false, &Settings::default());
             rests.push(rest.map(|until| until.duration_since(at(0)).as_secs()));
         }
         assert_eq!(rests, [None, Some(54), Some(81), Some(121), Some(182), Some(270), Some(270), Some(270)]);
         memory.moved([]);
-        assert_eq!(memory.rest_until(at(0), 1.0, &Settings::default()), None);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
         memory.listed(true, at(0));
-        assert_eq!(memory.rest_until(at(0), 1.0, &Settings::default()), None);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
+    }
+
+    #[test]
+    fn where_all_is_hinted_at_even_news_lets_it_rest() {
+        let mut memory = Memory::default();
+        memory.moved([]);
+        let mut rests = Vec::new();
+        for _ in 0..5 {
+            memory.listed(true, at(0));
+            let rest = memory.rest_until(at(0), 1.0, true, &Settings::default());
+            rests.push(rest.unwrap().duration_since(at(0)).as_secs());
+        }
+        assert_eq!(rests, [270, 270, 270, 405, 486]);
+        // It came to nothing, and all is as ever.
+        memory.moved([]);
+        assert_eq!(memory.rest_until(at(0), 1.0, false, &Settings::default()), None);
     }
 
     #[test]

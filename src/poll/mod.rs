@@ -20,6 +20,7 @@ mod judge;
 mod knowns;
 mod look;
 mod memory;
+mod parts;
 mod pass;
 mod plan;
 mod split;

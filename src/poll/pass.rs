@@ -12,6 +12,7 @@ use tracing::{Instrument as _, debug, debug_span, error, warn};
 use super::circuit::{Admission, Heard};
 use super::hints::Hints;
 use super::look::Next;
+use super::parts::Part;
 use super::plan::{self, Settings};
 use super::{Error, Observer};
 use crate::chance::Chance;
@@ -149,7 +150,8 @@ impl Pass for Poll {
                 continue;
             }
             let (observer, settings) = (&self.visitor.observer, &self.settings);
-            let admission = observer.memories.circuit(key.0, |circuit| circuit.admit(key.1, now, settings));
+            let part = Part::of(key.1);
+            let admission = observer.memories.circuits(key.0, |parts| parts.of(part).admit(key.1, now, settings));
             if let Admission::Wait(until) = admission {
                 self.busy.remove(&key);
                 if unit.plan.due_at > now {
@@ -245,18 +247,22 @@ impl Visitor {
             Err(Error::Split { source, .. }) => (Heard::Nothing, source.to_string()),
             Err(Error::Store(_) | Error::Contended) => return Ok(()),
         };
+        let part = Part::of(unit.collection);
         match heard {
+            // Another service says nothing of the one that realms are of.
+            _ if part != Part::Compute => {}
             Heard::Well | Heard::Refused => self.observer.reached(&unit.account, true).await?,
             Heard::Fault => self.observer.reached(&unit.account, false).await?,
             Heard::Nothing => {}
         }
         let (account, now, roll) = (&unit.account, self.clock.now(), self.chance.roll());
-        let found = self.observer.memories.circuit(account.id, |circuit| {
+        let found = self.observer.memories.circuits(account.id, |parts| {
+            let circuit = parts.of(part);
             circuit.note(unit.collection, heard, now, roll, &self.settings);
             circuit.standing()
         });
         // After a restart a circuit is closed because nobody knows better.
-        if found == unit.standing || found == Standing::Reachable && heard != Heard::Well {
+        if part != Part::Compute || found == unit.standing || found == Standing::Reachable && heard != Heard::Well {
             return Ok(());
         }
         self.observer.stand(account, found, &error).await
@@ -274,7 +280,8 @@ impl Visitor {
                 UnitPlan { due_at, failures: 0, error: None, rest_until }
             }
             Err(Error::Driver(err)) => {
-                let alone = self.observer.memories.circuit(unit.account.id, |circuit| circuit.open_until());
+                let part = Part::of(unit.collection);
+                let alone = self.observer.memories.circuits(unit.account.id, |parts| parts.of(part).open_until());
                 let alone = alone.filter(|at| *at > now);
                 let backed_off = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
                 let due_at = match err.kind {

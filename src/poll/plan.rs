@@ -45,6 +45,9 @@ pub struct Settings {
     pub quiet_wait_ms: u64,
     /// The longest that a quiet unit is passed over. Milliseconds.
     pub quiet_wait_max_ms: u64,
+    /// The longest that a unit is passed over whose changes have all been hinted at; it begins with `quiet_wait_max_ms`, news or not. Less
+    /// than the unit's gap bound (`instances_gap_ms` …) by a few ticks of its cron. Milliseconds.
+    pub hinted_wait_max_ms: u64,
     /// Ids in one targeted look; the rest waits for the next. EC2 takes 200 in a filter.
     pub look_ids_max: usize,
     /// Lists in a row that the backend fails until its realms are asked one by one.
@@ -63,7 +66,8 @@ pub struct Settings {
     /// The wait after refused credentials, which only their owner can mend. Milliseconds. A client that sets a hook with
     /// good ones ends it at once.
     pub denied_wait_ms: u64,
-    /// Looks at an account that fail in a row until it is left alone: its backend does not answer, or breaks.
+    /// Looks at a part of an account (instances and realms, volumes and snapshots, images) that fail in a row until it is left alone: its
+    /// service does not answer, or breaks.
     pub circuit_faults: u32,
     /// It is also left alone when half of this many looks failed.
     pub circuit_window: usize,
@@ -114,6 +118,7 @@ impl Default for Settings {
             full_every_ms: 900_000,
             quiet_wait_ms: 60_000,
             quiet_wait_max_ms: 300_000,
+            hinted_wait_max_ms: 540_000,
             look_ids_max: 200,
             split_after: 2,
             split_looks_max: 10,
@@ -182,6 +187,7 @@ impl Settings {
             ("full_every_ms", self.full_every_ms),
             ("quiet_wait_ms", self.quiet_wait_ms),
             ("quiet_wait_max_ms", self.quiet_wait_max_ms),
+            ("hinted_wait_max_ms", self.hinted_wait_max_ms),
             ("circuit_wait_ms", self.circuit_wait_ms),
             ("circuit_wait_max_ms", self.circuit_wait_max_ms),
             ("probe_wait_ms", self.probe_wait_ms),
@@ -198,6 +204,17 @@ impl Settings {
         ] {
             if ms > YEAR_MS {
                 return Err(format!("poll.{name} is {ms}: it must be at most {YEAR_MS}, a year"));
+            }
+        }
+        // A rest would be told as a gap, each time, and the log fill with it.
+        for (name, rest) in
+            [("quiet_wait_max_ms", self.quiet_wait_max_ms), ("hinted_wait_max_ms", self.hinted_wait_max_ms)]
+        {
+            let bounds = Collection::ALL.map(|collection| (collection, self.gap_ms(collection)));
+            if let Some((collection, bound)) = bounds.into_iter().find(|(_, bound)| rest >= *bound) {
+                return Err(format!(
+                    "poll.{name} is {rest}: it must be less than poll.{collection}_gap_ms, {bound}, or each rest is told as a gap"
+                ));
             }
         }
         Ok(())

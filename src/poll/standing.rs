@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::look::Observer;
+use super::parts::{Part, Parts};
 use crate::changes::fan_out;
 use crate::model::{Account, AccountId, Change, ChangeId, News, Observed, Outage, Reason, Standing, Subject, Topic};
 use crate::store::{self, NewChange};
 
 impl Observer {
-    /// Has what is recorded of the account agree with what is found. Whoever comes second finds it recorded.
+    /// Has what is recorded of the account agree with what is found of its instances and realms. Whoever comes second finds it recorded.
     pub(super) async fn stand(&self, account: &Account, found: Standing, error: &str) -> Result<(), store::Error> {
         let (standings, outage) = self.store.standing(account.id).await?;
         let recorded = outage.as_ref().map_or(Standing::Reachable, |outage| outage.standing);
@@ -17,7 +18,7 @@ impl Observer {
             return Ok(());
         }
         let now = self.clock.now();
-        let last_good_at = self.memories.circuit(account.id, |circuit| circuit.last_good_at);
+        let last_good_at = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).last_good_at);
         let last_good_at = outage.as_ref().map_or(last_good_at, |outage| outage.last_good_at);
         let told = told(recorded, found, outage.as_ref(), last_good_at, error, now);
         let subject = Subject {
@@ -56,15 +57,11 @@ impl Observer {
     /// The backend has just taken this login for this account. If the one that is polled with is refused, this one takes its place:
     /// `true`.
     pub(crate) async fn vouched(&self, account: &Account) -> bool {
-        let (found, looked) = self.memories.circuit(account.id, |circuit| {
-            (circuit.standing(), circuit.last_good_at.is_some() || circuit.open_until().is_some())
-        });
         // After a restart the store knows better.
-        let refused = match found {
-            Standing::Denied => true,
-            Standing::Unreachable => false,
-            Standing::Reachable if looked => false,
-            Standing::Reachable => {
+        let known = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).known_standing());
+        let refused = match known {
+            Some(found) => found == Standing::Denied,
+            None => {
                 let recorded = self.store.standing(account.id).await;
                 recorded.is_ok_and(|(_, outage)| outage.is_some_and(|outage| outage.standing == Standing::Denied))
             }
@@ -87,7 +84,7 @@ impl Observer {
 
     /// There is reason to believe that the account can be looked at: new credentials, or its backend has just answered.
     pub(crate) fn try_again(&self, account: AccountId) {
-        self.memories.circuit(account, super::circuit::Circuit::try_now);
+        self.memories.circuits(account, Parts::try_now);
     }
 }
 

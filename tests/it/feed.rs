@@ -3,9 +3,9 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
 use tracker::drivers::Kind;
 
+use crate::support::raw::{self, GOOD};
 use crate::support::receiver::Reply::Status;
 use crate::support::world::{PASSWORD, USER, World, minutes, seconds};
 
@@ -59,14 +59,7 @@ async fn a_connection_cut_in_the_middle_of_the_answer_loses_nothing() {
     world.clock.advance(seconds(60));
     world.tick().await;
 
-    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
-    let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
-    let request =
-        format!("GET /api/changes?limit=1000 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = raw::asked(world.base(), "/api/changes?limit=1000", &[GOOD], Some(4_096)).await;
     let mut some = [0; 2_000];
     stream.read_exact(&mut some).await.unwrap();
     assert!(some.starts_with(b"HTTP/1.1 200"));
@@ -82,13 +75,9 @@ async fn a_connection_cut_in_the_middle_of_the_answer_loses_nothing() {
 async fn a_client_that_dies_with_the_answer_unread_in_its_buffers_has_not_got_it() {
     let mut world = World::new().await;
     let missed = three_missed(&mut world).await;
-    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
-    let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
     for read in [0, 100] {
         // So little that the system takes it whole: the server has long written everything when the client hangs up.
-        let mut stream = TcpSocket::new_v4().unwrap().connect(host.parse().unwrap()).await.unwrap();
-        let request = format!("GET /api/changes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut stream = raw::asked(world.base(), "/api/changes", &[GOOD], None).await;
         stream.readable().await.unwrap();
         stream.read_exact(&mut vec![0; read]).await.unwrap();
         drop(stream);
@@ -117,14 +106,8 @@ async fn who_hangs_up_in_good_order_before_the_answer_arrived_has_not_got_it() {
     world.tick().await;
     let all: Vec<u64> = (1..=60).collect();
 
-    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
-    let auth = "bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
     let ask = async || {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4_096).unwrap();
-        let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
-        let request = format!("GET /api/changes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {auth}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut stream = raw::asked(world.base(), "/api/changes", &[GOOD], Some(4_096)).await;
         stream.read_exact(&mut [0; 100]).await.unwrap();
         // In good order, with most of the answer still under way.
         stream.shutdown().await.unwrap();

@@ -1,10 +1,10 @@
 //! Reading on: long polls and streams of events.
 
 use reqwest::{Method, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
+use tokio::io::AsyncReadExt as _;
 
 use crate::support::events::Events;
+use crate::support::raw;
 use crate::support::receiver::Reply::Status;
 use crate::support::world::{PASSWORD, USER, World, client, seconds};
 
@@ -359,14 +359,8 @@ async fn a_reader_that_does_not_read_is_cut_off_and_goes_on_from_its_id() {
     for state in ["STOPPED", "RUNNING", "STOPPED", "RUNNING"] {
         become_all(&mut world, count, state).await;
     }
-    let host = world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
-    let head = format!(
-        "GET /api/changes?after=0 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk\r\nAccept: text/event-stream\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let headers = [raw::GOOD, ("Accept", "text/event-stream")];
+    let mut stream = raw::asked(world.base(), "/api/changes?after=0", &headers, Some(4_096)).await;
     let mut some = vec![0; 20_000];
     stream.read_exact(&mut some).await.unwrap();
     // It reads no more. Everybody else goes on meanwhile.

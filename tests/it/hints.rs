@@ -143,6 +143,37 @@ async fn the_cadence_goes_on_beside_hints() {
     world.end().await;
 }
 
+/// How often the instances are listed in an hour.
+async fn lists_of_an_hour(world: &mut World) -> usize {
+    let before = world.provider.calls_of(MockCall::Instances);
+    world.live(minutes(60)).await;
+    world.provider.calls_of(MockCall::Instances) - before
+}
+
+#[tokio::test]
+async fn where_every_change_was_hinted_lists_are_rarer_until_one_was_not() {
+    let (mut world, secret) = hinted(1).await;
+    world.provider.set_state("inst0", "STOPPED");
+    let unproven = lists_of_an_hour(&mut world).await;
+    assert!(unproven >= 13, "often after a change, and then every five minutes: {unproven}");
+
+    world.provider.set_state("inst0", "RUNNING");
+    post(&world, &secret, "id=inst0&state=RUNNING").await;
+    world.clock.advance(MOMENT);
+    world.poll().await;
+    let proven = lists_of_an_hour(&mut world).await;
+    assert!((6..=9).contains(&proven), "{proven}");
+    assert_eq!(world.feed_of_the_store().await.len(), 2, "and nobody calls a rest a gap");
+
+    // Nobody hints at that. It is found late, and once.
+    world.provider.set_state("inst0", "STOPPED");
+    world.live(minutes(10)).await;
+    assert_eq!(world.feed_of_the_store().await.len(), 3);
+    let missed = lists_of_an_hour(&mut world).await;
+    assert!(missed >= 12, "as if there were no hints: {missed}");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_flood_of_hints_is_one_list() {
     let (mut world, secret) = hinted(3).await;
@@ -306,6 +337,11 @@ async fn a_secret_is_shown_once_replaced_with_an_overlap_and_ended_at_once() {
     let second = made.json()["secret"].as_str().unwrap().to_owned();
     let status = async |world: &World, secret: &str| post(world, secret, "id=inst0").await.status;
     assert_eq!(status(&world, &first).await, StatusCode::ACCEPTED, "senders need time to learn the new one");
+    // Two are good at a time, and no more.
+    let third = secret(&world).await;
+    assert_eq!(status(&world, &first).await, StatusCode::UNAUTHORIZED, "a leaked one is ended by making two");
+    assert_eq!(status(&world, &second).await, StatusCode::ACCEPTED);
+    let (first, second) = (second, third);
     world.stop().await;
     world.clock.advance(minutes(24 * 60));
     world.start().await;

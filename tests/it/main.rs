@@ -40,6 +40,7 @@ mod reads;
 mod reads_away;
 mod recipes;
 mod restart;
+mod retries;
 mod retention;
 mod scenarios;
 mod secrets;

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use reqwest::StatusCode;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
 use crate::support::cases::{config, run};
 use crate::support::events::Events;
+use crate::support::raw;
 use crate::support::world::{PASSWORD, USER, World, client, seconds};
 
 const CLIENTS: usize = 2;
@@ -272,14 +271,8 @@ impl Life {
         let place = self.placed(who).await;
         if dies {
             // With the answer in the system's buffers, of which it has read nothing.
-            let host = self.world.base().trim_start_matches("http://").trim_end_matches("/api").to_owned();
-            let mut stream = TcpStream::connect(&host).await.unwrap();
             let path = format!("/api/changes?subscriber={}", SUBSCRIBERS[who]);
-            let auth = "Authorization: Basic bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk";
-            stream
-                .write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{auth}\r\n\r\n").as_bytes())
-                .await
-                .unwrap();
+            let stream = raw::asked(self.world.base(), &path, &[raw::GOOD], None).await;
             stream.readable().await.unwrap();
             return;
         }

@@ -103,6 +103,40 @@ async fn while_its_backend_is_down_an_account_hears_of_it_and_others_of_nothing(
 }
 
 #[tokio::test]
+async fn a_service_for_volumes_that_is_down_closes_no_eye_on_instances() {
+    let mut world = watched(2).await;
+    for collection in ["storage_volumes", "storage_snapshots"] {
+        assert_eq!(world.put_hook(collection, "feed", &[]).await.status, 200);
+    }
+    world.live(minutes(5)).await;
+    for call in [MockCall::Volumes, MockCall::Snapshots] {
+        world.provider.fails_all(call, Kind::Unavailable);
+    }
+    let before = world.provider.calls_of(MockCall::Volumes);
+    world.live(minutes(30)).await;
+    let asked = world.provider.calls_of(MockCall::Volumes) - before;
+    assert!((3..=12).contains(&asked), "it is left alone, but not forgotten: {asked} looks");
+    let lists = world.provider.calls_of(MockCall::Instances);
+    world.provider.set_state("inst0", "STOPPED");
+    world.live(minutes(6)).await;
+    assert!(world.provider.calls_of(MockCall::Instances) > lists);
+    assert_eq!(said(&world).await, [("instance.state".to_owned(), "inst0".to_owned())], "the account can be looked at");
+
+    world.provider.heals();
+    world.live(minutes(15)).await;
+    let gaps: Vec<_> = said(&world).await.into_iter().skip(1).collect();
+    let gap = |collection: &str| ("account.observation_gap".to_owned(), collection.to_owned());
+    assert!(
+        gaps.len() == 2 && gaps.contains(&gap("storage_volumes")) && gaps.contains(&gap("storage_snapshots")),
+        "{gaps:?}"
+    );
+    let log = log(&world).await;
+    let why = log.last().unwrap()["why"][0]["text"].as_str().unwrap();
+    assert!(why.contains("failed, the last with: "), "{why}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn many_that_go_missing_together_are_not_gone_before_two_more_lists_agree() {
     let mut world = watched(10).await;
     world.clock.advance(minutes(10));

@@ -1,6 +1,7 @@
 //! No secret in the store's files, in logs or in errors.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use reqwest::{Method, StatusCode};
 
@@ -15,6 +16,89 @@ const HOOK_PASSWORD: &str = "hookpassword-c04f";
 const HOOK_KEY: &str = "querykey-8a61";
 const TOKEN: &str = "tracktoken-e7b9";
 const SIGNING: &str = "whsec_c2lnbmluZyBzZWNyZXQgb2YgdGhpcyB0ZXN0";
+
+/// None of them is in any file of Tracker's. Answers with how many files there are.
+fn files_without(folder: &Path, secrets: &[&str]) -> usize {
+    let mut files = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        files += 1;
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} is in {}", file.path().display());
+        }
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.path().display());
+    }
+    files
+}
+
+#[tokio::test]
+async fn no_secret_of_hints_is_in_the_store_the_log_the_feed_the_metrics_or_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracker = Tracker::start(folder.path(), &[]).await;
+    let (put, _) = tracker.request(Method::PUT, "/instances/inst1?track_hook=feed").await;
+    assert_eq!(put, StatusCode::OK);
+    let mut secrets = Vec::new();
+    for _ in 0..2 {
+        let (made, text) = tracker.request(Method::POST, "/hints/secret").await;
+        assert_eq!(made, StatusCode::CREATED, "{text}");
+        let made: serde_json::Value = serde_json::from_str(&text).unwrap();
+        secrets.push(made["secret"].as_str().unwrap().to_owned());
+    }
+    let (replaced, newest) = (&secrets[0], &secrets[1]);
+    // As it should be, replaced, misspelt, in the wrong place, with a body that is no good.
+    let hints = format!("{}/hints", tracker.base);
+    let mistyped = format!("{newest}x");
+    let (account, _) = newest.strip_prefix("hint_").unwrap().split_once('_').unwrap();
+    let made_up = format!("hint_{account}_made-up-by-somebody-0b9d");
+    let post = |secret: &str| client().post(&hints).header("tracker-hint-secret", secret);
+    let requests = [
+        (post(newest).body("id=inst1&state=STOPPED"), 202),
+        (post(replaced).body("id=inst1"), 202),
+        (client().post(&hints).bearer_auth(newest).body("id=inst1"), 202),
+        (client().post(&hints).basic_auth("hint", Some(newest)).body("id=inst1"), 202),
+        (post(&mistyped).body("id=inst1"), 401),
+        (client().post(&hints).bearer_auth(&made_up).body("id=inst1"), 401),
+        (post(newest).body("{"), 400),
+        (client().get(format!("{}/instances", tracker.base)).basic_auth("hint", Some(newest)), 401),
+        (client().get(format!("{}/instances", tracker.base)).bearer_auth(newest), 401),
+    ];
+    let mut answers = Vec::new();
+    for (number, (request, status)) in requests.into_iter().enumerate() {
+        let answer = request.send().await.unwrap();
+        let (answered, headers) = (answer.status(), format!("{:?}", answer.headers()));
+        let text = answer.text().await.unwrap();
+        assert_eq!(answered, status, "request {number}: {text}");
+        answers.push(format!("{headers} {text}"));
+    }
+    for path in ["/hints/secret", "/instances/inst1?format=json", "/changes?after=0", "/hooks", "/deliveries"] {
+        let (status, text) = tracker.request(Method::GET, path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        answers.push(text);
+    }
+    let metrics = client().get(tracker.base.replace("/api", "/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("tracker_hints"), "{metrics}");
+    answers.push(metrics);
+
+    let random = |secret: &str| secret.splitn(3, '_').nth(2).unwrap().to_owned();
+    let randoms: Vec<_> = secrets.iter().chain([&mistyped, &made_up]).map(|secret| random(secret)).collect();
+    assert!(randoms.iter().all(|random| random.len() > 15), "{randoms:?}");
+    let randoms: Vec<&str> = randoms.iter().map(String::as_str).collect();
+    assert!(files_without(folder.path(), &randoms) >= 3);
+    let (_, log) = tracker.stop().await;
+    assert!(
+        log.contains("A hint secret was made") && log.contains("Hints were taken"),
+        "the log tells the story:\n{log}"
+    );
+    for random in randoms {
+        assert!(!log.contains(random), "{random} is in the log:\n{log}");
+        for answer in &answers {
+            assert!(!answer.contains(random), "{random} is in {answer}");
+        }
+    }
+}
 
 #[tokio::test]
 async fn no_secret_is_in_the_store_the_log_or_an_error() {
@@ -53,18 +137,7 @@ async fn no_secret_is_in_the_store_the_log_or_an_error() {
 
     // While it runs, so that the write-ahead log is there too.
     let secrets = [BACKEND_PASSWORD, WRONG_PASSWORD, HOOK_USER, HOOK_PASSWORD, HOOK_KEY, TOKEN, SIGNING, &SIGNING[6..]];
-    let mut files = 0;
-    for file in std::fs::read_dir(folder.path()).unwrap() {
-        let file = file.unwrap();
-        let bytes = std::fs::read(file.path()).unwrap();
-        files += 1;
-        for secret in secrets {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", file.path().display());
-        }
-        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", file.path().display());
-    }
+    let files = files_without(folder.path(), &secrets);
     assert!(files >= 3, "the store, its write-ahead log and the key ring: {files} files");
 
     let (_, log) = tracker.stop().await;

@@ -189,7 +189,7 @@ impl Client {
         Ok(Target { provider, by_operator })
     }
 
-    /// Asks once. Every error names what was asked and where. `credentials`: none to be let in as nobody.
+    /// Asks; a look of ours a few times. Every error names what was asked and where. `credentials`: none to be let in as nobody.
     pub(super) async fn ask(
         &self,
         target: &Target,
@@ -206,22 +206,40 @@ impl Client {
         let request = Request { method: question.method, url: question.url, headers, body: body.into() };
 
         let nobody = Credentials { user: String::new(), password: String::new().into() };
-        let turn = self.line.turn(target.host(), credentials.unwrap_or(&nobody)).await?;
+        let asker = credentials.unwrap_or(&nobody);
+        let mut tries = self.line.tries(target.host(), asker, matches!(asking, Asking::Look));
+        loop {
+            let turn = tries.turn().await?;
+            let outcome = self.once(target, &at, asking, request.clone(), &[basic, password]).await;
+            let failed = outcome.as_ref().err().map(|failed| failed.error.kind);
+            if !tries.again(turn, failed).await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        target: &Target,
+        at: &str,
+        asking: Asking,
+        request: Request,
+        secrets: &[&str],
+    ) -> Result<Answer, Failed> {
         let answer = self.line.exchange(target.by_operator, request).await;
         let answer = answer.map_err(|error| Error::new(Kind::from(&error), format!("{at}: {error}")))?;
-        wrong_driver(&at, target, &answer)?;
+        wrong_driver(at, target, &answer)?;
 
         let outbound::Answer { status, headers, body } = answer;
         let location = headers.get(LOCATION).and_then(|to| target.below(to.to_str().ok()?));
         let document = Node::parse(&body);
         let said = document.as_ref().ok().and_then(fault::said);
         if said.is_none() && (status.is_success() || status.is_redirection() && location.is_some()) {
-            return Ok(Answer { at, status, location, document, body });
+            return Ok(Answer { at: at.to_owned(), status, location, document, body });
         }
         let kind = fault::kind(asking, status, said.as_ref(), &body, &headers, self.clock.now());
-        turn.heard(kind);
         let said = said.map(|Said { status, message }| {
-            let message = fault::shown(&message, &[basic, password]);
+            let message = fault::shown(&message, secrets);
             Said { status, message }
         });
         let number = status.as_u16();

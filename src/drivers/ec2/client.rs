@@ -116,7 +116,7 @@ impl Client {
         Self { line, clock }
     }
 
-    /// Asks once. Every error names the action and where it was asked.
+    /// Asks; a look of ours a few times. Every error names the action and where it was asked.
     pub(super) async fn call<T: parse::Reply>(
         &self,
         credentials: &Credentials,
@@ -136,15 +136,36 @@ impl Client {
         action: &'static str,
         params: Params,
     ) -> Result<Bytes, Failure> {
-        let at = at(target, action);
         let body =
             Params::default().with("Action", action).with("Version", target.version).followed_by(params).to_string();
-        // Before it is signed, as a signature ages.
-        let turn = self.line.turn(&target.provider, credentials).await?;
-        let signed = signed(target, &body, credentials, self.clock.now())
+        let mut tries = self.line.tries(&target.provider, credentials, changes_nothing(action));
+        loop {
+            // Before it is signed, as a signature ages.
+            let turn = tries.turn().await?;
+            let outcome = self.once(credentials, target, action, &body).await;
+            let failed = outcome.as_ref().err().map(|failure| failure.error.kind);
+            if !tries.again(turn, failed).await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        action: &'static str,
+        body: &str,
+    ) -> Result<Bytes, Failure> {
+        let at = at(target, action);
+        let signed = signed(target, body, credentials, self.clock.now())
             .ok_or_else(|| Error::new(Kind::Denied, format!("{at}: no access key looks like this one")))?;
-        let request =
-            Request { method: Method::POST, url: target.url.clone(), headers: signed.headers, body: body.into() };
+        let request = Request {
+            method: Method::POST,
+            url: target.url.clone(),
+            headers: signed.headers,
+            body: body.to_owned().into(),
+        };
 
         let answer = self.line.exchange(target.by_operator, request).await;
         let answer = answer.map_err(|error| unanswered(&at, target, &error))?;
@@ -154,7 +175,6 @@ impl Client {
         }
         let fault = parse::fault(&answer.body);
         let kind = fault::kind(answer.status, fault.as_ref(), &answer.headers, self.clock.now());
-        turn.heard(kind);
         let status = answer.status.as_u16();
         let text = fault.as_ref().map_or_else(
             || format!("{at}: status {status}, and not in EC2's words"),
@@ -188,6 +208,11 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         failure.error
     }
+}
+
+/// EC2 and STS have these words for it.
+fn changes_nothing(action: &str) -> bool {
+    action.starts_with("Describe") || action.starts_with("Get")
 }
 
 fn at(target: &Target, action: &str) -> String {

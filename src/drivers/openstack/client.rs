@@ -182,15 +182,25 @@ impl Client {
         request: Request,
         what: &str,
     ) -> Result<Answer, Error> {
-        let turn = self.line.turn(&provider.canonical(), credentials).await?;
-        let answer = self.line.exchange(provider.by_operator, request).await.map_err(|error| {
-            let text = format!("{what}, for provider {}: {error}", provider.canonical());
-            Error::new(Kind::from(&error), text)
-        })?;
-        if answer.status.is_client_error() || answer.status.is_server_error() {
-            turn.heard(self.kind(&answer, fault::parse(&answer.body).as_ref()));
+        let changes_nothing = request.method == Method::GET;
+        let mut tries = self.line.tries(&provider.canonical(), credentials, changes_nothing);
+        loop {
+            let turn = tries.turn().await?;
+            let answer = self.line.exchange(provider.by_operator, request.clone()).await.map_err(|error| {
+                let text = format!("{what}, for provider {}: {error}", provider.canonical());
+                Error::new(Kind::from(&error), text)
+            });
+            let failed = match &answer {
+                Ok(answer) if answer.status.is_client_error() || answer.status.is_server_error() => {
+                    Some(self.kind(answer, fault::parse(&answer.body).as_ref()))
+                }
+                Ok(_) => None,
+                Err(error) => Some(error.kind),
+            };
+            if !tries.again(turn, failed).await {
+                return answer;
+            }
         }
-        Ok(answer)
     }
 
     fn failed_of(&self, ask: &Ask<'_>, url: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {

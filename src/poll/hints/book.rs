@@ -160,6 +160,11 @@ impl Book {
         self.streams.get(&unit).is_some_and(|stream| stream.is_proven(now, &self.terms))
     }
 
+    /// See [`super::Hints::are_relied_on`].
+    pub(super) fn is_relied_on(&self, unit: Unit, now: Timestamp) -> bool {
+        self.streams.get(&unit).is_some_and(|stream| stream.is_relied_on(now, &self.terms))
+    }
+
     /// Were the clock set back, what is planned would wait for times that do not come. Hints may be lost.
     fn heed(&mut self, now: Timestamp) {
         if now + SKEW < self.newest {

@@ -68,6 +68,11 @@ impl Stream {
         !late && !missed && self.proven_at.is_some_and(|at| now < at + terms.proof_for)
     }
 
+    /// It is proven, and no change is open.
+    pub(super) fn is_relied_on(&self, now: Timestamp, terms: &HintTerms) -> bool {
+        self.open.is_empty() && self.is_proven(now, terms)
+    }
+
     /// Changes that no hint came for in time.
     fn judge(&mut self, now: Timestamp, terms: &HintTerms) {
         while let Some((_, found_at)) = self.open.front() {
@@ -134,6 +139,17 @@ mod tests {
         let mut later = Vec::from(one_missed());
         later.extend([(200, Hint("a")), (201, Found("a"))]);
         check(&later, &[(201, false), (130 + HOUR - 1, false), (130 + HOUR, true)]);
+    }
+
+    #[test]
+    fn it_is_not_relied_on_while_a_hint_is_awaited() {
+        let check = |events: &[(i64, Event)], second, expected| {
+            assert_eq!(stream(events).is_relied_on(at(second), &terms()), expected, "at {second}");
+        };
+        check(&[(0, Hint("a")), (2, Found("a"))], 2, true);
+        check(&[(0, Hint("a")), (2, Found("a")), (10, Found("b"))], 10, false);
+        check(&[(0, Hint("a")), (2, Found("a")), (10, Found("b")), (12, Hint("b"))], 12, true);
+        check(&[(0, Hint("a")), (2, Found("a")), (10, Found("b"))], 200, false);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -32,6 +33,9 @@ row! {
         observed_at: Option<i64>,
     }
 }
+
+/// A statement and what SQLite makes of it hold each row some four times, so a large account's are written in several.
+const ROWS_AT_ONCE: usize = 500;
 
 #[derive(Serialize)]
 struct ResourceJson<'a> {
@@ -68,7 +72,7 @@ struct OwedJson<'a> {
 impl Samples for Sqlite {
     async fn known(&self, account: AccountId, collection: Collection) -> Result<Known, Error> {
         // One statement, so that version and members are of one moment.
-        let rows: Vec<KnownRow> = sqlx::query_as(
+        let mut rows = sqlx::query_as::<_, KnownRow>(
             "SELECT coalesce(u.version, 0) AS version, a.last_seq, u.observed_at AS unit_observed_at, r.resource,
                     coalesce(r.revision, 0) AS revision, coalesce(r.first_seen_at, 0) AS first_seen_at,
                     coalesce(r.observed_at, 0) AS observed_at, r.absent_since, coalesce(r.body, '') AS body
@@ -80,9 +84,30 @@ impl Samples for Sqlite {
         )
         .bind(account.0)
         .bind(collection.as_str())
-        .fetch_all(&self.readers)
-        .await
-        .doing("reading what is known")?;
+        .fetch(&self.readers);
+
+        let mut known = Known {
+            collection,
+            version: 0,
+            through: Seq(0),
+            observed_at: None,
+            members: BTreeMap::new(),
+            former: BTreeMap::new(),
+        };
+        let mut is_first = true;
+        // Row by row, as the rows of a large account take as much memory as what is made of them.
+        while let Some(mut row) = rows.try_next().await.doing("reading what is known")? {
+            if std::mem::take(&mut is_first) {
+                let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
+                known.version = row.version;
+                known.through = Seq(cell.column("last_seq").unsigned(row.last_seq)?);
+                known.observed_at = row.unit_observed_at.map(|ms| cell.instant(ms)).transpose()?;
+            }
+            let Some(id) = row.resource.take() else { continue };
+            let resource = row.known(account, collection, &id, known.observed_at)?;
+            known.members.insert(id, resource);
+        }
+        drop(rows);
 
         // Read apart: were it of another moment, so would be the version, and a commit decided on it is refused.
         let former: Vec<(String, i64)> =
@@ -93,29 +118,10 @@ impl Samples for Sqlite {
                 .await
                 .doing("reading what was known once")?;
 
-        let mut known = Known {
-            collection,
-            version: 0,
-            through: Seq(0),
-            observed_at: None,
-            members: BTreeMap::new(),
-            former: BTreeMap::new(),
-        };
         for (id, revision) in former {
             let cell = Cell { table: "former_resources", column: "revision", account, key: &id };
             let revision = cell.unsigned(revision)?;
             known.former.insert(id, revision);
-        }
-        if let Some(KnownRow { version, last_seq, unit_observed_at, .. }) = rows.first() {
-            let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
-            known.version = *version;
-            known.through = Seq(cell.column("last_seq").unsigned(*last_seq)?);
-            known.observed_at = unit_observed_at.map(|ms| cell.instant(ms)).transpose()?;
-        }
-        for mut row in rows {
-            let Some(id) = row.resource.take() else { continue };
-            let resource = row.known(account, collection, &id, known.observed_at)?;
-            known.members.insert(id, resource);
         }
         Ok(known)
     }
@@ -255,9 +261,9 @@ async fn raise_version(tx: &mut SqliteConnection, commit: &Commit) -> Result<boo
 }
 
 async fn put_resources(tx: &mut SqliteConnection, commit: &Commit) -> Result<(), sqlx::Error> {
-    let ids: Vec<&str> = commit.upserts.iter().map(|known| known.resource.id()).collect();
-    if !commit.upserts.is_empty() {
-        let rows: Vec<ResourceJson<'_>> = commit.upserts.iter().map(resource_json).collect();
+    for upserts in commit.upserts.chunks(ROWS_AT_ONCE) {
+        let ids: Vec<&str> = upserts.iter().map(|known| known.resource.id()).collect();
+        let rows: Vec<ResourceJson<'_>> = upserts.iter().map(resource_json).collect();
         sqlx::query(
             "INSERT INTO resources (account_id, collection, resource, revision, first_seen_at, observed_at, absent_since, body)
              SELECT $1, $2, value ->> 'resource', value ->> 'revision', value ->> 'first_seen_at',
@@ -430,17 +436,19 @@ async fn put_changes(
     let first = last.cast_unsigned() + 1 - count;
     let entries: Vec<Entry> =
         (first..).zip(changes).map(|(seq, new)| Entry { seq: Seq(seq), change: new.change.clone() }).collect();
-    let rows: Vec<ChangeJson<'_>> = entries.iter().map(change_json).collect();
-    sqlx::query(
-        "INSERT INTO changes (account_id, seq, change_id, at, collection, resource, kind, body)
-         SELECT $1, value ->> 'seq', value ->> 'change_id', value ->> 'at', value ->> 'collection',
-                value ->> 'resource', value ->> 'kind', value ->> 'body'
-         FROM json_each($2)",
-    )
-    .bind(account.0)
-    .bind(json(&rows))
-    .execute(&mut *tx)
-    .await?;
+    for entries in entries.chunks(ROWS_AT_ONCE) {
+        let rows: Vec<ChangeJson<'_>> = entries.iter().map(change_json).collect();
+        sqlx::query(
+            "INSERT INTO changes (account_id, seq, change_id, at, collection, resource, kind, body)
+             SELECT $1, value ->> 'seq', value ->> 'change_id', value ->> 'at', value ->> 'collection',
+                    value ->> 'resource', value ->> 'kind', value ->> 'body'
+             FROM json_each($2)",
+        )
+        .bind(account.0)
+        .bind(json(&rows))
+        .execute(&mut *tx)
+        .await?;
+    }
     Ok(entries)
 }
 

@@ -9,13 +9,12 @@ mod ways;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tracker::chance::Chance;
 use tracker::clock::SystemClock;
-use tracker::drivers::{DeltacloudSettings, Driver, Drivers, Settings};
+use tracker::drivers::{DeltacloudSettings, Driver, Settings};
 use tracker::model::{Credentials, DriverId, Instance, InstanceId, Login};
-use tracker::outbound::{self, Outbound};
+
+use crate::support::drivers;
 
 const USER: &str = "alice";
 const PASSWORD: &str = "hush-and-hush";
@@ -28,16 +27,14 @@ fn login(provider: Option<&str>) -> Login {
 }
 
 fn driver(deltacloud: DeltacloudSettings, allow: &[&str]) -> Arc<dyn Driver> {
-    let outbound = Outbound::new(&outbound::Settings {
-        allow_networks: allow.iter().map(|network| network.parse().expect("a network")).collect(),
-        connect_timeout: Duration::from_secs(5),
-        idle_per_host: 1,
-        user_agent: "tracker-test".to_owned(),
-    })
-    .expect("a client");
-    let settings = Settings { deltacloud, ..Settings::default() };
-    let drivers = Drivers::new(&settings, &outbound, Arc::new(SystemClock), Arc::new(Chance::seeded(1)));
-    drivers.get(&DriverId::new("deltacloud")).expect("registered").clone()
+    drivers::driver("deltacloud", &Settings { deltacloud, ..Settings::default() }, Arc::new(SystemClock), allow)
+}
+
+/// One that asks again without waiting for it.
+fn hasty(deltacloud: DeltacloudSettings) -> Arc<dyn Driver> {
+    let mut settings = Settings { deltacloud, ..Settings::default() };
+    settings.pace.retry_wait_ms = 0;
+    drivers::driver("deltacloud", &settings, Arc::new(SystemClock), &[])
 }
 
 fn at(url: &str) -> DeltacloudSettings {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tracker::drivers::{DeltacloudSettings, Kind};
+use tracker::drivers::{DeltacloudSettings, Kind, Urgency, within};
 use tracker::model::InstanceState;
 
 use super::canned::{Canned, Says, fails, ok};
-use super::{BASIC, PASSWORD, USER, at, driver, error, ids, instance, list, login, set};
+use super::{BASIC, PASSWORD, USER, at, driver, error, hasty, ids, instance, list, login, set};
 
 #[tokio::test]
 async fn an_account_is_a_user_whom_the_upstream_tells_from_nobody() {
@@ -33,6 +33,28 @@ async fn an_account_is_a_user_whom_the_upstream_tells_from_nobody() {
     upstream.clear();
     upstream.says("GET /api/instances", fails(502, "<html/>"));
     assert_eq!(driver.identify(&login(None)).await.expect_err("it cannot say").kind, Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_look_that_nobody_waits_for_is_asked_again_and_an_order_never_is() {
+    let upstream = Canned::start().await;
+    let (driver, login) = (hasty(at(upstream.root())), login(None));
+    let broken = || fails(502, "<html/>");
+    let whole = list(&[instance("x", "i-1", "RUNNING", &[])]);
+    upstream
+        .says("GET /api/instances", broken())
+        .says("GET /api/instances", broken())
+        .says("GET /api/instances", ok(whole));
+    assert_eq!(driver.instances(&login).await.expect_err("a client asks once").kind, Kind::Unavailable);
+    assert_eq!(upstream.heard().len(), 1);
+    assert_eq!(ids(&within(Urgency::List, driver.instances(&login)).await.expect("in the end")), ["i-1"]);
+    assert_eq!(upstream.heard().len(), 3);
+
+    upstream.clear();
+    upstream.says("DELETE /api/images/img-1", broken());
+    within(Urgency::List, driver.destroy_image(&login, "img-1")).await.expect_err("it may have been done");
+    let orders = upstream.heard().iter().filter(|what| what.starts_with("DELETE")).count();
+    assert_eq!(orders, 1, "{:?}", upstream.heard());
 }
 
 #[tokio::test]

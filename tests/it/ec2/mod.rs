@@ -17,14 +17,13 @@ mod nouns;
 mod stub;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tracker::chance::Chance;
 use tracker::clock::SystemClock;
-use tracker::drivers::{Driver, Drivers, Ec2Settings, Settings};
+use tracker::drivers::{Driver, Ec2Settings, Settings};
 use tracker::model::{Credentials, DriverId, Instance, Login, Secret};
-use tracker::outbound::{self, Outbound};
 use url::Url;
+
+use crate::support::drivers;
 
 const KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -37,16 +36,7 @@ fn login(provider: Option<&str>) -> Login {
 }
 
 fn driver(ec2: Ec2Settings, allow: &[&str]) -> Arc<dyn Driver> {
-    let outbound = Outbound::new(&outbound::Settings {
-        allow_networks: allow.iter().map(|network| network.parse().expect("a network")).collect(),
-        connect_timeout: Duration::from_secs(5),
-        idle_per_host: 1,
-        user_agent: "tracker-test".to_owned(),
-    })
-    .expect("a client");
-    let settings = Settings { ec2, ..Settings::default() };
-    let drivers = Drivers::new(&settings, &outbound, Arc::new(SystemClock), Arc::new(Chance::seeded(1)));
-    drivers.get(&DriverId::new("ec2")).expect("registered").clone()
+    drivers::driver("ec2", &Settings { ec2, ..Settings::default() }, Arc::new(SystemClock), allow)
 }
 
 fn at(endpoint: &str) -> Ec2Settings {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tracker::drivers::{Driver, Error, Kind, OpenStackSettings};
+use tracker::drivers::{Driver, Error, Kind, OpenStackSettings, Urgency, within};
 use tracker::model::{Action, InstanceId, Mount, NewImage, NewInstance};
 
 use super::stub::{Says, Stub, fails, ok};
-use super::{PROJECT, SERVER, driver, login};
+use super::{PROJECT, SERVER, driver, hasty, login};
 
 /// What is listed in pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,6 +131,33 @@ async fn half_a_list_of_any_noun_is_an_error_and_never_a_shorter_list() {
         assert!(error.text.contains("drivers.openstack.pages_max"), "{error}");
         stub.end();
     }
+}
+
+#[tokio::test]
+async fn of_a_list_that_nobody_waits_for_a_page_that_fails_is_asked_for_again() {
+    let broken = || fails(503, "<html>No server is available</html>");
+    let [first, second] = [ok(&Noun::Volumes.page(&["a"], Some("a"))), ok(&Noun::Volumes.page(&["b"], None))];
+    let (stub, settings) = Stub::start([first, broken(), Says::Half("{}".to_owned()), second]).await;
+    let driver = hasty(settings);
+    assert_eq!(within(Urgency::Rest, Noun::Volumes.list(&*driver)).await.expect("a list"), ["a", "b"]);
+    let path = Noun::Volumes.path();
+    let asked = ["", "&marker=a", "&marker=a", "&marker=a"].map(|marker| format!("GET {path}?limit=1000{marker}"));
+    assert_eq!(stub.lines(), asked);
+    stub.end();
+}
+
+#[tokio::test]
+async fn what_changes_something_or_gives_a_token_is_sent_once() {
+    let (stub, settings) = Stub::start([fails(503, "<html/>")]).await;
+    let driver = hasty(settings);
+    stub.keystone.lock().expect("no panic").push_back(fails(503, "<html/>"));
+    let login = login(None);
+    let image = "7e0d6f3e-6a0d-4b0a-9f0e-6c0c5d1f2a3b";
+    within(Urgency::List, driver.destroy_image(&login, image)).await.expect_err("no token");
+    assert_eq!((stub.asked_keystone().len(), stub.asked().len()), (1, 0));
+    within(Urgency::List, driver.destroy_image(&login, image)).await.expect_err("it may have been done");
+    assert_eq!(stub.asked().len(), 1);
+    stub.end();
 }
 
 #[tokio::test]

@@ -13,13 +13,12 @@ mod transitions;
 mod zones;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tracker::chance::Chance;
 use tracker::clock::{Clock, FakeClock};
-use tracker::drivers::{Driver, Drivers, OpenStackSettings, Settings};
+use tracker::drivers::{Driver, OpenStackSettings, Settings};
 use tracker::model::{Credentials, DriverId, Login, Secret};
-use tracker::outbound::{self, Outbound};
+
+use crate::support::drivers;
 
 const PASSWORD: &str = "s3cret-of-admin";
 const PROJECT: &str = "63d2e5104dc34ca6a99330dc5f50dab0";
@@ -36,16 +35,14 @@ fn clock() -> Arc<FakeClock> {
 }
 
 fn driver_at(clock: Arc<dyn Clock>, openstack: OpenStackSettings, allow: &[&str]) -> Arc<dyn Driver> {
-    let outbound = Outbound::new(&outbound::Settings {
-        allow_networks: allow.iter().map(|network| network.parse().expect("a network")).collect(),
-        connect_timeout: Duration::from_secs(5),
-        idle_per_host: 1,
-        user_agent: "tracker-test".to_owned(),
-    })
-    .expect("a client");
-    let settings = Settings { openstack, ..Settings::default() };
-    let drivers = Drivers::new(&settings, &outbound, clock, Arc::new(Chance::seeded(1)));
-    drivers.get(&DriverId::new("openstack")).expect("registered").clone()
+    drivers::driver("openstack", &Settings { openstack, ..Settings::default() }, clock, allow)
+}
+
+/// One that asks again without waiting for it.
+fn hasty(openstack: OpenStackSettings) -> Arc<dyn Driver> {
+    let mut settings = Settings { openstack, ..Settings::default() };
+    settings.pace.retry_wait_ms = 0;
+    drivers::driver("openstack", &settings, clock(), &[])
 }
 
 fn driver(openstack: OpenStackSettings) -> Arc<dyn Driver> {

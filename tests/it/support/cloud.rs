@@ -73,6 +73,8 @@ impl Cloud {
     /// Makes EC2 this one for a World. `DryRun` is asked, and reading is not from memory.
     pub(crate) fn settle(&self, settings: &mut Settings) {
         settings.drivers.ec2 = self.settings();
+        // Nobody waits for real.
+        settings.drivers.pace.retry_wait_ms = 0;
     }
 
     pub(crate) fn settings(&self) -> Ec2Settings {

@@ -4,6 +4,7 @@ pub mod cases;
 pub mod child;
 pub mod cli;
 pub mod cloud;
+pub mod drivers;
 pub mod events;
 pub mod faulty;
 pub mod foreign;

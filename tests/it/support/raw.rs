@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Raw(pub SocketAddr);
@@ -45,6 +45,23 @@ impl Raw {
     pub async fn connect(self) -> TcpStream {
         TcpStream::connect(self.0).await.unwrap()
     }
+}
+
+/// The connection of a client that has asked under `base` (which ends in `/api`), and read nothing yet. `buffer`: how much its system
+/// takes unread, bytes.
+pub async fn asked(base: &str, path: &str, headers: &[(&str, &str)], buffer: Option<u32>) -> TcpStream {
+    let host = base.trim_start_matches("http://").trim_end_matches("/api");
+    let socket = TcpSocket::new_v4().unwrap();
+    if let Some(bytes) = buffer {
+        socket.set_recv_buffer_size(bytes).unwrap();
+    }
+    let mut stream = socket.connect(host.parse().unwrap()).await.unwrap();
+    let mut head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    stream
 }
 
 pub const GOOD: (&str, &str) = ("Authorization", "Basic bW9ja3VzZXI6bW9ja3Bhc3N3b3Jk");

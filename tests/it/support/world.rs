@@ -180,6 +180,11 @@ impl Provider {
         self.0.fail(MockCall::Look, MockTimes::UntilHealed, Kind::Unavailable);
     }
 
+    /// Every call of the kind fails, until told otherwise.
+    pub fn fails_all(&self, call: MockCall, kind: Kind) {
+        self.0.fail(call, MockTimes::UntilHealed, kind);
+    }
+
     /// The next call of the kind fails.
     pub fn fails_next(&self, call: MockCall, kind: Kind) {
         self.0.fail(call, MockTimes::Next(1), kind);
