@@ -14,7 +14,7 @@ use super::read::{Listing, Page, Shown, Source};
 use super::render::{Base, Document, List, Member, TrackedList, TrackingView, render};
 use super::tracking::{self, Done};
 use crate::drivers::{Abilities, Driver, Error};
-use crate::model::{Collection, Known, Login, Resource, ResourceKind, Scope, Seq};
+use crate::model::{Collection, Login, Resource, ResourceKind, Scope, Seq};
 
 /// The last change of the account that a list takes into account: who follows the feed after it misses nothing.
 const TRACKER_SEQ: HeaderName = HeaderName::from_static("tracker-seq");
@@ -27,6 +27,8 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
     const SINGULAR: &'static str;
     /// Where the store may know it from.
     const TRACKED: Option<Collection> = None;
+    /// Tracker knows something of one that an answer of the backend's about it alone does not say.
+    const REMEMBERED: bool = false;
 
     /// Both representations.
     type View<'a>: Document;
@@ -51,8 +53,8 @@ pub(super) trait Collected: Clone + Send + Sync + Sized + 'static {
         false
     }
 
-    /// With what Tracker makes of it, as it was last told: `known` is how the collection is known.
-    fn judged(self, _known: &Known) -> Self {
+    /// With what Tracker makes of it, or remembers: `known` is how it is known.
+    fn judged(self, _known: &Resource) -> Self {
         self
     }
 

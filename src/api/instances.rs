@@ -20,6 +20,7 @@ impl Collected for Instance {
     const PLURAL: &'static str = "instances";
     const SINGULAR: &'static str = "instance";
     const TRACKED: Option<Collection> = Some(Self::COLLECTION);
+    const REMEMBERED: bool = true;
     type View<'a> = InstanceView<'a>;
 
     fn id(&self) -> &str {
@@ -42,6 +43,13 @@ impl Collected for Instance {
     fn passes(&self, params: &Params) -> bool {
         params.given("state").is_none_or(|wanted| wanted.eq_ignore_ascii_case(self.state.as_str()))
             && params.lets_through("realm_id", self.realm.as_deref())
+    }
+
+    fn judged(mut self, known: &Resource) -> Self {
+        if let (None, Resource::Instance(before)) = (&self.announced, known) {
+            self.announced.clone_from(&before.announced);
+        }
+        self
     }
 
     fn is_finished(&self) -> bool {

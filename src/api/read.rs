@@ -204,7 +204,7 @@ impl Call {
         if let Some(id) = &id {
             let member = self.ask(&login, T::one(driver, &login, id)).await?;
             let member = match member {
-                Some(member) if T::TRACKED == Some(Collection::Realms) => Some(self.judged(member, owner).await),
+                Some(member) if T::REMEMBERED => Some(self.judged(member, owner).await),
                 member => member,
             };
             return Ok(self.found(asked_at, member.into_iter().collect(), None));
@@ -235,17 +235,17 @@ impl Call {
 
     /// With what the account was last told of it, if it is watched.
     async fn judged<T: Collected>(&self, member: T, owner: Owner) -> T {
-        let Owner::Known(key) = owner else { return member };
+        let (Owner::Known(key), Some(collection)) = (owner, T::TRACKED) else { return member };
         let known = async {
             let Some(account) = self.api.store.find_account(&key).await? else { return Ok(None) };
-            self.api.store.known(account, Collection::Realms).await.map(Some)
+            self.api.store.member(account, collection, member.id()).await
         };
         match known.await {
-            Ok(Some(known)) => member.judged(&known),
+            Ok(Some(known)) => member.judged(&known.resource),
             Ok(None) => member,
             Err(err) => {
                 let err: store::Error = err;
-                warn!("What is thought of a realm could not be read: {err}");
+                warn!("What is known of one of the {collection} could not be read: {err}");
                 member
             }
         }

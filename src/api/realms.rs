@@ -1,12 +1,13 @@
 use super::collection::Collected;
 use super::render::{Base, RealmView, TrackingView};
 use crate::drivers::{Driver, Error};
-use crate::model::{Collection, Known, Login, Realm, Resource, ResourceKind};
+use crate::model::{Collection, Login, Realm, Resource, ResourceKind};
 
 impl Collected for Realm {
     const PLURAL: &'static str = "realms";
     const SINGULAR: &'static str = "realm";
     const TRACKED: Option<Collection> = Some(Self::COLLECTION);
+    const REMEMBERED: bool = true;
     type View<'a> = RealmView<'a>;
 
     fn id(&self) -> &str {
@@ -25,8 +26,8 @@ impl Collected for Realm {
         driver.realm(login, id).await
     }
 
-    fn judged(mut self, known: &Known) -> Self {
-        if let Some(Resource::Realm(before)) = known.members.get(&self.id).map(|row| &row.resource) {
+    fn judged(mut self, known: &Resource) -> Self {
+        if let Resource::Realm(before) = known {
             self.follow(before);
         }
         self

@@ -103,7 +103,11 @@ pub(super) async fn set_created(
     created: &Instance,
 ) -> Result<Tracked, Fault> {
     let scope = Scope::Member(Collection::Instances, created.id.to_string());
-    let set = call.api.tracking.set_created(caller, created, asked.wanted(call, caller, callback, scope)).await?;
+    let set = call
+        .api
+        .tracking
+        .set_created(caller, call.driver.as_ref(), created, asked.wanted(call, caller, callback, scope))
+        .await?;
     call.moved(&caller.login).await;
     Ok(set)
 }

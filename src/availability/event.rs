@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Outcome;
 use crate::model::{Declared, Fault, InstanceId};
 
 /// Something that was learnt of a realm. One that is told twice counts once, as far as it can be recognised.
@@ -40,12 +41,11 @@ pub enum Event {
     },
     /// All instances of the account were listed at once. What was seen realm by realm, while that failed, is over.
     Listed,
-    /// Outcomes of launches of other accounts in the same realm. Counts only: nobody's ids are shown to others.
+    /// What launches came to in other accounts that use the same place, one list for each of them; instead of what was told of it
+    /// before. Whose they are is not said.
     Elsewhere {
         realm: String,
-        failed: u32,
-        succeeded: u32,
-        at: Timestamp,
+        accounts: Vec<Vec<Outcome>>,
     },
 }
 

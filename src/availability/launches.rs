@@ -47,7 +47,6 @@ struct Held {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Trial {
     pub(super) at: Timestamp,
-    /// Empty: of another account.
     pub(super) request: String,
     pub(super) succeeded: u32,
     pub(super) failed: u32,
@@ -63,15 +62,11 @@ pub(super) struct Trial {
 
 impl Trial {
     /// The part of it that failed; the whole counts 1.
-    fn share(&self) -> f64 {
+    pub(super) fn share(&self) -> f64 {
         f64::from(self.failed) / f64::from(self.failed.saturating_add(self.succeeded).max(1))
     }
 
-    pub(super) fn foreign(&self) -> bool {
-        self.request.is_empty()
-    }
-
-    fn lacked_room_for(&self) -> Option<&str> {
+    pub(super) fn lacked_room_for(&self) -> Option<&str> {
         self.profile.as_deref().filter(|_| self.failed > 0 && self.kind == Some(FaultKind::Capacity))
     }
 }
@@ -87,6 +82,9 @@ pub(super) struct Trip {
     pub(super) on_probation: bool,
     /// It happened in too many realms at once to be the realm's fault.
     pub(super) blamed: bool,
+    /// It took other accounts' failures.
+    #[serde(default)]
+    pub(super) with_others: bool,
 }
 
 /// Successes in a row, as instances and as requests.
@@ -129,12 +127,14 @@ pub(super) struct Launches {
     pub(super) tripped: Option<Trip>,
     pub(super) probation: Option<Probation>,
     pub(super) scarce: Option<Scarce>,
+    /// When a trip was last lifted: what was before is done with.
+    pub(super) anew_at: Option<Timestamp>,
 }
 
 impl Launches {
     /// Counts a trial that was not counted before. False: it was.
     pub(super) fn hear(&mut self, trial: Trial, baseline: &mut Baseline, settings: &Settings) -> bool {
-        if !trial.foreign() && self.trials.iter().any(|known| known.request == trial.request) {
+        if self.trials.iter().any(|known| known.request == trial.request) {
             return false;
         }
         let share = trial.share();
@@ -194,11 +194,13 @@ impl Launches {
         now: Timestamp,
         hold_down: Duration,
         shortened: bool,
+        others_failed_at: Option<Timestamp>,
         settings: &Settings,
     ) -> bool {
         let Some(trip) = &self.tripped else { return true };
         self.has_proven(settings) || {
-            let last_bad = self.last_failure_at.map_or(trip.at, |at| at.max(trip.at));
+            let theirs = others_failed_at.filter(|_| trip.with_others);
+            let last_bad = self.last_failure_at.into_iter().chain(theirs).fold(trip.at, Timestamp::max);
             let due_within = Duration::try_from_secs_f64(settings.quiet_launches / trip.rate * 3_600.0);
             let occasion = due_within.unwrap_or(Duration::MAX).min(Duration::from_secs(settings.hold_down_max_seconds));
             let silence = if shortened { hold_down } else { hold_down.max(occasion) };
@@ -211,9 +213,10 @@ impl Launches {
     }
 
     /// Forgets the trip and everything that led to it.
-    pub(super) fn lift(&mut self) {
+    pub(super) fn lift(&mut self, now: Timestamp) {
         self.tripped = None;
         self.begin_anew();
+        self.anew_at = Some(now);
     }
 
     pub(super) fn begin_probation(&mut self, now: Timestamp) {
@@ -293,11 +296,20 @@ impl Launches {
 
     fn trip(&mut self, at: Timestamp, on_probation: bool, settings: &Settings) {
         let threshold = self.threshold(at, settings);
-        let rate = self.per_hour(at, settings);
-        self.tripped = Some(Trip { at, score: self.score, threshold, rate: fixed(rate), on_probation, blamed: false });
+        let rate = fixed(self.per_hour(at, settings));
+        let score = self.score;
+        self.tripped = Some(Trip { at, score, threshold, rate, on_probation, blamed: false, with_others: false });
         self.probation = None;
         self.streak = Streak::default();
         self.held = Held::default();
+    }
+
+    /// Own failures and others' together are enough.
+    pub(super) fn trip_with_others(&mut self, at: Timestamp, score: f64, settings: &Settings) {
+        self.trip(at, false, settings);
+        let threshold = settings.score_threshold_busy;
+        let of_all = |trip: Trip| Trip { score: fixed(score), threshold, with_others: true, ..trip };
+        self.tripped = self.tripped.take().map(of_all);
     }
 
     fn begin_anew(&mut self) {
@@ -313,7 +325,7 @@ impl Launches {
             if self.tripped.as_ref().is_some_and(|trip| !trip.on_probation)
                 && self.is_of_a_profile(at, baseline, settings)
             {
-                self.lift();
+                self.lift(at);
             }
             return;
         };
@@ -398,7 +410,7 @@ impl Trial {
 }
 
 /// What a trial adds to a score: the logarithm of how much likelier it is in a realm that is down.
-fn weight(share: f64, usual: f64, settings: &Settings) -> f64 {
+pub(super) fn weight(share: f64, usual: f64, settings: &Settings) -> f64 {
     let down = settings.down_rate;
     share * (down / usual).ln() + (1.0 - share) * ((1.0 - down) / (1.0 - usual)).ln()
 }
@@ -409,7 +421,7 @@ fn score_max(settings: &Settings) -> f64 {
 }
 
 /// What is left at `now` of something from `at`.
-fn half_life(now: Timestamp, at: Timestamp, seconds: u64) -> f64 {
+pub(super) fn half_life(now: Timestamp, at: Timestamp, seconds: u64) -> f64 {
     0.5_f64.powf(since(now, at).as_secs_f64() / Duration::from_secs(seconds).as_secs_f64())
 }
 

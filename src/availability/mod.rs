@@ -18,26 +18,32 @@
 //! in between. Everything kept has a bound.
 //!
 //! Accepted: requests are told apart by what samples show of them (see [`outcomes`]). Of several changes between two evaluations
-//! only the last is seen. After a restart reachability is learnt anew.
+//! only the last is seen. After a restart reachability is learnt anew, and so is what other accounts say.
 //!
 //! Absent on purpose: the clock, chance, the store, and asking anybody.
 
+mod blame;
 mod declared;
+mod elsewhere;
 mod event;
+mod flapping;
 mod judge;
 mod launches;
 mod outcomes;
 mod reach;
+mod recovery;
 mod runs;
 mod settings;
 mod state;
 mod told;
+mod verdict;
 mod why;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use elsewhere::Outcome;
 pub use event::{Bad, BadRun, Event, Launch, Reachability};
 pub use outcomes::{Seen, outcomes};
 pub use reach::{Others, Reach};
@@ -48,6 +54,11 @@ pub use told::{Evidence, Rule, Standing, Told, Turned, wire};
 /// From `at` to `now`; 0 if the clock was set back.
 fn since(now: Timestamp, at: Timestamp) -> Duration {
     now.duration_since(at).try_into().unwrap_or_default()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are at most 100,000")]
+fn share(some: usize, of: usize) -> f64 {
+    some as f64 / of.max(1) as f64
 }
 
 #[cfg(test)]

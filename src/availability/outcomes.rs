@@ -11,6 +11,8 @@
 //!   ([`super::Launch::failed`]), and it is not counted twice.
 //! - `ERROR` without a reason counts against the realm; with a reason of the caller's it does not. A machine that stopped or ended
 //!   counts only with a reason of the provider's: without one a user did it.
+//! - What the provider had announced for that time (a retirement, a reboot) is planned, and says nothing of the realm; what it does to a
+//!   machine before that, or unannounced, counts.
 //! - One that vanished counts only where ended ones stay listed for a while. Elsewhere users' deletions look the same.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -280,6 +282,7 @@ fn runs(seen: &Seen<'_>, realms: &Realms, settings: &Settings) -> Vec<Event> {
         let ran =
             known_bad.is_some() || long_ago && pair.before.is_some_and(|before| before.state == InstanceState::Running);
         match bad(pair.after) {
+            Some(_) if is_planned(pair.before, seen.at) || is_planned(Some(pair.after), seen.at) => {}
             Some(why) if ran => {
                 let since = known_bad.map_or(seen.at, |bad| bad.since);
                 let bad = BadRun { id: pair.after.id.clone(), why, since };
@@ -292,7 +295,9 @@ fn runs(seen: &Seen<'_>, realms: &Realms, settings: &Settings) -> Vec<Event> {
         }
     }
     for (gone, first_seen_at) in seen.gone_ones().filter(|_| seen.lists_ended) {
-        let ran = gone.state == InstanceState::Running && since(seen.at, first_seen_at) >= steady_for;
+        let ran = gone.state == InstanceState::Running
+            && since(seen.at, first_seen_at) >= steady_for
+            && !is_planned(Some(gone), seen.at);
         if let Some(realm) = gone.realm.as_deref().filter(|_| ran && !earlier.contains_key(gone.id.as_str())) {
             let vanished = BadRun { id: gone.id.clone(), why: Bad::Vanished, since: seen.at };
             found.entry(realm).or_default().1.push(vanished);
@@ -313,6 +318,12 @@ fn runs(seen: &Seen<'_>, realms: &Realms, settings: &Settings) -> Vec<Event> {
 
 fn is_gone(seen: &Seen<'_>, id: &str) -> bool {
     seen.gone.iter().any(|gone| gone == id)
+}
+
+/// The time has come for something that the provider had announced.
+fn is_planned(instance: Option<&Instance>, at: Timestamp) -> bool {
+    let announced = instance.and_then(|instance| instance.announced.as_deref()).unwrap_or_default();
+    announced.iter().any(|announced| announced.has_begun(at))
 }
 
 /// How an instance is bad, if it is and no user did it.

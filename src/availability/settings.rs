@@ -67,6 +67,21 @@ pub struct Settings {
     /// Launches that this is reckoned from, the newest of the account.
     pub launch_times_kept: usize,
 
+    /// What launches come to in other accounts counts in those that use the same place at the same provider. They see how many, and
+    /// nothing that says whose.
+    pub elsewhere: bool,
+    /// Fewer other accounts in which something failed say nothing, and are not shown.
+    pub elsewhere_accounts_min: usize,
+    /// What one other account weighs at most, however much of it fails: a share of `score_threshold_busy`, which own and others'
+    /// evidence must reach together.
+    pub elsewhere_share: f64,
+    /// For how long others are believed. Seconds; 1 h.
+    pub elsewhere_window_seconds: u64,
+    /// Newest outcomes that others hear of, of an account's realm.
+    pub elsewhere_outcomes_max: usize,
+    /// Other accounts that are heard of one place.
+    pub elsewhere_accounts_max: usize,
+
     /// An instance counts as one that runs after this long. Seconds.
     pub runs_steady_seconds: u64,
     /// Fewer of them say nothing.
@@ -194,6 +209,12 @@ impl Default for Settings {
             launch_deadline_seconds: 600,
             launch_deadline_p99s: 3.0,
             launch_times_kept: 100,
+            elsewhere: true,
+            elsewhere_accounts_min: 2,
+            elsewhere_share: 0.4,
+            elsewhere_window_seconds: 3_600,
+            elsewhere_outcomes_max: 8,
+            elsewhere_accounts_max: 100,
             runs_steady_seconds: 600,
             runs_min: 3,
             runs_partial: 0.55,
@@ -273,6 +294,7 @@ impl Settings {
             ("score_half_life_seconds", self.score_half_life_seconds, 1),
             ("rate_half_life_seconds", self.rate_half_life_seconds, 1),
             ("launch_deadline_seconds", self.launch_deadline_seconds, 1),
+            ("elsewhere_window_seconds", self.elsewhere_window_seconds, 1),
             ("runs_steady_seconds", self.runs_steady_seconds, 0),
             ("runs_memory_seconds", self.runs_memory_seconds, 1),
             ("blame_window_seconds", self.blame_window_seconds, 1),
@@ -299,6 +321,10 @@ impl Settings {
             // An episode is retold from these, and no threshold within bounds needs more failures than this.
             ("outcomes_max", self.outcomes_max as u64, 16, 10_000),
             ("launch_times_kept", self.launch_times_kept as u64, 1, 10_000),
+            // One alone is never believed, nor shown: it would be plain who it is.
+            ("elsewhere_accounts_min", self.elsewhere_accounts_min as u64, 2, 10_000),
+            ("elsewhere_outcomes_max", self.elsewhere_outcomes_max as u64, 1, 1_000),
+            ("elsewhere_accounts_max", self.elsewhere_accounts_max as u64, 2, 10_000),
             ("runs_min", self.runs_min.into(), 1, 1_000_000),
             ("runs_bad_max", self.runs_bad_max as u64, 1, 1_000_000),
             ("recover_successes", self.recover_successes.into(), 1, 1_000),
@@ -333,6 +359,7 @@ impl Settings {
             ("score_threshold_busy", self.score_threshold_busy, 0.1, 20.0),
             ("busy_launches_per_hour", self.busy_launches_per_hour, 0.0, 1e6),
             ("launch_deadline_p99s", self.launch_deadline_p99s, 0.0, 1_000.0),
+            ("elsewhere_share", self.elsewhere_share, 0.0, 0.9),
             ("runs_partial", self.runs_partial, 0.0, 1.0),
             ("blame_share", self.blame_share, 0.0, 1.0),
             ("blame_leaning", self.blame_leaning, 0.0, 1.0),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::declared::{Belief, Word};
 use super::launches::{Baseline, Launches, Trial};
 use super::runs::Runs;
-use super::{Event, Launch, Reachability, Rule, Settings, since};
+use super::{Event, Launch, Outcome, Reachability, Rule, Settings, since};
 use crate::model::{Availability, RealmState, Why};
 
 /// The realms of one account, and what holds for all of them.
@@ -57,6 +57,9 @@ pub struct Record {
     pub(super) reach: Option<Reached>,
     pub(super) launches: Launches,
     pub(super) runs: Option<Runs>,
+    /// What other accounts say of it. Theirs to keep, not this one's.
+    #[serde(skip)]
+    pub(super) elsewhere: Vec<Vec<Outcome>>,
     /// When it became unavailable, lately.
     pub(super) trips: VecDeque<Timestamp>,
     pub(super) hold_until: Option<Timestamp>,
@@ -153,8 +156,11 @@ impl Realms {
             }
             Event::Missing { realm, at } => self.missing(realm, *at),
             Event::Launch(launch) => self.launch(launch, settings),
-            Event::Elsewhere { realm, failed, succeeded, at } => {
-                self.elsewhere(realm, *failed, *succeeded, *at, settings)
+            Event::Elsewhere { realm, accounts } => {
+                // A place of which one knows nothing oneself is nobody's realm here.
+                if let Some(record) = self.realms.get_mut(realm) {
+                    record.elsewhere.clone_from(accounts);
+                }
             }
             Event::Runs { realm, steady, bad, at } => {
                 let Some(record) = self.record(realm, settings) else { return };
@@ -236,35 +242,13 @@ impl Realms {
     }
 
     fn launch(&mut self, launch: &Launch, settings: &Settings) {
-        // An empty id would look like another account's.
-        let Some(trial) = Trial::of(launch, settings.examples_max).filter(|trial| !trial.foreign()) else { return };
+        let Some(trial) = Trial::of(launch, settings.examples_max) else { return };
         if let Some(took) = launch.took.filter(|_| launch.succeeded > 0) {
             self.overall.took.push_back(u32::try_from(took.as_secs()).unwrap_or(u32::MAX));
             let surplus = self.overall.took.len().saturating_sub(settings.launch_times_kept);
             self.overall.took.drain(..surplus);
         }
         self.try_out(&launch.realm, trial, settings);
-    }
-
-    fn elsewhere(&mut self, realm: &str, failed: u32, succeeded: u32, at: Timestamp, settings: &Settings) {
-        // More than an episode takes would say no more, and cost.
-        let bound = u32::try_from(settings.outcomes_max).unwrap_or(u32::MAX);
-        let (failed, succeeded) = (failed.min(bound), succeeded.min(bound));
-        let trial = |failed: u32| Trial {
-            at,
-            request: String::new(),
-            succeeded: 1 - failed,
-            failed,
-            kind: None,
-            code: None,
-            profile: None,
-            ids: Vec::new(),
-        };
-        // The good ones first: whatever the true order was, the score is then the lesser.
-        let each = std::iter::repeat_n(0, succeeded as usize).chain(std::iter::repeat_n(1, failed as usize));
-        for failed in each {
-            self.try_out(realm, trial(failed), settings);
-        }
     }
 
     fn try_out(&mut self, realm: &str, trial: Trial, settings: &Settings) {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Availability, Declared, Fault, FaultKind, RealmState, SignalKind};
 
+mod elsewhere;
 mod samples;
 
 const BEGIN: i64 = 1_800_000_000;
@@ -532,18 +533,6 @@ fn a_realm_is_withdrawn_after_three_answers_without_it_over_ten_minutes() {
         scene.misses("a", second);
     }
     assert_eq!(scene.takes(), [""; 0]);
-}
-
-#[test]
-fn other_accounts_count_and_are_not_shown() {
-    let mut scene = Scene::of(&["a", "b"]);
-    let event = Event::Elsewhere { realm: "a".to_owned(), failed: 4, succeeded: 2, at: at(60) };
-    scene.hears(&event, 60);
-    let Told::Verdict(turned) = scene.told.last().unwrap() else { panic!("no verdict") };
-    let launches = turned.why.signals.iter().find(|signal| signal.kind == SignalKind::Launches).unwrap();
-    assert_eq!(launches.elsewhere, Some(crate::model::Share { failed: 4, of: 6 }));
-    assert!(launches.ids.is_empty() && launches.codes.is_empty());
-    assert_eq!(scene.takes(), ["60 a AVAILABLE UNAVAILABLE E1-cusum"]);
 }
 
 #[test]

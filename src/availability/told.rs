@@ -118,6 +118,9 @@ pub enum Rule {
     /// Launches failed on probation.
     #[serde(rename = "E4-probation")]
     Probation,
+    /// Launches fail, here and in other accounts.
+    #[serde(rename = "E5-elsewhere")]
+    Elsewhere,
     /// Too many realms at once.
     #[serde(rename = "G-blame")]
     Blame,
@@ -155,6 +158,7 @@ impl Rule {
             Self::Run => "E2-run",
             Self::Profile => "E3-profile",
             Self::Probation => "E4-probation",
+            Self::Elsewhere => "E5-elsewhere",
             Self::Blame => "G-blame",
             Self::Last => "G-last",
             Self::Recover => "H-recover",

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::launches::Trial;
 use super::state::{Realms, Record};
 use super::{Reachability, Rule, Settings, since};
-use crate::model::{Availability, Figure, Reading, Share, Signal, SignalKind, Why};
+use crate::model::{Availability, Elsewhere, Figure, Reading, Share, Signal, SignalKind, Why};
 
 /// All that is known of a realm, in a fixed order, the contrary included.
 pub(super) fn signals(realms: &Realms, id: &str, record: &Record, now: Timestamp, settings: &Settings) -> Vec<Signal> {
@@ -40,7 +40,8 @@ fn launches(realms: &Realms, id: &str, record: &Record, now: Timestamp, settings
         Some(trip) if !trip.on_probation => (trip.score, trip.threshold),
         _ => (launches.score_at(now, settings), launches.threshold(now, settings)),
     };
-    if trials.is_empty() && score <= 0.0 {
+    let elsewhere = realms.joint(record, now, settings).map(|joint| joint.others);
+    if trials.is_empty() && score <= 0.0 && elsewhere.is_none() {
         return None;
     }
     let failed: Vec<&&Trial> = trials.iter().filter(|trial| trial.failed > 0).collect();
@@ -52,8 +53,7 @@ fn launches(realms: &Realms, id: &str, record: &Record, now: Timestamp, settings
     let others = realms.realms.iter().filter(|(other, _)| *other != id).map(|(_, record)| record);
     let theirs =
         others.flat_map(|other| &other.launches.trials).filter(|trial| first_at.is_some_and(|at| trial.at >= at));
-    let siblings = tally(theirs.filter(|trial| !trial.foreign()));
-    let elsewhere = tally(trials.iter().copied().filter(|trial| trial.foreign()));
+    let siblings = tally(theirs);
     Some(Signal {
         value: Some(Reading::Number(tenths(score))),
         threshold: Some(Figure::from(threshold)),
@@ -65,7 +65,7 @@ fn launches(realms: &Realms, id: &str, record: &Record, now: Timestamp, settings
         codes,
         ids: ids.take(settings.examples_max).collect(),
         siblings: (siblings.of > 0).then_some(siblings),
-        elsewhere: (elsewhere.of > 0).then_some(elsewhere),
+        elsewhere,
         ..Signal::of(SignalKind::Launches)
     })
 }
@@ -192,7 +192,7 @@ fn leading(rule: Rule) -> Option<SignalKind> {
     match rule {
         Rule::Down | Rule::Degraded | Rule::Doubt | Rule::Withdrawn => Some(SignalKind::Declared),
         Rule::Unreachable | Rule::UnreachableLong | Rule::UnreachableTooLong => Some(SignalKind::Reachability),
-        Rule::Cusum | Rule::Probation | Rule::Last => Some(SignalKind::Launches),
+        Rule::Cusum | Rule::Probation | Rule::Elsewhere | Rule::Last => Some(SignalKind::Launches),
         Rule::Run => Some(SignalKind::Runs),
         Rule::Profile => Some(SignalKind::Profile),
         Rule::Blame | Rule::Recover | Rule::Flapping | Rule::Quiet | Rule::Nothing | Rule::Isolated => None,
@@ -207,11 +207,13 @@ fn said(signal: &Signal, id: &str, now: Timestamp) -> Vec<String> {
     };
     let (count, of) = (signal.count.unwrap_or_default(), signal.of.unwrap_or_default());
     match signal.kind {
-        SignalKind::Launches if of > 0 => {
+        SignalKind::Launches if of > 0 || signal.elsewhere.is_some() => {
             let window = words(Duration::from_secs(signal.window_seconds.unwrap_or_default()));
-            let mut parts = vec![format!("launches in {id}: {count} of {of} failed in {window}{}", counted(signal))];
-            if let Some(Share { failed, of }) = signal.elsewhere {
-                parts.push(format!("{failed} of {of} of them in other accounts"));
+            let own = format!("launches in {id}: {count} of {of} failed in {window}{}", counted(signal));
+            let none = || format!("no launches of this account in {id}");
+            let mut parts = vec![if of > 0 { own } else { none() }];
+            if let Some(Elsewhere { accounts, failed, of }) = signal.elsewhere {
+                parts.push(format!("{accounts} other accounts: {failed} of {of} failed"));
             }
             if let Some(Share { failed, of }) = signal.siblings {
                 parts.push(format!("siblings {failed} of {of}"));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::changes::{Told, render};
 use crate::model::{
     AccountKey, Address, AddressKind, Change, ChangeId, Collection, Entry, Facts, Format, HookId, Instance,
-    InstanceState, KnownResource, News, Observed, Resource, Seq, Subject,
+    InstanceState, KnownResource, News, Observed, Seq, Subject,
 };
 use crate::store::NewChange;
 
@@ -59,6 +59,7 @@ impl Cloud {
             native_state: native.to_owned(),
             public_addresses: vec![],
             private_addresses: addresses.clone(),
+            announced: vec![],
         };
         let name = format!("inst{instance:06}");
         let subject = Subject {
@@ -82,7 +83,7 @@ impl Cloud {
             ..Instance::bare(&name, to.0, to.1)
         };
         let known = KnownResource {
-            resource: Resource::Instance(resource),
+            resource: resource.into(),
             revision: *revision,
             first_seen_at: now,
             observed_at: now,

@@ -5,8 +5,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::model::{
-    AccountKey, Availability, Condition, Entry, ExposeSecret, Facts, Figure, Format, Judgement, Merged, News,
-    RealmState, Reason, Secret, Standing, Subject, Topic,
+    AccountKey, Announced, Availability, Condition, Entry, ExposeSecret, Facts, Figure, Format, Judgement, Merged,
+    News, RealmState, Reason, Secret, Standing, Stuck, Subject, Topic,
 };
 
 /// Everything but `A-Z a-z 0-9 . _ ~ : -` is escaped: suites match the end of an href against the raw id.
@@ -57,6 +57,10 @@ fn body<'a>(entry: &'a Entry, account: &'a AccountKey, told: Told<'a>) -> Body<'
         observed: ObservedBody { before: change.observed.before.map(wire), at: wire(change.observed.at) },
         confidence: judged(&change.news).map(|judged| judged.confidence),
         suppressed: judged(&change.news).is_some_and(|judged| judged.suppressed),
+        stuck: match &change.news {
+            News::InstanceStuck { stuck, .. } => Some(*stuck),
+            _ => None,
+        },
         why,
         merged: told.merged.map(|Merged { from_seq, count }| MergedBody { from_seq: from_seq.0, count }),
         snapshot: change.news.is_snapshot(),
@@ -121,6 +125,8 @@ struct Body<'a> {
     /// The resource flaps: this is in the log only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     suppressed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stuck: Option<Stuck>,
     why: &'a [Reason],
     #[serde(skip_serializing_if = "Option::is_none")]
     merged: Option<MergedBody>,
@@ -176,6 +182,9 @@ struct Side<'a> {
     public_addresses: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_addresses: Option<Vec<&'a str>>,
+    /// What the provider will do to an instance; left out where that is nothing, and nothing was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<&'a [Announced]>,
     /// Of a realm that was judged: four-valued.
     #[serde(skip_serializing_if = "Option::is_none")]
     availability: Option<Availability>,
@@ -194,6 +203,8 @@ fn sides(news: &News) -> (Option<Side<'_>>, Option<Side<'_>>, &[Reason]) {
     match news {
         News::InstanceState { from, to } => (Some(state(from)), Some(facts(to)), &[]),
         News::InstanceAddresses { from, to } => (Some(facts(from)), Some(facts(to)), &[]),
+        News::InstanceAnnounced { from, to } => (Some(announced(from)), Some(announced(to)), &[]),
+        News::InstanceStuck { to, why, .. } => (None, Some(facts(to)), why),
         News::InstanceAppeared { to, why } => (None, Some(facts(to)), why),
         News::InstanceSnapshot { to } => (None, Some(facts(to)), &[]),
         News::InstanceGone { from, why } => (Some(facts(from)), None, why),
@@ -248,7 +259,15 @@ fn standing(standing: Standing) -> Side<'static> {
 }
 
 fn plain<'a>(state: &'a str, native_state: &'a str) -> Side<'a> {
-    Side { state, native_state, public_addresses: None, private_addresses: None, availability: None, instance: None }
+    Side {
+        state,
+        native_state,
+        public_addresses: None,
+        private_addresses: None,
+        announced: None,
+        availability: None,
+        instance: None,
+    }
 }
 
 fn condition(condition: &Condition) -> Side<'_> {
@@ -267,8 +286,13 @@ fn facts(facts: &Facts) -> Side<'_> {
     Side {
         public_addresses: Some(facts.public_addresses.iter().map(|address| address.text.as_str()).collect()),
         private_addresses: Some(facts.private_addresses.iter().map(|address| address.text.as_str()).collect()),
+        announced: (!facts.announced.is_empty()).then_some(facts.announced.as_slice()),
         ..state(facts)
     }
+}
+
+fn announced(facts: &Facts) -> Side<'_> {
+    Side { announced: Some(&facts.announced), ..self::facts(facts) }
 }
 
 #[cfg(test)]
@@ -316,6 +340,7 @@ mod tests {
             native_state: native.to_owned(),
             public_addresses: vec![],
             private_addresses: vec![Address { kind: AddressKind::Ipv4, text: "10.0.0.7".to_owned() }],
+            announced: vec![],
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is news of an instance.
 
-use crate::model::{Address, Facts, Instance, InstanceState, News, Reason};
+use crate::model::{Address, Facts, Instance, InstanceState, News, Reason, Stuck};
 
 /// The parts whose change is news. Every field is named, so a new one has to be judged here.
 fn facts(instance: &Instance) -> Facts {
@@ -30,12 +30,16 @@ fn facts(instance: &Instance) -> Facts {
         impaired: _,
         // Tells older from newer.
         modified_at: _,
+        announced,
+        // Ours, and no fact.
+        stay: _,
     } = instance;
     Facts {
         state: *state,
         native_state: native_state.clone(),
         public_addresses: sorted(public_addresses),
         private_addresses: sorted(private_addresses),
+        announced: announced.clone().unwrap_or_default(),
     }
 }
 
@@ -55,9 +59,16 @@ pub(super) fn changed(before: &Instance, after: &Instance) -> Option<News> {
         Some(News::InstanceState { from, to })
     } else if (&from.public_addresses, &from.private_addresses) != (&to.public_addresses, &to.private_addresses) {
         Some(News::InstanceAddresses { from, to })
+    } else if from.announced != to.announced {
+        Some(News::InstanceAnnounced { from, to })
     } else {
         None
     }
+}
+
+/// It is as it was, for too long.
+pub(crate) fn stuck(instance: &Instance, stuck: Stuck, why: Reason) -> News {
+    News::InstanceStuck { to: facts(instance), stuck, why: vec![why] }
 }
 
 pub(super) fn stands(instance: &Instance) -> News {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 pub use absence::{Absence, Settings};
+pub(crate) use instance::stuck;
 
 use crate::model::{Known, KnownResource, News, Observed, Reason, Resource, Sample, Subject};
 

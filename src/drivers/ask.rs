@@ -37,7 +37,7 @@ pub async fn list_again(
     }
     let present = known.values().filter(|row| row.absent_since.is_none());
     let instances = present.filter_map(|row| match &row.resource {
-        Resource::Instance(instance) => Some((instance.id.clone(), instance.clone())),
+        Resource::Instance(instance) => Some((instance.id.clone(), (**instance).clone())),
         _ => None,
     });
     Ok(resources(driver.instances_again(login, &instances.collect(), since).await?))

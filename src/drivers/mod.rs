@@ -184,6 +184,8 @@ pub struct Abilities {
     /// More than one server answers, so that right after a change an answer may show what was before, also after another showed
     /// what is now.
     pub may_lag: bool,
+    /// A realm's id names another place in each account, so that only [`crate::model::Realm::place`] says what is the same.
+    pub realms_differ: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -103,9 +103,9 @@ pub struct Signal {
     /// The same in the account's other realms, for contrast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub siblings: Option<Share>,
-    /// How many of `count` and `of` come from other accounts. Counts only.
+    /// The same in other accounts that use the place, beside `count` and `of`. Counts only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<Share>,
+    pub elsewhere: Option<Elsewhere>,
     /// What the provider says about it, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
@@ -163,6 +163,14 @@ pub enum Reading {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
+    pub failed: u32,
+    pub of: u32,
+}
+
+/// What others made of a place: how many of them, and of how many launches. Nothing that says who.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    pub accounts: u32,
     pub failed: u32,
     pub of: u32,
 }

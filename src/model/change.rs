@@ -3,7 +3,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Availability, Collection, Figure, InstanceState, RealmState, Signal, Standing, Why};
+use super::{Address, Announced, Availability, Collection, Figure, InstanceState, RealmState, Signal, Standing, Why};
 
 /// A change's place in its account's log: 1, 2, 3 … without holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,6 +147,19 @@ pub struct Facts {
     pub native_state: String,
     pub public_addresses: Vec<Address>,
     pub private_addresses: Vec<Address>,
+    /// What its provider has announced that it will do to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<Announced>,
+}
+
+/// For how long a machine has been in a state that ought to pass by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// When it was first seen so.
+    pub since: Timestamp,
+    pub seconds: u64,
+    /// Of these, how many nobody looked in.
+    pub unseen_seconds: u64,
 }
 
 /// The parts of an image, a volume or a snapshot whose change is news.
@@ -168,6 +181,12 @@ pub enum News {
     /// The state stayed, the addresses moved.
     #[serde(rename = "instance.addresses")]
     InstanceAddresses { from: Facts, to: Facts },
+    /// State and addresses stayed, and what the provider will do to it is another thing.
+    #[serde(rename = "instance.announced")]
+    InstanceAnnounced { from: Facts, to: Facts },
+    /// No change: it has been for long in a state that ought to pass by itself. Told once for each stay in it.
+    #[serde(rename = "instance.stuck")]
+    InstanceStuck { to: Facts, stuck: Stuck, why: Vec<Reason> },
     #[serde(rename = "instance.appeared")]
     /// `why` says so if it was here before and was gone.
     InstanceAppeared {
@@ -268,6 +287,8 @@ impl News {
         match self {
             Self::InstanceState { .. } => "instance.state",
             Self::InstanceAddresses { .. } => "instance.addresses",
+            Self::InstanceAnnounced { .. } => "instance.announced",
+            Self::InstanceStuck { .. } => "instance.stuck",
             Self::InstanceAppeared { .. } => "instance.appeared",
             Self::InstanceGone { .. } => "instance.gone",
             Self::RealmState { .. } => "realm.state",
@@ -316,9 +337,11 @@ impl News {
     ];
 
     /// What a hook on resources may ask for.
-    pub const KINDS: [&str; 19] = [
+    pub const KINDS: [&str; 21] = [
         "instance.state",
         "instance.addresses",
+        "instance.announced",
+        "instance.stuck",
         "instance.appeared",
         "instance.gone",
         "realm.state",
@@ -339,9 +362,11 @@ impl News {
     ];
 
     /// All of them.
-    pub const ALL_KINDS: [&str; 33] = [
+    pub const ALL_KINDS: [&str; 35] = [
         "instance.state",
         "instance.addresses",
+        "instance.announced",
+        "instance.stuck",
         "instance.appeared",
         "instance.gone",
         "instance.snapshot",
@@ -391,6 +416,11 @@ impl fmt::Display for News {
         match self {
             Self::InstanceState { from, to } => write!(f, "{} -> {}", from.state, to.state),
             Self::InstanceAddresses { .. } => f.write_str("has other addresses"),
+            Self::InstanceAnnounced { to, .. } => match to.announced.first() {
+                Some(first) => write!(f, "will have {}", first.what),
+                None => f.write_str("has nothing announced any more"),
+            },
+            Self::InstanceStuck { to, stuck, .. } => write!(f, "{} for {} s", to.state, stuck.seconds),
             Self::InstanceAppeared { to, .. } => write!(f, "appeared, {}", to.state),
             Self::InstanceGone { from, .. } => write!(f, "{} -> gone", from.state),
             Self::RealmState { from, to, judged: None, .. } => write!(f, "{from} -> {to}"),

@@ -126,6 +126,38 @@ pub enum LoginKind {
     Key(Option<String>),
 }
 
+/// Something the provider has announced that it will do to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Announced {
+    /// The provider's own word: `instance-retirement`.
+    pub what: String,
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+}
+
+impl Announced {
+    /// It may be under way at `at`, or has been.
+    pub fn has_begun(&self, at: Timestamp) -> bool {
+        self.not_before.is_none_or(|begin| begin <= at)
+    }
+}
+
+/// How long a machine has been in a state that ought to pass by itself, as far as anybody looked. Kept by Tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    /// When it was first seen so.
+    pub since: Timestamp,
+    /// Of the time since then, how much nobody looked in.
+    #[serde(default)]
+    pub unseen_seconds: u64,
+    /// It has been told that it is stuck.
+    #[serde(default)]
+    pub told: bool,
+}
+
 /// A machine as its provider last showed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -166,6 +198,12 @@ pub struct Instance {
     /// it says none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<Timestamp>,
+    /// What its provider will do to it, in order. `None`: the answer does not say.
+    #[serde(default)]
+    pub announced: Option<Vec<Announced>>,
+    /// While it settles. `None` as it comes from the provider.
+    #[serde(default)]
+    pub stay: Option<Stay>,
 }
 
 impl Instance {
@@ -194,6 +232,8 @@ impl Instance {
             fault: None,
             impaired: false,
             modified_at: None,
+            announced: None,
+            stay: None,
         }
     }
 }

@@ -25,16 +25,19 @@ mod storage;
 
 pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, Outage, Standing};
 pub use address::PublicAddress;
-pub use availability::{Availability, Figure, Reading, Share, Signal, SignalKind, Why};
+pub use availability::{Availability, Elsewhere, Figure, Reading, Share, Signal, SignalKind, Why};
 pub use bucket::{Blob, Bucket, NewBlob};
-pub use change::{Change, ChangeId, Condition, Entry, Facts, Judgement, News, Observed, Reason, Seq, Subject, Topic};
+pub use change::{
+    Change, ChangeId, Condition, Entry, Facts, Judgement, News, Observed, Reason, Seq, Stuck, Subject, Topic,
+};
 pub use delivery::{Attempt, Delivery, DeliveryState, Disabling, Merged, Outcome, Verdict};
 pub use fault::{Fault, FaultKind};
 pub use firewall::{Firewall, NewFirewall, NewRule, Rule, Source};
 pub use hook::{Callback, Disabled, Events, Format, Hook, HookId, Mode, Scope, SigningKey, Subscriber, Terms};
 pub use image::{Image, NewImage};
 pub use instance::{
-    Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance,
+    Action, Address, AddressKind, Announced, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance,
+    Stay,
 };
 pub use key::{Key, KeyKind, NewKey};
 pub use metric::{Metric, Series};

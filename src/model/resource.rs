@@ -46,7 +46,8 @@ impl fmt::Display for Collection {
 /// A member of a tracked collection, as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
-    Instance(Instance),
+    /// Much larger than the others.
+    Instance(Box<Instance>),
     Realm(Realm),
     Image(Image),
     Volume(Volume),
@@ -95,10 +96,10 @@ pub trait Kind: Into<Resource> + Sized {
 }
 
 macro_rules! kinds {
-    ($($noun:ident, $variant:ident, $collection:ident;)*) => {$(
+    ($($noun:ident, $variant:ident, $collection:ident, $one:ident => $out:expr;)*) => {$(
         impl From<$noun> for Resource {
             fn from(one: $noun) -> Self {
-                Self::$variant(one)
+                Self::$variant(one.into())
             }
         }
 
@@ -107,7 +108,7 @@ macro_rules! kinds {
 
             fn of(resource: Resource) -> Option<Self> {
                 match resource {
-                    Resource::$variant(one) => Some(one),
+                    Resource::$variant($one) => Some($out),
                     _ => None,
                 }
             }
@@ -116,9 +117,9 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Instance, Instance, Instances;
-    Realm, Realm, Realms;
-    Image, Image, Images;
-    Volume, Volume, StorageVolumes;
-    Snapshot, Snapshot, StorageSnapshots;
+    Instance, Instance, Instances, boxed => *boxed;
+    Realm, Realm, Realms, realm => realm;
+    Image, Image, Images, image => image;
+    Volume, Volume, StorageVolumes, volume => volume;
+    Snapshot, Snapshot, StorageSnapshots, snapshot => snapshot;
 }

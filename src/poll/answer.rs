@@ -59,6 +59,13 @@ impl Answer {
         }
     }
 
+    pub(super) fn answered_at(&self) -> Timestamp {
+        match self {
+            Self::List(sample) => sample.answered_at,
+            Self::Look(look) => look.answered_at,
+        }
+    }
+
     pub(super) fn asked_at(&self) -> Timestamp {
         match self {
             Self::List(sample) => sample.asked_at,

@@ -3,6 +3,10 @@
 //! What is thought of an account's realms lives in memory while it is watched, and is saved in the same commit as the changes that
 //! follow from it: after a crash it is judged anew from before the change.
 
+mod endpoints;
+mod pool;
+mod sheet;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,17 +14,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
+use self::endpoints::Endpoints;
+use self::pool::Pool;
+use self::sheet::{Sheet, about};
 use super::look::Observer;
-use crate::availability::{
-    self, Event, Evidence, Launch, Others, Overall, Reach, Reachability, Realms, Record, Told, Turned,
-};
-use crate::changes::fan_out;
-use crate::diff;
-use crate::model::{
-    Account, AccountId, AccountKey, Change, ChangeId, Collection, Fault, Hook, Judged, Judgement, Known, KnownResource,
-    News, Observed, Realm, Reason, Resource, Standing, Subject, Topic,
-};
-use crate::store::{self, Commit, NewChange};
+use crate::availability::{self, Event, Evidence, Launch, Overall, Reachability, Realms, Record, Told};
+use crate::drivers::Abilities;
+use crate::model::{Account, AccountId, AccountKey, ChangeId, Collection, Fault, Known, Realm, Resource, Standing};
+use crate::store::{self, Commit};
 use crate::tasks;
 
 /// How often what was judged is written anew because others wrote meanwhile.
@@ -33,19 +34,10 @@ pub(super) struct Judge(Arc<Mutex<Bench>>);
 #[derive(Debug, Default)]
 struct Bench {
     accounts: HashMap<AccountId, Arc<tokio::sync::Mutex<Docket>>>,
-    /// Who answers whom: endpoints, and what each account saw of them.
-    endpoints: BTreeMap<(String, String), Endpoint>,
+    endpoints: Endpoints,
+    pool: Pool,
     /// When an account is to be judged again although nothing is heard.
     due: BTreeMap<AccountId, Timestamp>,
-}
-
-#[derive(Debug, Default)]
-struct Endpoint {
-    answered_at: Option<Timestamp>,
-    /// Somebody's last word of it was an answer.
-    well: bool,
-    /// What each saw of it, whether it is suspect to them, and when they last looked.
-    accounts: HashMap<AccountId, (Reach, bool, Timestamp)>,
 }
 
 /// Of one account.
@@ -78,8 +70,8 @@ impl Judge {
         let mut bench = self.bench();
         bench.accounts.remove(&account);
         bench.due.remove(&account);
-        bench.endpoints.values_mut().for_each(|endpoint| drop(endpoint.accounts.remove(&account)));
-        bench.endpoints.retain(|_, endpoint| !endpoint.accounts.is_empty());
+        bench.endpoints.forget(account);
+        bench.pool.forget(account);
     }
 
     fn take_due(&self, now: Timestamp) -> Vec<AccountId> {
@@ -90,60 +82,14 @@ impl Judge {
         }
         due
     }
-
-    /// Whether the account's backend answers, after a look that was answered or failed; and whom to look at to find out whether it
-    /// is only this one that does not.
-    fn reach(
-        &self,
-        account: &Account,
-        well: bool,
-        now: Timestamp,
-        settings: &super::Settings,
-        rules: &availability::Settings,
-    ) -> (Reachability, Option<AccountId>) {
-        let mut bench = self.bench();
-        let here = (account.key.driver.as_str().to_owned(), account.key.provider.clone());
-        let elsewhere = bench.endpoints.iter().filter(|(endpoint, _)| **endpoint != here);
-        let answered_at = elsewhere.clone().filter_map(|(_, endpoint)| endpoint.answered_at).max();
-        // Whoever is watched is looked at this often; beyond it nobody looks any more.
-        let watched_since = now.checked_sub(Duration::from_millis(settings.idle_wait_max_ms)).unwrap_or(now);
-        let unasked = |endpoint: &&Endpoint| endpoint.well && endpoint.answered_at.is_some_and(|at| at > watched_since);
-        let unasked = elsewhere.map(|(_, endpoint)| endpoint).filter(unasked).max_by_key(|other| other.answered_at);
-        let witness = unasked.and_then(|endpoint| endpoint.accounts.keys().next().copied());
-        let unasked = unasked.is_some();
-        let endpoint = bench.endpoints.entry(here).or_default();
-        // Who looks no more has no vote.
-        let lately = now - 2 * Duration::from_millis(settings.idle_wait_max_ms);
-        endpoint.accounts.retain(|id, (_, _, at)| *id == account.id || *at >= lately && *at <= now);
-        let (reach, suspect, looked_at) =
-            endpoint.accounts.entry(account.id).or_insert_with(|| (Reach::default(), false, now));
-        *looked_at = now;
-        if well {
-            reach.heard(now, rules);
-            (endpoint.answered_at, endpoint.well, *suspect) = (Some(now), true, false);
-            return (Reachability::Reachable, None);
-        }
-        reach.failed(now);
-        endpoint.well = false;
-        let every = Duration::from_millis(settings.quiet_wait_ms);
-        // Who is suspected is known only after a first judgement, which is without consequence but for that.
-        let alone = Others { answered_at, unasked, accounts: 1, suspecting: 1 };
-        let first = reach.judge(now, every, alone, rules);
-        *suspect = first != Reachability::Reachable;
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let accounts = count(endpoint.accounts.len());
-        let suspecting = count(endpoint.accounts.values().filter(|(_, suspect, _)| *suspect).count());
-        let Some((reach, ..)) = endpoint.accounts.get_mut(&account.id) else { return (first, None) };
-        let state = reach.judge(now, every, Others { answered_at, unasked, accounts, suspecting }, rules);
-        (state, witness.filter(|_| state == Reachability::Suspect))
-    }
 }
 
 impl Observer {
     /// Takes in that the account's backend answered, or did not.
     pub(super) async fn reached(&self, account: &Account, well: bool) -> Result<(), store::Error> {
         let now = self.clock.now();
-        let (state, witness) = self.judge.reach(account, well, now, &self.settings, &self.availability);
+        let (state, witness) =
+            self.judge.bench().endpoints.reach(account, well, now, &self.settings, &self.availability);
         if let Some(witness) = witness {
             for collection in [Collection::Realms, Collection::Instances] {
                 self.store.look_now(witness, collection, now).await?;
@@ -166,7 +112,7 @@ impl Observer {
         self.hear(account, events).await
     }
 
-    /// Takes in that a request to launch was refused with a fault, or that some of it was answered well.
+    /// Takes in that a request to launch was refused with a fault. One that names no realm says nothing of any.
     pub(crate) async fn launch_refused(
         &self,
         key: &AccountKey,
@@ -175,8 +121,8 @@ impl Observer {
         fault: Fault,
     ) {
         let heard = async {
-            let Some(account) = self.store.find_account(key).await? else { return Ok(()) };
             let Some(realm) = realm else { return Ok(()) };
+            let Some(account) = self.store.find_account(key).await? else { return Ok(()) };
             let at = self.clock.now();
             let mut launch = Launch::failed(realm, &self.chance.id("req", at), fault, at);
             launch.profile = profile.map(str::to_owned);
@@ -189,31 +135,61 @@ impl Observer {
     }
 
     /// Takes in a look at realms or instances, after it was recorded. `known`: before it.
-    pub(super) async fn weigh(&self, account: AccountId, weighed: Weighed<'_>) -> Result<(), store::Error> {
-        let docket = self.judge.docket(account);
-        let mut docket = docket.lock().await;
-        let realms = self.realms(account, &mut docket).await?;
-        let events = match weighed.known.collection {
-            Collection::Realms => declared(&weighed),
+    pub(super) async fn weigh(&self, account: &Account, weighed: Weighed<'_>) -> Result<(), store::Error> {
+        match weighed.known.collection {
+            Collection::Realms => {
+                self.settle(account, &weighed).await?;
+                self.hear(account.id, declared(&weighed)).await
+            }
             Collection::Instances => {
-                let Weighed { known, members, gone, at, complete, lists_ended } = weighed;
-                let seen = availability::Seen { known, members, gone, at, lists_ended };
+                self.meet(account, weighed.abilities).await?;
+                let docket = self.judge.docket(account.id);
+                let mut docket = docket.lock().await;
+                let realms = self.realms(account.id, &mut docket).await?;
+                let Weighed { known, members, gone, at, complete, abilities } = weighed;
+                let seen = availability::Seen { known, members, gone, at, lists_ended: abilities.lists_ended };
                 let outcomes = availability::outcomes(&seen, realms, &self.availability);
-                complete.then_some(Event::Listed).into_iter().chain(outcomes).collect()
+                drop(docket);
+                self.hear(account.id, complete.then_some(Event::Listed).into_iter().chain(outcomes).collect()).await
             }
-            Collection::Images | Collection::StorageVolumes | Collection::StorageSnapshots => return Ok(()),
-        };
-        if weighed.known.collection == Collection::Realms && weighed.complete {
-            docket.listed_at = Some(weighed.at);
-            for id in weighed.gone {
-                if let Some(realms) = &mut docket.realms {
-                    realms.forget(id);
-                }
-                docket.unsaved.insert(id.clone(), None);
-            }
+            Collection::Images | Collection::StorageVolumes | Collection::StorageSnapshots => Ok(()),
         }
-        drop(docket);
-        self.hear(account, events).await
+    }
+
+    /// Takes in which realms there are.
+    async fn settle(&self, account: &Account, weighed: &Weighed<'_>) -> Result<(), store::Error> {
+        if !weighed.complete {
+            return Ok(());
+        }
+        let docket = self.judge.docket(account.id);
+        let mut docket = docket.lock().await;
+        self.realms(account.id, &mut docket).await?;
+        docket.listed_at = Some(weighed.at);
+        for id in weighed.gone {
+            if let Some(realms) = &mut docket.realms {
+                realms.forget(id);
+            }
+            docket.unsaved.insert(id.clone(), None);
+        }
+        let realms = weighed.members.values().filter_map(realm);
+        self.judge.bench().pool.settle(account, realms, weighed.abilities.realms_differ, self.clock.now());
+        Ok(())
+    }
+
+    /// Has the account hear others, and be heard, before its realms are listed for the first time since a start.
+    async fn meet(&self, account: &Account, abilities: &Abilities) -> Result<(), store::Error> {
+        let now = self.clock.now();
+        let known = {
+            let mut bench = self.judge.bench();
+            bench.pool.seen(account.id, now);
+            bench.pool.knows(account.id)
+        };
+        if !known {
+            let known = self.store.known(account.id, Collection::Realms).await?;
+            let realms = known.members.values().filter_map(|row| realm(&row.resource));
+            self.judge.bench().pool.settle(account, realms, abilities.realms_differ, now);
+        }
+        Ok(())
     }
 
     /// Judges again those whose verdicts may have ripened by themselves.
@@ -249,10 +225,12 @@ impl Observer {
     async fn consider(&self, account: AccountId, docket: &mut Docket, events: &[Event]) -> Result<(), store::Error> {
         let Docket { realms: Some(realms), told, unsaved, listed_at } = docket else { return Ok(()) };
         let now = self.clock.now();
-        for event in events {
+        let others = self.judge.bench().pool.heard(account, &self.availability);
+        for event in events.iter().chain(&others) {
             realms.hear(event, &self.availability);
         }
         told.extend(realms.evaluate(now, &self.availability));
+        self.share(account, realms, now);
         let (overall, records) = realms.unsaved();
         let text = |value: serde_json::Result<String>| Some(value.expect("what is thought always has a JSON form"));
         if let Some(overall) = overall {
@@ -289,6 +267,21 @@ impl Observer {
             return Ok(());
         }
         self.record(account, realms, told, unsaved).await
+    }
+
+    /// Tells others in the same places what became of launches, and has those judged to whom it may matter.
+    fn share(&self, account: AccountId, realms: &Realms, now: Timestamp) {
+        let mut bench = self.judge.bench();
+        let watched_since = now - 2 * Duration::from_millis(self.settings.idle_wait_max_ms);
+        for realm in bench.pool.realms(account) {
+            let outcomes = realms.shared(&realm, now, &self.availability);
+            let others = bench.pool.tell(account, &realm, outcomes, watched_since, &self.availability);
+            // Soon, and not at once: of many failures in a row each would have everybody judged.
+            let soon = now + Duration::from_secs(1);
+            for other in others {
+                bench.due.entry(other).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
+            }
+        }
     }
 
     async fn record(
@@ -360,7 +353,14 @@ pub(super) struct Weighed<'a> {
     pub(super) at: Timestamp,
     /// It showed all there is.
     pub(super) complete: bool,
-    pub(super) lists_ended: bool,
+    pub(super) abilities: &'a Abilities,
+}
+
+fn realm(resource: &Resource) -> Option<&Realm> {
+    match resource {
+        Resource::Realm(realm) => Some(realm),
+        _ => None,
+    }
 }
 
 /// What a look at realms says. Of those missing it says something only if it was complete.
@@ -409,118 +409,5 @@ pub(super) fn publish(members: &mut BTreeMap<String, Resource>, known: &Known) {
         if let Some(Resource::Realm(before)) = known.members.get(id).map(|row| &row.resource) {
             realm.follow(before);
         }
-    }
-}
-
-/// The realm that it is about; `None`: the account.
-fn about(told: &Told) -> Option<&str> {
-    match told {
-        Told::Verdict(Turned { realm, .. }) | Told::FlappingStart { realm, .. } | Told::FlappingEnd { realm, .. } => {
-            Some(realm)
-        }
-        Told::ProviderDegraded { .. }
-        | Told::ProviderRecovered { .. }
-        | Told::Isolated { .. }
-        | Told::Rejoined { .. } => None,
-    }
-}
-
-/// What is to be written of a judgement.
-struct Sheet<'a> {
-    known: &'a Known,
-    hooks: &'a [Hook],
-    rows: BTreeMap<String, KnownResource>,
-    changes: Vec<NewChange>,
-    now: Timestamp,
-}
-
-impl Sheet<'_> {
-    fn write(
-        &mut self,
-        told: &Told,
-        realms: &Realms,
-        standings: &mut Option<u64>,
-        id: impl FnOnce(Timestamp) -> ChangeId,
-    ) {
-        let Some(realm) = about(told) else {
-            self.write_of_all(told, standings, id);
-            return;
-        };
-        let row = self.rows.get(realm).or_else(|| self.known.members.get(realm));
-        let Some((mut row, Resource::Realm(before))) = row.map(|row| (row.clone(), row.resource.clone())) else {
-            return;
-        };
-        let mut after = before.clone();
-        let (news, at, suppressed) = match told {
-            Told::Verdict(turned) => {
-                after.state = turned.to_wire.unwrap_or(before.state);
-                let since = realms.standing(realm).map_or(turned.at, |standing| standing.since);
-                after.judged = Some(Judged { state: turned.to, since, confidence: turned.confidence });
-                let is_news = turned.from.is_some() || after.state != before.state;
-                (is_news.then(|| verdict(&before, &after, turned)), turned.at, turned.suppressed)
-            }
-            Told::FlappingStart { at, why, .. } => {
-                (Some(News::RealmFlappingStart { state: before.state, why: vec![why.clone().into()] }), *at, false)
-            }
-            Told::FlappingEnd { at, why, .. } => {
-                (Some(News::RealmFlappingEnd { state: before.state, why: vec![why.clone().into()] }), *at, false)
-            }
-            _ => return,
-        };
-        let last_seen = row.observed_at;
-        row.revision += u64::from(news.is_some());
-        row.resource = Resource::Realm(after);
-        if let Some(news) = news {
-            let subject = diff::subject(&row.resource, row.revision);
-            let told = if suppressed { Vec::new() } else { fan_out(&subject, news.kind(), self.hooks) };
-            let observed = Observed { before: Some(last_seen.min(at)), at };
-            self.changes
-                .push(NewChange { told, change: Change { id: id(self.now), at: self.now, subject, observed, news } });
-        }
-        self.rows.insert(realm.to_owned(), row);
-    }
-
-    /// Counted with the gaps of the account's realms.
-    fn write_of_all(&mut self, told: &Told, standings: &mut Option<u64>, id: impl FnOnce(Timestamp) -> ChangeId) {
-        let Some(revision) = standings else { return };
-        let (news, before, at) = match told {
-            Told::ProviderDegraded { at, why } => (News::ProviderDegraded { why: vec![why.clone().into()] }, None, *at),
-            Told::ProviderRecovered { since, at, why } => {
-                (News::ProviderRecovered { why: vec![why.clone().into()] }, Some(*since), *at)
-            }
-            Told::Isolated { at, why } => (News::ObserverIsolated { why: vec![why.clone().into()] }, None, *at),
-            Told::Rejoined { since, at, why } => {
-                (News::ObserverRejoined { why: vec![why.clone().into()] }, Some(*since), *at)
-            }
-            Told::Verdict(_) | Told::FlappingStart { .. } | Told::FlappingEnd { .. } => return,
-        };
-        *revision += 1;
-        let subject = Subject {
-            collection: Topic::Account,
-            id: Collection::Realms.as_str().to_owned(),
-            revision: *revision,
-            name: None,
-            realm: None,
-        };
-        let told = fan_out(&subject, news.kind(), self.hooks);
-        let observed = Observed { before: before.map(|before| before.min(at)), at };
-        self.changes
-            .push(NewChange { told, change: Change { id: id(self.now), at: self.now, subject, observed, news } });
-    }
-}
-
-fn verdict(before: &Realm, after: &Realm, turned: &Turned) -> News {
-    News::RealmState {
-        from: before.state,
-        from_native: before.native_state.clone(),
-        to: after.state,
-        to_native: after.native_state.clone(),
-        why: vec![Reason::from(turned.why.clone())],
-        judged: Some(Judgement {
-            from: turned.from,
-            to: turned.to,
-            confidence: turned.confidence,
-            suppressed: turned.suppressed,
-        }),
     }
 }

@@ -10,6 +10,7 @@ use super::gap;
 use super::judge::{self, Weighed};
 use super::look::{CONTENDED_WRITES, Observer};
 use super::order::{self, Sifted};
+use super::stuck;
 use crate::changes::fan_out;
 use crate::diff::{self, Found};
 use crate::drivers::Abilities;
@@ -30,13 +31,13 @@ pub(super) struct Kept {
 }
 
 /// An answer, and what it comes to beside what is known.
-struct Outcome {
-    known: Known,
-    answer: Answer,
-    found: Found,
+pub(super) struct Outcome {
+    pub(super) known: Known,
+    pub(super) answer: Answer,
+    pub(super) found: Found,
     /// When it was taken, if it is complete.
-    complete_at: Option<Timestamp>,
-    lists_ended: bool,
+    pub(super) complete_at: Option<Timestamp>,
+    pub(super) abilities: Abilities,
 }
 
 impl Observer {
@@ -53,15 +54,18 @@ impl Observer {
         for turn in 0..CONTENDED_WRITES {
             judge::publish(answer.members_mut(), &known);
             let Sifted { agreed, doubts } = self.sift(account.id, &known, &mut answer, abilities);
+            let at = answer.answered_at();
+            stuck::follow(answer.members_mut(), &known, at, &self.settings);
             let (mut found, complete_at) = answer.compare(&known, &self.rules);
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
             found.seen_before(&agreed);
+            stuck::tell(&known, &mut found, at);
             self.telling(account.id, &found, &known, abilities);
             let whole = answer.is_whole(&known, &found);
             let hot = doubts || found.begins_to_settle(&known);
-            let outcome = Outcome { known, answer, found, complete_at, lists_ended: abilities.lists_ended };
+            let outcome = Outcome { known, answer, found, complete_at, abilities: abilities.clone() };
             // A client that hangs up meanwhile must leave nothing that was written untold, nor unjudged.
             let (this, for_account) = (self.clone(), account.clone());
             let concluded = tasks::to_the_end(async move { this.conclude(&for_account, outcome).await });
@@ -99,14 +103,18 @@ impl Observer {
 
     /// Writes an outcome and has it judged. Answers with the last change recorded of the account by then; `None` when somebody else
     /// wrote since `known` was read.
-    async fn conclude(&self, account: &Account, outcome: Outcome) -> Result<(Answer, Option<Seq>), store::Error> {
-        let Outcome { known, answer, found, complete_at, lists_ended } = outcome;
+    pub(super) async fn conclude(
+        &self,
+        account: &Account,
+        outcome: Outcome,
+    ) -> Result<(Answer, Option<Seq>), store::Error> {
+        let Outcome { known, answer, found, complete_at, abilities } = outcome;
         let is_news = complete_at.is_some() || found != Found::default();
         let (gone, same_rows) = (found.removed.clone(), found.upserts.is_empty() && found.removed.is_empty());
         let through =
             if is_news { self.commit(account, &known, found, complete_at).await? } else { Some(known.through) };
         if through.is_some() {
-            self.weigh_answer(account.id, &known, &answer, &gone, lists_ended).await;
+            self.weigh_answer(account, &known, &answer, &gone, &abilities).await;
             if same_rows {
                 let version = known.version + i64::from(is_news);
                 self.knowns.give(account.id, Known { version, ..known }, self.clock.now());
@@ -118,19 +126,19 @@ impl Observer {
     /// What was seen is recorded by now; what it says of realms is recorded next, or with what is heard next.
     async fn weigh_answer(
         &self,
-        account: AccountId,
+        account: &Account,
         known: &Known,
         answer: &Answer,
         gone: &[String],
-        lists_ended: bool,
+        abilities: &Abilities,
     ) {
         let (members, at, complete) = match answer {
             Answer::List(sample) => (&sample.members, sample.answered_at, true),
             Answer::Look(look) => (&look.found, look.answered_at, false),
         };
-        let weighed = Weighed { known, members, gone, at, complete, lists_ended };
+        let weighed = Weighed { known, members, gone, at, complete, abilities };
         if let Err(err) = self.weigh(account, weighed).await {
-            warn!(account.id = %account, "what a look says of realms could not be recorded yet: {err}");
+            warn!(account.id = %account.id, "what a look says of realms could not be recorded yet: {err}");
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::answer::by_id;
+use super::answer::{Answer, by_id};
 use super::hints::Hints;
 use super::judge::Judge;
-use super::keep::Kept;
+use super::keep::{Kept, Outcome};
 use super::knowns::Knowns;
 use super::memory::Memories;
 use super::plan::{Ask, Settings};
@@ -17,7 +17,7 @@ use crate::availability;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::diff::{self, Absence, Look};
-use crate::drivers::{self, Driver, Machine};
+use crate::drivers::{self, Abilities, Driver, Machine};
 use crate::model::{Account, AccountId, Action, Collection, Known, Resource, Seq};
 use crate::reads::Reads;
 use crate::store::{self, Store};
@@ -260,7 +260,7 @@ impl Observer {
     ///
     /// # Errors
     /// Never [`Error::Driver`]: nobody is asked.
-    pub async fn introduce(&self, account: &Account, resource: Resource) -> Result<Seen, Error> {
+    pub async fn introduce(&self, account: &Account, resource: Resource, abilities: &Abilities) -> Result<Seen, Error> {
         let _turn = self.turn(account.id, resource.collection(), 0).await;
         for _ in 0..CONTENDED_WRITES {
             let known = self.store.known(account.id, resource.collection()).await?;
@@ -271,10 +271,14 @@ impl Observer {
             let found = by_id(vec![resource.clone()]);
             let look = Look { asked_at: now, answered_at: now, found, missing: BTreeSet::new() };
             let found = diff::look(&known, &look, &self.rules);
-            let (this, account) = (self.clone(), account.clone());
-            let written = tasks::to_the_end(async move { this.commit(&account, &known, found, None).await });
-            if let Some(through) = written.await? {
-                return Ok(Seen { members: look.found, answered_at: now, through, whole: true, hot: false });
+            // One that is up at once is never seen to come up, so it is judged by what it is now.
+            let (this, account, abilities) = (self.clone(), account.clone(), abilities.clone());
+            let answer = Answer::Look(look);
+            let outcome = Outcome { known, answer, found, complete_at: None, abilities };
+            let (answer, through) = tasks::to_the_end(async move { this.conclude(&account, outcome).await }).await?;
+            if let Some(through) = through {
+                let (members, answered_at) = answer.into_members();
+                return Ok(Seen { members, answered_at, through, whole: true, hot: false });
             }
         }
         Err(Error::Contended)

@@ -28,6 +28,7 @@ mod pass;
 mod plan;
 mod split;
 mod standing;
+mod stuck;
 mod turns;
 mod visit;
 

@@ -37,6 +37,10 @@ pub struct Settings {
     pub doubt_ms: u64,
     /// As far as a client may have brought it about, it is told when it is still read this long after it was first read. Milliseconds.
     pub doubt_again_ms: u64,
+    /// What settles for longer than this, as far as anybody looked, is told to be stuck (`instance.stuck`). Milliseconds.
+    pub stuck_after_ms: u64,
+    /// More time than this between two looks at what settles is time in which nobody looked. Milliseconds.
+    pub stuck_gap_ms: u64,
     /// While something settles, the targeted looks are joined by a complete list this often. Milliseconds.
     pub list_every_ms: u64,
     /// A list is read in full this often; in between, what the provider can say in short is enough. Milliseconds.
@@ -115,6 +119,8 @@ impl Default for Settings {
             settling_steps_ms: [120_000, 300_000, 1_800_000],
             doubt_ms: 60_000,
             doubt_again_ms: 5_000,
+            stuck_after_ms: 900_000,
+            stuck_gap_ms: 120_000,
             list_every_ms: 30_000,
             full_every_ms: 900_000,
             quiet_wait_ms: 60_000,
@@ -181,6 +187,8 @@ impl Settings {
             ("settling_every_ms", self.settling_every_ms),
             ("doubt_ms", self.doubt_ms),
             ("doubt_again_ms", self.doubt_again_ms),
+            ("stuck_after_ms", self.stuck_after_ms),
+            ("stuck_gap_ms", self.stuck_gap_ms),
             ("list_every_ms", self.list_every_ms),
             ("failed_wait_ms", self.failed_wait_ms),
             ("failed_wait_max_ms", self.failed_wait_max_ms),

@@ -168,6 +168,14 @@ pub trait Samples: Send + Sync {
     /// they were seen, and for the revisions of those known once, of which the oldest are forgotten.
     async fn head(&self, account: AccountId, collection: Collection) -> Result<Head, Error>;
 
+    /// One row of [`Samples::known`], without reading the others.
+    async fn member(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        id: &str,
+    ) -> Result<Option<KnownResource>, Error>;
+
     /// What is thought of the account's realms: by realm, and under an empty name what concerns all of them. A text of the
     /// writer's own.
     async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error>;

@@ -195,7 +195,13 @@ impl Tracking {
     ///
     /// # Errors
     /// As [`Tracking::set`].
-    pub async fn set_created(&self, caller: &Caller, created: &Instance, wanted: SetHook) -> Result<Tracked, Error> {
+    pub async fn set_created(
+        &self,
+        caller: &Caller,
+        driver: &dyn Driver,
+        created: &Instance,
+        wanted: SetHook,
+    ) -> Result<Tracked, Error> {
         self.check(&wanted.callback)?;
         secret::check(&wanted.secret)?;
         let answered_at = self.clock.now();
@@ -204,7 +210,7 @@ impl Tracking {
             let (observer, _turn) = self.observer(account, &wanted.scope, tries).await;
             let created = Resource::from(created.clone());
             let seen = match account {
-                Some(account) => observer.introduce(&caller.account(account), created).await?,
+                Some(account) => observer.introduce(&caller.account(account), created, driver.abilities()).await?,
                 None => Seen::first(vec![created], answered_at),
             };
             if let Some(tracked) = self.save(caller, account, wanted.clone(), seen).await? {
@@ -358,6 +364,8 @@ impl Tracking {
     pub async fn launch_refused(&self, caller: &Caller, new: &NewInstance, fault: Fault) {
         let profile = new.hardware_profile.as_deref();
         self.observer.launch_refused(&caller.key, new.realm.as_deref(), profile, fault).await;
+        // Others in the same place may have to be judged again.
+        self.poll.notify_one();
     }
 
     /// All that is known of a realm of the caller's account. `None`: nothing.

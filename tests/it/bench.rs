@@ -152,7 +152,19 @@ async fn the_simulation_of_realms_says_the_same_each_time_and_finds_outages() {
     assert_ne!(report(&[&few[..], &["--seed", "8"]].concat()).await, first);
     let rules = first["cells"][0]["rules"].as_array().unwrap();
     let names: Vec<_> = rules.iter().map(|row| row["rule"].as_str().unwrap()).collect();
-    assert_eq!(names, ["one failure", "3 in a row", "5 in a row", "CUSUM h=10", "CUSUM h=12", "as shipped"]);
+    assert_eq!(
+        names,
+        [
+            "one failure",
+            "3 in a row",
+            "5 in a row",
+            "CUSUM h=10",
+            "CUSUM h=12",
+            "as shipped",
+            "a fifth of it, alone",
+            "a fifth, and others'"
+        ]
+    );
     assert!(rules.iter().all(|row| row["found"] == 2), "{first}");
     let (well, text) = bench(&[&few[..], &["--format", "text"]].concat()).await;
     assert!(well && text.contains("| 60, 2 % | one failure |"), "{text}");

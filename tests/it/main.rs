@@ -7,6 +7,7 @@
 )]
 
 mod account;
+mod announced;
 mod availability;
 mod bench;
 mod client;
@@ -18,6 +19,7 @@ mod deltacloud;
 mod ec2;
 mod ec2_end_to_end;
 mod ec2_unsteady;
+mod elsewhere;
 mod encrypted;
 mod feed;
 mod following;
@@ -43,6 +45,7 @@ mod retention;
 mod scenarios;
 mod secrets;
 mod sending;
+mod stuck;
 mod support;
 mod tracking;
 mod wire;

@@ -46,6 +46,7 @@ async fn record(world: &World, account: AccountId, hook: &HookId, batch: u64) {
         native_state: state.as_str().to_lowercase(),
         public_addresses: vec![],
         private_addresses: vec![],
+        announced: vec![],
     };
     let (running, stopped) = (facts(InstanceState::Running), facts(InstanceState::Stopped));
     let (from, to) = if batch.is_multiple_of(2) { (running, stopped) } else { (stopped, running) };

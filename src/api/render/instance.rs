@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::{Base, Document, Reference, TrackingView, Xml, as_map, profile};
-use crate::model::{Action, Address, Attachment, Instance, LoginKind};
+use crate::model::{Action, Address, Announced, Attachment, Instance, LoginKind};
 
 /// An instance (contract 2.3). JSON names follow version 1.1 of the API: `owner`, `create_time`.
 #[derive(Debug, Serialize)]
@@ -100,6 +100,8 @@ impl<'a> InstanceView<'a> {
             fault: _,
             impaired: _,
             modified_at: _,
+            announced,
+            stay: _,
         } = instance;
         let id = id.as_str();
         let one = |collection, rel, id: &'a Option<String>| Some(Reference::new(base, collection, rel, id.as_deref()?));
@@ -134,9 +136,20 @@ impl<'a> InstanceView<'a> {
             network_interfaces: many("network_interfaces", "network_interface", network_interfaces),
             authentication_type: key_name.map(|_| "key"),
             authentication: Authentication { keyname: key_name.flatten() },
-            tracking,
+            tracking: tracking
+                .map(|tracking| TrackingView { announced: announced.as_deref().and_then(in_short), ..tracking }),
         }
     }
+}
+
+/// `instance-retirement 2026-12-01T00:00:00Z`.
+fn in_short(announced: &[Announced]) -> Option<String> {
+    let one = |one: &Announced| match one.not_before {
+        Some(at) => format!("{} {at}", one.what),
+        None => one.what.clone(),
+    };
+    let all: Vec<_> = announced.iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 impl ActionLink {
@@ -269,6 +282,8 @@ mod tests {
             fault: None,
             impaired: false,
             modified_at: None,
+            announced: None,
+            stay: None,
         }
     }
 

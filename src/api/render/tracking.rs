@@ -33,6 +33,9 @@ pub(in crate::api) struct TrackingView {
     /// How sure that is, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) confidence: Option<String>,
+    /// What the provider will do to an instance, and from when on, with commas between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) announced: Option<String>,
     /// Why the hook gets nothing more until it is set again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) disabled: Option<String>,
@@ -70,6 +73,7 @@ impl TrackingView {
             events,
             availability,
             confidence,
+            announced,
             disabled,
             secret,
         } = self;
@@ -85,6 +89,7 @@ impl TrackingView {
             ("events", events.as_deref()),
             ("availability", *availability),
             ("confidence", confidence.as_deref()),
+            ("announced", announced.as_deref()),
             ("disabled", disabled.as_deref()),
             ("secret", secret.as_deref()),
         ];

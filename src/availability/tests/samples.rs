@@ -47,7 +47,7 @@ impl Looks {
     /// A complete list: `realm request: succeeded/of code`, and `realm runs: bad/of`.
     fn lists(&mut self, second: i64, instances: &[Instance]) -> Vec<String> {
         let members: BTreeMap<String, Resource> =
-            instances.iter().map(|instance| (instance.id.to_string(), Resource::Instance(instance.clone()))).collect();
+            instances.iter().map(|instance| (instance.id.to_string(), instance.clone().into())).collect();
         let gone: Vec<String> = self.known.members.keys().filter(|id| !members.contains_key(*id)).cloned().collect();
         self.looks(second, members, gone)
     }
@@ -227,6 +227,41 @@ fn a_targeted_look_leaves_the_others_as_they_were() {
     looks.lists(0, &all);
     looks.lists(600, &all);
     let sick = Instance { impaired: true, ..instance("i0", Running) };
-    let one = BTreeMap::from([("i0".to_owned(), Resource::Instance(sick))]);
+    let one = BTreeMap::from([("i0".to_owned(), sick.into())]);
     assert_eq!(looks.looks(630, one, vec![]), ["a runs 2 i0 impaired"]);
+}
+
+#[test]
+fn what_was_announced_for_now_is_no_failure_and_what_comes_before_it_is() {
+    let check = |not_before: i64, then: Instance, expected: &[&str]| {
+        let mut looks = Looks::new();
+        let announced = vec![crate::model::Announced {
+            what: "instance-retirement".to_owned(),
+            text: "The instance is running on degraded hardware".to_owned(),
+            not_before: Some(at(not_before)),
+            not_after: None,
+        }];
+        let mut all = ["i0", "i1", "i2"].map(|id| instance(id, Running));
+        all[0].announced = Some(announced);
+        looks.lists(0, &all);
+        looks.lists(600, &all);
+        all[0] = then;
+        assert_eq!(looks.lists(660, &all), expected, "{not_before}");
+    };
+    let stopped = failed("i0", Stopped, Some(internal()));
+    // Done, so that nothing is announced any more.
+    check(660, Instance { announced: Some(vec![]), ..stopped.clone() }, &["a runs 2"]);
+    check(661, stopped, &["a runs 2 i0 stopped"]);
+    check(661, Instance { impaired: true, ..instance("i0", Running) }, &["a runs 2 i0 impaired"]);
+    check(660, Instance { impaired: true, ..instance("i0", Running) }, &["a runs 2"]);
+}
+
+#[test]
+fn one_that_is_up_as_soon_as_it_is_made_came_up() {
+    let mut looks = Looks::new();
+    looks.lists(0, &[]);
+    // Its maker makes it known, before anybody has listed it.
+    let made = BTreeMap::from([("i".to_owned(), instance("i", Running).into())]);
+    assert_eq!(looks.looks(30, made, vec![]), ["a: 1 of 1"]);
+    assert_eq!(looks.lists(60, &[instance("i", Running)]), NOTHING, "once");
 }

@@ -15,8 +15,16 @@ pub(super) trait Rule {
 }
 
 /// In the order of [`all`].
-pub(super) const NAMES: [&str; 6] =
-    ["one failure", "3 in a row", "5 in a row", "CUSUM h=10", "CUSUM h=12", "as shipped"];
+pub(super) const NAMES: [&str; 8] = [
+    "one failure",
+    "3 in a row",
+    "5 in a row",
+    "CUSUM h=10",
+    "CUSUM h=12",
+    "as shipped",
+    "a fifth of it, alone",
+    "a fifth, and others'",
+];
 
 pub(super) fn all(baseline: f64, settings: &Settings) -> Vec<Box<dyn Rule>> {
     vec![
@@ -26,6 +34,8 @@ pub(super) fn all(baseline: f64, settings: &Settings) -> Vec<Box<dyn Rule>> {
         Box::new(Cusum::new(baseline, 10.0)),
         Box::new(Cusum::new(baseline, 12.0)),
         Box::new(Shipped::new(settings)),
+        Box::new(Dealt::new(1, settings)),
+        Box::new(Dealt::new(ACCOUNTS, settings)),
     ]
 }
 
@@ -178,6 +188,52 @@ impl Rule for Shipped {
 
     fn is_down(&self, realm: usize) -> bool {
         self.down[realm]
+    }
+}
+
+/// The same launches, made by several accounts in turn; the verdict is what the first of them thinks. `accounts`: those that Tracker
+/// watches, who hear of one another.
+struct Dealt {
+    accounts: Vec<Shipped>,
+    next: usize,
+}
+
+/// Whose launches they are.
+const ACCOUNTS: usize = 5;
+
+impl Dealt {
+    fn new(accounts: usize, settings: &Settings) -> Self {
+        Self { accounts: (0..accounts).map(|_| Shipped::new(settings)).collect(), next: 0 }
+    }
+
+    fn talk(&mut self, realm: usize, at_s: f64) {
+        let (name, now) = (NAMES_OF_REALMS[realm], instant(at_s));
+        let of = |account: &Shipped| account.state.shared(name, now, &account.settings);
+        let mut accounts: Vec<_> = self.accounts.iter().skip(1).map(of).collect();
+        accounts.retain(|outcomes| !outcomes.is_empty());
+        if let Some(first) = self.accounts.first_mut() {
+            first.state.hear(&Event::Elsewhere { realm: name.to_owned(), accounts }, &first.settings);
+            first.evaluate(at_s);
+        }
+    }
+}
+
+impl Rule for Dealt {
+    fn launch(&mut self, realm: usize, at_s: f64, failed: bool) {
+        self.next = (self.next + 1) % ACCOUNTS;
+        if let Some(account) = self.accounts.get_mut(self.next) {
+            account.launch(realm, at_s, failed);
+            self.talk(realm, at_s);
+        }
+    }
+
+    fn tick(&mut self, at_s: f64) {
+        // Of the others only launches are heard.
+        self.accounts.iter_mut().take(1).for_each(|first| first.tick(at_s));
+    }
+
+    fn is_down(&self, realm: usize) -> bool {
+        self.accounts.first().is_some_and(|first| first.is_down(realm))
     }
 }
 

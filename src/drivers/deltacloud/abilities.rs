@@ -55,6 +55,8 @@ pub(super) static DELTACLOUD: Abilities = Abilities {
     machine: &MACHINE,
     lists_ended: false,
     may_lag: true,
+    // Upstream may be a cloud whose zones have other names for everybody.
+    realms_differ: true,
     providers: &[],
     // Some upstreams give them to everybody, others to nobody unknown.
     open_hardware_profiles: false,

@@ -68,6 +68,7 @@ pub(super) static EC2: Abilities = Abilities {
     machine: &MACHINE,
     lists_ended: true,
     may_lag: true,
+    realms_differ: true,
     providers: PROVIDERS,
     open_hardware_profiles: false,
 };

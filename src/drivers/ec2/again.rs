@@ -9,7 +9,7 @@ use super::calls::{IDS_MAX, in_order};
 use super::client::Params;
 use super::{Ec2, map, parse};
 use crate::drivers::{Error, Kind};
-use crate::model::{Instance, InstanceId, InstanceState, Login};
+use crate::model::{Announced, Instance, InstanceId, InstanceState, Login};
 
 /// What the short list says of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub(super) struct Glance {
     pub(super) native_state: String,
     /// One of EC2's checks of it fails. One that cannot be made yet does not.
     pub(super) impaired: bool,
+    pub(super) announced: Vec<Announced>,
 }
 
 impl Ec2 {
@@ -40,10 +41,12 @@ impl Ec2 {
         let mut instances = self.describe_all(login).await?;
         if instances.iter().any(|instance| instance.state == InstanceState::Running) {
             let glances = self.glances(login, Params::default()).await?.unwrap_or_default();
-            let impaired: BTreeSet<_> =
-                glances.iter().filter(|glance| glance.impaired).map(|glance| &glance.id).collect();
+            let mut glances: BTreeMap<_, _> = glances.into_iter().map(|glance| (glance.id.clone(), glance)).collect();
             for instance in &mut instances {
-                instance.impaired = impaired.contains(&instance.id);
+                // Of those that do not run nothing was said.
+                let glance = glances.remove(&instance.id);
+                instance.impaired = glance.as_ref().is_some_and(|glance| glance.impaired);
+                instance.announced = glance.map(|glance| glance.announced);
             }
         }
         Ok(instances)
@@ -92,6 +95,7 @@ fn together(known: &BTreeMap<InstanceId, Instance>, glances: &[Glance], seen: Ve
     for glance in glances {
         if let Some(instance) = all.get_mut(&glance.id) {
             instance.impaired = glance.impaired;
+            instance.announced = Some(glance.announced.clone());
         }
     }
     all.into_values().collect()
@@ -110,7 +114,7 @@ mod tests {
     }
 
     fn glance(id: &str, native: &str) -> Glance {
-        Glance { id: InstanceId::from(id), native_state: native.to_owned(), impaired: false }
+        Glance { id: InstanceId::from(id), native_state: native.to_owned(), impaired: false, announced: vec![] }
     }
 
     #[test]

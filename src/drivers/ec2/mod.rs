@@ -17,17 +17,17 @@
 //! change before the call that follows. EC2 then refuses what no longer fits, but for one: an address of a default network
 //! that is given to an instance in the moment between our look and its release is released all the same.
 //!
-//! EC2's checks of an instance are said only by the short list, `DescribeInstanceStatus`. Both lists ask for it, so that they know
-//! what is impaired; a look by ids does not, as EC2 cannot be asked of ids that may not exist: there nothing is impaired, until
-//! the next list. The two lists are not of one moment, and need not agree: what is in either is there, and of what they
+//! EC2's checks of an instance, and what AWS will do to it (scheduled events; those done or called off are left out), are said only by
+//! the short list, `DescribeInstanceStatus`. Both lists ask for it, so that they know what is impaired and announced; a look by ids does
+//! not, as EC2 cannot be asked of ids that may not exist: there nothing is impaired, until the next list, and nothing is said of what
+//! is announced. The two lists are not of one moment, and need not agree: what is in either is there, and of what they
 //! disagree on the details count.
 //!
 //! Zones: all that EC2 shows the account are realms, local zones and those of carriers (Wavelength) among them, as machines
 //! can run in each. EC2 does not show those that the account has not opted into; what other clouds show of them is left out.
 //! A zone's name means another place in each account; `place` has the name that does not.
 //!
-//! Absent on purpose: scheduled events (they announce what will be done, and nothing that can be told has a place for it),
-//! retries (the next pass), subnets as realms (`zone:subnet` ids are neither shown nor taken),
+//! Absent on purpose: retries (the next pass), subnets as realms (`zone:subnet` ids are neither shown nor taken),
 //! temporary credentials (a session token has no place in user and password), credential chains of the machine Tracker
 //! runs on (callers show their own), an image's hardware profiles (hundreds for each image; the architecture says it),
 //! rules about who may go out, and volumes of several instances at once (they show the first, and are attached to one).

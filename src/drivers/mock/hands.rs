@@ -2,7 +2,7 @@
 
 use super::cloud::Cloud;
 use super::world::World;
-use crate::model::{Address, AddressKind, Declared, InstanceId, InstanceState, RealmState};
+use crate::model::{Address, AddressKind, Announced, Declared, InstanceId, InstanceState, RealmState};
 
 /// Those that reach for something panic when it is not there: the script is wrong.
 impl Cloud {
@@ -30,6 +30,16 @@ impl Cloud {
         let (public, private) = (addresses(public), addresses(private));
         self.hold("instance", id.as_str(), |world| {
             world.has(id).then(|| world.set_addresses(id, public, private)).is_some()
+        });
+    }
+
+    /// The cloud says that this is what it will do to it, and nothing else. Looks for it alone say nothing of that.
+    ///
+    /// # Panics
+    /// As [`Cloud::set_state`].
+    pub fn announce(&self, id: &InstanceId, announced: &[Announced]) {
+        self.hold("instance", id.as_str(), |world| {
+            world.has(id).then(|| world.announce(id, announced.to_vec())).is_some()
         });
     }
 

@@ -51,6 +51,7 @@ pub(super) static OPENSTACK: Abilities = Abilities {
     machine: &MACHINE,
     lists_ended: false,
     may_lag: true,
+    realms_differ: false,
     // Every cloud is somebody's own.
     providers: &[],
     open_hardware_profiles: false,

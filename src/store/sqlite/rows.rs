@@ -96,7 +96,7 @@ impl Cell<'_> {
 
     pub(super) fn resource(&self, collection: Collection, body: &str) -> Result<Resource, Error> {
         Ok(match collection {
-            Collection::Instances => Resource::Instance(self.json::<Instance>(body)?),
+            Collection::Instances => self.json::<Instance>(body)?.into(),
             Collection::Realms => Resource::Realm(self.json::<Realm>(body)?),
             Collection::Images => Resource::Image(self.json::<Image>(body)?),
             Collection::StorageVolumes => Resource::Volume(self.json::<Volume>(body)?),

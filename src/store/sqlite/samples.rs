@@ -146,6 +146,32 @@ impl Samples for Sqlite {
         })
     }
 
+    async fn member(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        id: &str,
+    ) -> Result<Option<KnownResource>, Error> {
+        let row: Option<KnownRow> = sqlx::query_as(
+            "SELECT u.version, a.last_seq, u.observed_at AS unit_observed_at, r.resource, r.revision, r.first_seen_at,
+                    r.observed_at, r.absent_since, r.body
+             FROM accounts a
+             JOIN units u ON u.account_id = a.account_id AND u.collection = $2
+             JOIN resources r ON r.account_id = u.account_id AND r.collection = u.collection AND r.resource = $3
+             WHERE a.account_id = $1",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await
+        .doing("reading what is known of one")?;
+        let Some(row) = row else { return Ok(None) };
+        let cell = Cell { table: "units", column: "observed_at", account, key: &collection };
+        let sampled_at = row.unit_observed_at.map(|ms| cell.instant(ms)).transpose()?;
+        row.known(account, collection, id, sampled_at).map(Some)
+    }
+
     async fn judgements(&self, account: AccountId) -> Result<Vec<(String, String)>, Error> {
         sqlx::query_as("SELECT realm, body FROM judgements WHERE account_id = $1 ORDER BY realm")
             .bind(account.0)

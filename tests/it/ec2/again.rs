@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tracker::drivers::{Driver, Ec2Settings, Kind};
-use tracker::model::{Collection, FaultKind, Instance, InstanceId, NewInstance};
+use tracker::model::{Announced, Collection, FaultKind, Instance, InstanceId, NewInstance};
 
 use super::stub::{Asked, Says, Stub, fails, ok};
 use super::{PAGE_1, PAGE_2, driver, login};
@@ -44,7 +44,15 @@ async fn nothing_moved_is_the_short_list_alone_in_full_pages() {
     let mut expected = known;
     expected.retain(|instance| instance.id.as_str() != "i-0a00000000000d004");
     for instance in &mut expected {
-        instance.impaired = instance.id.as_str() == "i-0f00ba4f00ba4f001";
+        let sick = instance.id.as_str() == "i-0f00ba4f00ba4f001";
+        instance.impaired = sick;
+        let retirement = Announced {
+            what: "instance-retirement".to_owned(),
+            text: "The instance is running on degraded hardware".to_owned(),
+            not_before: Some("2026-12-01T00:00:00Z".parse().expect("an instant")),
+            not_after: None,
+        };
+        instance.announced = Some(sick.then_some(retirement).into_iter().collect());
     }
     assert_eq!(listed, expected);
     stub.end();
@@ -57,6 +65,8 @@ async fn a_full_list_knows_what_is_impaired_where_that_can_be_asked() {
     for (status, impaired) in [(ok(&one), vec!["i-0f00ba4f00ba4f001"]), (forbidden, vec![])] {
         let (stub, settings) = Stub::start([ok(PAGE_1), ok(PAGE_2), status]).await;
         let listed = driver(settings, &["127.0.0.0/8"]).instances(&login(None)).await.expect("a list");
+        let announced = listed.iter().filter(|one| one.announced.as_ref().is_some_and(|all| !all.is_empty()));
+        assert_eq!(announced.map(|one| one.id.as_str()).collect::<Vec<_>>(), impaired, "the same one is to be retired");
         let sick: Vec<_> = listed.iter().filter(|one| one.impaired).map(|one| one.id.as_str()).collect();
         assert_eq!((listed.len(), sick), (8, impaired));
         assert_eq!(stub.asked()[2].get("IncludeAllInstances"), None, "only of those that run");

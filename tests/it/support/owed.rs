@@ -76,6 +76,7 @@ impl Owed {
             native_state: state.as_str().to_ascii_lowercase(),
             public_addresses: vec![],
             private_addresses: vec![],
+            announced: vec![],
         };
         let change = Change {
             id: ChangeId(format!("chg_{seq}")),
@@ -335,6 +336,15 @@ impl Samples for Owed {
     }
 
     async fn head(&self, _: AccountId, _: Collection) -> Result<Head, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn member(
+        &self,
+        _: AccountId,
+        _: Collection,
+        _: &str,
+    ) -> Result<Option<tracker::model::KnownResource>, Error> {
         unreachable!("{BEYOND}")
     }
 

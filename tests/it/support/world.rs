@@ -18,7 +18,7 @@ use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock};
 use tracker::drivers::{Driver, Drivers, Kind, Mock, MockCall, MockCloud, MockSettings, MockTimes};
 use tracker::model::{
-    AccountId, AccountKey, Credentials, Declared, DriverId, Fault, FaultKind, Hook, Instance, InstanceId,
+    AccountId, AccountKey, Announced, Credentials, Declared, DriverId, Fault, FaultKind, Hook, Instance, InstanceId,
     InstanceState, Login, Realm, RealmState, Seq, Subscriber,
 };
 use tracker::service::{self, Parts};
@@ -116,6 +116,17 @@ impl Provider {
 
     pub fn set_addresses(&self, id: &str, public: &[&str]) {
         self.0.set_addresses(&InstanceId::from(id), public, &[]);
+    }
+
+    /// The provider will do this to it from the instant on; without one there is nothing that it will do.
+    pub fn announces(&self, id: &str, what: Option<(&str, &str)>) {
+        let announced = what.map(|(what, at)| Announced {
+            what: what.to_owned(),
+            text: "The instance is running on degraded hardware".to_owned(),
+            not_before: Some(at.parse().unwrap()),
+            not_after: None,
+        });
+        self.0.announce(&InstanceId::from(id), &announced.into_iter().collect::<Vec<_>>());
     }
 
     /// It disappears without trace.

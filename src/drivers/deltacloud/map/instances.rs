@@ -61,6 +61,8 @@ pub(crate) fn instance(node: &Node) -> Instance {
         fault: None,
         impaired: false,
         modified_at: None,
+        announced: None,
+        stay: None,
     }
 }
 
@@ -165,6 +167,8 @@ mod tests {
                 fault: None,
                 impaired: false,
                 modified_at: None,
+                announced: None,
+                stay: None,
             }
         );
     }

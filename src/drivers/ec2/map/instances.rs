@@ -4,8 +4,10 @@ use super::name;
 use crate::drivers::ec2::abilities::MACHINE;
 use crate::drivers::ec2::again::Glance;
 use crate::drivers::ec2::blame;
-use crate::drivers::ec2::parse::{self, InstanceStatus, StateChange, filled};
-use crate::model::{Action, Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind};
+use crate::drivers::ec2::parse::{self, InstanceStatus, ScheduledEvent, StateChange, filled};
+use crate::model::{
+    Action, Address, AddressKind, Announced, Attachment, Instance, InstanceId, InstanceState, LoginKind,
+};
 
 /// Our state for a native one, and whether it is expected to move on by itself.
 ///
@@ -93,6 +95,8 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         network_interfaces: None,
         fault,
         impaired: false,
+        announced: None,
+        stay: None,
     }
 }
 
@@ -102,8 +106,39 @@ pub(crate) fn glance(item: InstanceStatus) -> Glance {
         id: InstanceId(item.instance_id),
         native_state: item.instance_state.name,
         impaired: checks.into_iter().flatten().any(|check| check.status.as_deref() == Some("impaired")),
+        announced: announced(item.events_set.items),
     }
 }
+
+/// What is still to be done, the first first. What was done or called off stays listed for a week, and says so.
+fn announced(events: Vec<ScheduledEvent>) -> Vec<Announced> {
+    let still = |event: &ScheduledEvent| {
+        let text = event.description.as_deref().unwrap_or_default().trim_start();
+        !["[Completed]", "[Canceled]"].iter().any(|over| text.starts_with(over))
+    };
+    let instant = |text: Option<String>| text.and_then(|text| text.trim().parse().ok());
+    let one = |event: ScheduledEvent| {
+        Some(Announced {
+            what: short(&filled(event.code)?),
+            text: short(event.description.as_deref().unwrap_or_default()),
+            not_before: instant(event.not_before),
+            not_after: instant(event.not_after),
+        })
+    };
+    let mut announced: Vec<_> = events.into_iter().filter(still).filter_map(one).collect();
+    announced.sort_by(|a, b| (a.not_before, &a.what).cmp(&(b.not_before, &b.what)));
+    announced.truncate(ANNOUNCED_MAX);
+    announced
+}
+
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+}
+
+/// Of one instance; AWS announces one or two.
+const ANNOUNCED_MAX: usize = 8;
+/// AWS's sentences have less than a hundred.
+const TEXT_CHARS_MAX: usize = 200;
 
 /// As Deltacloud's clients are used to: the DNS name if there is one, else the address (a network without DNS names
 /// gives none), else nothing.
@@ -195,6 +230,8 @@ mod tests {
                 fault: None,
                 impaired: false,
                 modified_at: Some("2026-11-20T09:12:44Z".parse().unwrap()),
+                announced: None,
+                stay: None,
             }
         );
     }
@@ -224,6 +261,62 @@ mod tests {
         assert_eq!((dead.state, dead.private_addresses.len()), (InstanceState::Finish, 0));
         let odd = of("i-0a00000000000d005");
         assert_eq!((odd.state, odd.native_state.as_str()), (InstanceState::Unknown, "hibernating"));
+    }
+
+    #[test]
+    fn what_aws_will_do_is_announced_until_it_is_done_or_called_off() {
+        let event = |code: &str, text: &str, times: &str| {
+            let id = "<instanceEventId>instance-event-0d59937288b749b32</instanceEventId>";
+            format!("<item>{id}<code>{code}</code><description>{text}</description>{times}</item>")
+        };
+        let before = |text: &str| format!("<notBefore>{text}</notBefore>");
+        let check = |events: &[String], expected: &[&str]| {
+            let events = events.concat();
+            let page = format!(
+                "<DescribeInstanceStatusResponse><instanceStatusSet><item><instanceId>i-1</instanceId>\
+                 <eventsSet>{events}</eventsSet><instanceState><code>16</code><name>running</name></instanceState>\
+                 </item></instanceStatusSet></DescribeInstanceStatusResponse>"
+            );
+            let glance = read::<parse::InstanceStatuses>(&page).into_parts().0.into_iter().map(glance).next();
+            let told: Vec<_> = glance
+                .expect("one")
+                .announced
+                .iter()
+                .map(|one| {
+                    let time = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+                    format!("{} {} {}: {}", one.what, time(one.not_before), time(one.not_after), one.text)
+                })
+                .collect();
+            assert_eq!(told, expected);
+        };
+        let reboot = event(
+            "system-reboot",
+            "The instance is scheduled for a reboot",
+            &format!("{}<notAfter>2026-12-03T04:00:00.000Z</notAfter>", before("2026-12-03T02:00:00.000Z")),
+        );
+        let retirement =
+            event("instance-retirement", "It runs on degraded hardware", &before("2026-12-01T00:00:00.000Z"));
+        check(
+            &[reboot, retirement],
+            &[
+                "instance-retirement 2026-12-01T00:00:00Z -: It runs on degraded hardware",
+                "system-reboot 2026-12-03T02:00:00Z 2026-12-03T04:00:00Z: The instance is scheduled for a reboot",
+            ],
+        );
+        let over = ["[Completed] The instance is scheduled for a reboot", "[Canceled] It runs on degraded hardware"];
+        check(&over.map(|text| event("instance-stop", text, &before("2026-12-01T00:00:00.000Z"))), &[]);
+        check(&[event("instance-stop", "", &before("soon"))], &["instance-stop - -: "]);
+        check(&[event("", "no code", "")], &[]);
+        let many: Vec<_> = (0..50).map(|n| event(&format!("instance-stop-{n:02}"), "", "")).collect();
+        check(
+            &many,
+            &(0..8)
+                .map(|n| format!("instance-stop-{n:02} - -: "))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        );
     }
 
     #[test]

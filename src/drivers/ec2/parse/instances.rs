@@ -159,6 +159,19 @@ pub(crate) struct InstanceStatus {
     pub(crate) system_status: Option<Checked>,
     pub(crate) instance_status: Option<Checked>,
     pub(crate) attached_ebs_status: Option<Checked>,
+    #[serde(default)]
+    pub(crate) events_set: Set<ScheduledEvent>,
+}
+
+/// What AWS will do to it, or has done: then the description says so first.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ScheduledEvent {
+    /// `instance-retirement`, `instance-stop`, `instance-reboot`, `system-reboot`, `system-maintenance`.
+    pub(crate) code: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) not_before: Option<String>,
+    pub(crate) not_after: Option<String>,
 }
 
 /// What EC2's checks say: `ok`, `impaired`, `initializing`, `insufficient-data`, `not-applicable`.

@@ -21,8 +21,8 @@ pub(super) use self::firewalls::{
 };
 pub(super) use self::images::{CreatedImage, Image, Images};
 pub(super) use self::instances::{
-    Device, Instance, InstanceStatus, InstanceStatuses, Instances, Reservation, Started, StateChange, Stopped,
-    Terminated,
+    Device, Instance, InstanceStatus, InstanceStatuses, Instances, Reservation, ScheduledEvent, Started, StateChange,
+    Stopped, Terminated,
 };
 pub(super) use self::keys::{CreatedKeyPair, ImportedKeyPair, KeyPairs};
 pub(super) use self::storage::{Attached, Attachment, Detached, Snapshot, Snapshots, Volume, Volumes};

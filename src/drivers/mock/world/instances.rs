@@ -4,15 +4,19 @@ use super::super::fixture;
 use super::queue::Event;
 use super::{Kept, World, unknown};
 use crate::drivers::{Error, Kind, Machine};
-use crate::model::{Action, Address, AddressKind, Instance, InstanceId, InstanceState, LoginKind, NewInstance};
+use crate::model::{
+    Action, Address, AddressKind, Announced, Instance, InstanceId, InstanceState, LoginKind, NewInstance,
+};
 
 impl World {
     pub(crate) fn instances(&self) -> Vec<Instance> {
         self.instances.values().map(|kept| self.shown(kept)).collect()
     }
 
+    /// Says nothing of what is announced, as with clouds that have another call for that.
     pub(crate) fn look(&self, ids: &BTreeSet<InstanceId>) -> Vec<Instance> {
-        ids.iter().filter_map(|id| self.instances.get(id)).map(|kept| self.shown(kept)).collect()
+        let shown = |kept| Instance { announced: None, ..self.shown(kept) };
+        ids.iter().filter_map(|id| self.instances.get(id)).map(shown).collect()
     }
 
     /// As everybody sees it: what hangs on an instance is told by the volumes, interfaces and addresses themselves.
@@ -125,6 +129,12 @@ impl World {
     pub(crate) fn set_addresses(&mut self, id: &InstanceId, public: Vec<Address>, private: Vec<Address>) {
         if let Some(kept) = self.instances.get_mut(id) {
             (kept.it.public_addresses, kept.it.private_addresses) = (public, private);
+        }
+    }
+
+    pub(crate) fn announce(&mut self, id: &InstanceId, announced: Vec<Announced>) {
+        if let Some(kept) = self.instances.get_mut(id) {
+            kept.it.announced = Some(announced);
         }
     }
 

@@ -42,6 +42,8 @@ pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors)
         fault: fault.map(|fault| fault::of_server(fault.code, &fault.message)),
         impaired: server.host_status.is_some_and(|host| matches!(host.as_str(), "DOWN" | "UNKNOWN")),
         modified_at: server.updated.and_then(|at| at.parse().ok()),
+        announced: None,
+        stay: None,
     }
 }
 
@@ -164,6 +166,8 @@ mod tests {
                 fault: None,
                 impaired: false,
                 modified_at: Some("2026-11-21T00:59:57Z".parse().unwrap()),
+                announced: None,
+                stay: None,
             }
         );
     }

@@ -55,6 +55,11 @@ async fn a_sample_is_read_back(world: World) {
     let after = world.store.known(account, Collection::Instances).await.unwrap();
     assert_eq!((after.version, after.observed_at), (before.version + 1, Some(at(7))));
     assert_eq!(after.members, members(&rows));
+    for id in ["i-1", "i-2", "i-3"] {
+        let one = world.store.member(account, Collection::Instances, id).await.unwrap();
+        assert_eq!(one.as_ref(), after.members.get(id), "one by itself, {id}");
+        assert_eq!(world.store.member(account, Collection::Images, id).await.unwrap(), None);
+    }
 
     let realms = world.store.known(account, Collection::Realms).await.unwrap();
     assert!(realms.members.is_empty() && realms.observed_at.is_none(), "the other collection is as it was");

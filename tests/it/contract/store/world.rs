@@ -252,6 +252,7 @@ pub(super) fn change(id: &str, second: i64) -> Change {
         native_state: state.as_str().to_lowercase(),
         public_addresses: vec![],
         private_addresses: vec![],
+        announced: vec![],
     };
     Change {
         id: ChangeId(format!("chg_{id}_{second}")),
