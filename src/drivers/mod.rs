@@ -4,12 +4,13 @@
 //! room's door: what leaves it are our nouns, with the native word kept beside ours.
 //!
 //! Guarantees: a list is complete (every page of it) or an error, never short. `None` or an absent id means that the
-//! backend clearly said so. Nothing secret is in an error's text.
+//! backend clearly said so. Nothing secret is in an error's text. What a provider says of one thing has bounds.
 //!
 //! Absent on purpose: retries (the next pass), caches (reads), budgets (poll).
 
 mod addresses;
 mod ask;
+mod bounded;
 mod buckets;
 mod deltacloud;
 mod ec2;
@@ -23,6 +24,7 @@ mod mock;
 mod networks;
 mod pace;
 mod openstack;
+mod reading;
 mod registry;
 mod retry;
 mod storage;
