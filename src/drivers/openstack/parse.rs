@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::calls::Page;
+use crate::drivers::reading::members;
 use crate::model::Secret;
 
 #[derive(Debug, Deserialize)]
@@ -27,6 +28,7 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Servers {
+    #[serde(deserialize_with = "members")]
     servers: Vec<Server>,
     #[serde(default)]
     servers_links: Vec<Link>,
@@ -128,7 +130,7 @@ pub(super) struct CreatedImage {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Zones {
-    #[serde(rename = "availabilityZoneInfo")]
+    #[serde(rename = "availabilityZoneInfo", deserialize_with = "members")]
     pub(super) zones: Vec<Zone>,
 }
 
@@ -157,6 +159,7 @@ pub(super) struct ZoneService {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Services {
+    #[serde(deserialize_with = "members")]
     pub(super) services: Vec<Service>,
 }
 
@@ -174,6 +177,7 @@ pub(super) struct Service {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Flavors {
+    #[serde(deserialize_with = "members")]
     flavors: Vec<Size>,
     #[serde(default)]
     flavors_links: Vec<Link>,
@@ -213,6 +217,7 @@ pub(super) struct Network {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Networks {
+    #[serde(deserialize_with = "members")]
     networks: Vec<Network>,
     #[serde(default)]
     networks_links: Vec<Link>,
@@ -228,6 +233,7 @@ impl Page for Networks {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Images {
+    #[serde(deserialize_with = "members")]
     images: Vec<Image>,
     next: Option<String>,
 }
@@ -264,6 +270,7 @@ pub(super) struct Image {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Volumes {
+    #[serde(deserialize_with = "members")]
     volumes: Vec<Volume>,
     #[serde(default)]
     volumes_links: Vec<Link>,
@@ -306,6 +313,7 @@ pub(super) struct VolumeAttachment {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Snapshots {
+    #[serde(deserialize_with = "members")]
     snapshots: Vec<Snapshot>,
     #[serde(default)]
     snapshots_links: Vec<Link>,
@@ -337,6 +345,7 @@ pub(super) struct Snapshot {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct KeyPairs {
+    #[serde(deserialize_with = "members")]
     keypairs: Vec<OneKeyPair>,
     #[serde(default)]
     keypairs_links: Vec<Link>,
