@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
 use crate::drivers::Kind;
@@ -177,6 +177,15 @@ impl Circuit {
     /// When it may be tried again; `None` while it is closed.
     pub(super) fn open_until(&self) -> Option<Timestamp> {
         self.open.map(|open| open.until)
+    }
+
+    /// The clock was set, ahead or back by that much: it is left alone as long as it was to.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        let moved = |at: Timestamp| at.saturating_add(by).unwrap_or(at);
+        if let Some(open) = &mut self.open {
+            open.until = moved(open.until);
+            open.probed_at = open.probed_at.map(moved);
+        }
     }
 
     /// Somebody has reason to believe that it works: the next look finds out.

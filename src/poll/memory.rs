@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
 use super::parts::Parts;
@@ -27,6 +27,11 @@ impl Memories {
 
     pub(super) fn circuits<T>(&self, account: AccountId, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
+    }
+
+    /// The clock was set, ahead or back by that much.
+    pub(super) fn clock_set(&self, by: SignedDuration) {
+        self.kept().accounts.values_mut().for_each(|parts| parts.clock_set(by));
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -16,7 +16,7 @@ use super::parts::Part;
 use super::plan::{self, Settings};
 use super::{Error, Observer};
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, Drift};
 use crate::drivers::{self, Drivers, Kind, Urgency};
 use crate::model::{AccountId, Collection, Standing};
 use crate::store::{self, DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
@@ -34,6 +34,7 @@ pub struct Poll {
     /// Units whose plan the store did not take, and when they were visited. They still read as due, and without a pause the
     /// provider would be asked again at once for as long as the store fails.
     unplanned: BTreeMap<(AccountId, Collection), Timestamp>,
+    drift: Drift,
 }
 
 /// How a visit ended.
@@ -63,8 +64,10 @@ impl Poll {
         settings: Settings,
         wake: Wake,
     ) -> Self {
+        let drift = Drift::new(clock.as_ref());
         let visitor = Visitor { store, drivers, observer, clock, chance, settings: settings.clone() };
-        Self { visitor, settings, wake, running: JoinSet::new(), busy: BTreeSet::new(), unplanned: BTreeMap::new() }
+        let (running, busy, unplanned) = (JoinSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { visitor, settings, wake, running, busy, unplanned, drift }
     }
 
     /// Waits until every visit under way has ended. Passes go on without it; a stop and a test do not.
@@ -127,11 +130,22 @@ impl Pass for Poll {
         let mut report = Report::default();
         self.reap(&mut report);
         let pause = Duration::from_millis(self.settings.failed_wait_ms);
+        // What is remembered waits as long as it was to, whatever the clock shows.
+        if let Some(jump) = self.drift.jump(self.visitor.clock.as_ref()) {
+            self.visitor.observer.memories.clock_set(jump);
+            self.visitor.observer.judge.clock_set(jump);
+        }
         self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
         // First, as it may make a look due.
         self.visitor.observer.judge_due().await;
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
+        let overlong = store.make_due_beyond(now + self.settings.longest_wait(), now).await?;
+        if overlong > 0 {
+            warn!(
+                "{overlong} looks were planned for later than any wait is long, by a clock that was ahead: they are due now"
+            );
+        }
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
         let DueUnits { units, unreadable } = store.due_units(now, ended_after, self.settings.units_at_once).await?;
         report.due += unreadable.len();

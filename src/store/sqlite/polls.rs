@@ -168,6 +168,29 @@ impl Polls for Sqlite {
         next.map(|ms| cell.instant(ms)).transpose()
     }
 
+    async fn make_due_beyond(&self, beyond: Timestamp, now: Timestamp) -> Result<u64, Error> {
+        const ACTION: &str = "making due what was planned by another time";
+        let any: Option<i64> = sqlx::query_scalar("SELECT 1 FROM units INDEXED BY units_due WHERE due_at > $1 LIMIT 1")
+            .bind(beyond.as_millisecond())
+            .fetch_optional(&self.readers)
+            .await
+            .doing(ACTION)?;
+        // Asked in every pass, and no pass waits for the writer to hear that all is as it should be.
+        if any.is_none() {
+            return Ok(0);
+        }
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let made = sqlx::query("UPDATE units SET due_at = $2, rest_until = NULL WHERE due_at > $1")
+            .bind(beyond.as_millisecond())
+            .bind(now.as_millisecond())
+            .execute(&mut *tx)
+            .await
+            .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(made.rows_affected())
+    }
+
     async fn plan_unit(
         &self,
         account: AccountId,
@@ -323,7 +346,13 @@ impl Polls for Sqlite {
         }))
     }
 
-    async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error> {
+    async fn bring_forward(
+        &self,
+        collection: Collection,
+        at: Timestamp,
+        spread: Duration,
+        rest_max: Duration,
+    ) -> Result<u64, Error> {
         const ACTION: &str = "bringing looks forward";
         let spread_ms = int(spread.as_millis()).min(SPREAD_MS_MAX);
         let mut turn = self.writer.turn(ACTION).await?;
@@ -333,11 +362,12 @@ impl Polls for Sqlite {
         let brought = sqlx::query(
             "UPDATE units
              SET due_at = min(due_at, $2 + (((account_id & 2147483647) * 2654435769 & 4294967295) * $3 >> 32))
-             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND (coalesce(rest_until, 0) <= $2 OR rest_until > $2 + 3600000)",
+             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND (coalesce(rest_until, 0) <= $2 OR rest_until > $2 + $4)",
         )
         .bind(collection.as_str())
         .bind(at.as_millisecond())
         .bind(spread_ms)
+        .bind(int(rest_max.as_millis()).min(SPREAD_MS_MAX))
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;

@@ -349,7 +349,10 @@ impl World {
     /// Polls as the cron tick would: everything healthy is due, at once.
     pub async fn tick(&mut self) {
         for collection in tracker::model::Collection::ALL {
-            self.store().bring_forward(collection, self.clock.now(), Duration::ZERO).await.unwrap();
+            self.store()
+                .bring_forward(collection, self.clock.now(), Duration::ZERO, self.settings.poll.longest_rest())
+                .await
+                .unwrap();
         }
         self.poll().await;
     }
