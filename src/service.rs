@@ -69,6 +69,7 @@ impl Parts {
             hints.clone(),
             settings.availability.clone(),
             reads.clone(),
+            poll_wake.clone(),
             deliver_wake.clone(),
         );
         let tracking = Tracking::new(

@@ -27,7 +27,7 @@ use super::receipt::Wire;
 use super::render::{Base, Document, Member, render};
 use super::target;
 use crate::drivers::{self, Driver, Kind};
-use crate::model::{Account, AccountId, AccountKey, Collection, Credentials, DriverId, Login};
+use crate::model::{Account, AccountId, AccountKey, Action, Collection, Credentials, DriverId, Login};
 use crate::reads::Owner;
 use crate::store;
 use crate::track::Caller;
@@ -194,7 +194,10 @@ impl Inner {
         let now = self.api.clock.now();
         self.backend.add(asked_at, now);
         match &answer {
-            Ok(_) => self.api.logins.accepted(digest, now),
+            Ok(_) => {
+                self.api.logins.accepted(digest, now);
+                self.heard(login).await;
+            }
             Err(drivers::Error { kind: Kind::Denied, .. }) => {
                 self.api.logins.refused(login, self.peer);
                 self.api.reads.refused(&digest.0);
@@ -202,6 +205,47 @@ impl Inner {
             Err(_) => {}
         }
         answer
+    }
+
+    /// The backend has just answered this login well. If its account is looked at no more because its credentials are refused, that
+    /// is over.
+    async fn heard(&self, login: &Login) {
+        let key = match self.owner(login).await {
+            Owner::Known(key) => key,
+            Owner::Unknown { .. } if self.api.tracking.is_any_refused() => match self.named(login).await {
+                Some(key) => key,
+                None => return,
+            },
+            Owner::Unknown { .. } => return,
+        };
+        if let Err(err) = self.api.tracking.heard(&key, login, self.driver.as_ref()).await {
+            warn!("An account that was refused is not looked at again yet: {err}");
+        }
+    }
+
+    /// Whose login it is, if the backend says so now.
+    async fn named(&self, login: &Login) -> Option<AccountKey> {
+        let (logins, now) = (&self.api.logins, self.api.clock.now());
+        let digest = logins.digest(login);
+        let provider = self.provider_name().ok().filter(|_| !logins.is_nameless(digest, now))?;
+        match self.driver.identify(login).await {
+            Ok(identity) => {
+                logins.remember(digest, &identity, now);
+                Some(AccountKey { driver: login.driver.clone(), provider, identity })
+            }
+            Err(_) => {
+                logins.note_nameless(digest, now);
+                None
+            }
+        }
+    }
+
+    /// Whoever tracks this is to expect what comes of it. `action`: on an instance; `None` for anything else.
+    pub(super) async fn expect(&self, login: &Login, collection: Collection, id: &str, action: Option<Action>) {
+        // A store that fails makes it heard of a little later.
+        if let Ok(Some(account)) = self.account_id(login).await {
+            self.api.tracking.expect(account, collection, id, action, self.driver.abilities().machine);
+        }
     }
 
     /// Asks the backend to change something. Whatever comes of it, and also when nobody waits for it any more, it may have
@@ -214,6 +258,11 @@ impl Inner {
         collections: &[Collection],
         call: impl Future<Output = Result<T, drivers::Error>>,
     ) -> Result<T, drivers::Error> {
+        let tracked = member.and_then(|(collection, id)| Some((Collection::parse(collection)?, id)));
+        // Of an instance it matters what is asked.
+        if let Some((collection, id)) = tracked.filter(|(collection, _)| *collection != Collection::Instances) {
+            self.expect(login, collection, id, None).await;
+        }
         let doubt = Doubt { call: self, login, owner: self.owner(login).await, member };
         let answer = self.ask(login, call).await;
         drop(doubt);

@@ -131,6 +131,7 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
     let action = [Action::Start, Action::Stop, Action::Reboot].into_iter().find(|known| known.as_str() == action);
     let action = action.ok_or_else(|| Fault::of(Problem::NotFound))?;
     let (login, before) = allowed(&call, &id, action).await?;
+    call.expect(&login, Collection::Instances, &id, Some(action)).await;
     let acted = call.driver.act(&login, &before.id, action);
     let after = call.change(&login, Some((Instance::PLURAL, &id)), &[Collection::Instances], acted).await?;
     if let Some(after) = &after {
@@ -144,6 +145,7 @@ pub(super) async fn act(call: Call, Path((id, action)): Path<(String, String)>) 
 pub(super) async fn destroy(call: Call, Path(id): Path<String>) -> Result<Response, Fault> {
     call.needs("instances")?;
     let (login, before) = allowed(&call, &id, Action::Destroy).await?;
+    call.expect(&login, Collection::Instances, &id, Some(Action::Destroy)).await;
     let destroyed = call.driver.act(&login, &before.id, Action::Destroy);
     call.change(&login, Some((Instance::PLURAL, &id)), &[Collection::Instances], destroyed).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -28,6 +28,8 @@ fn facts(instance: &Instance) -> Facts {
         // Evidence about its realm.
         fault: _,
         impaired: _,
+        // Tells older from newer.
+        modified_at: _,
     } = instance;
     Facts {
         state: *state,

@@ -130,6 +130,21 @@ impl Found {
         upserts.chain(self.removed.iter().map(String::as_str)).any(seen_since)
     }
 
+    /// These were last seen as they are known no later than that.
+    pub fn seen_before(&mut self, agreed: &BTreeMap<String, Timestamp>) {
+        for Told { subject, observed, .. } in &mut self.news {
+            if let (Some(before), Some(at)) = (&mut observed.before, agreed.get(&subject.id)) {
+                *before = (*before).min(*at);
+            }
+        }
+    }
+
+    /// Something in it is expected to move by itself that was not before.
+    pub fn begins_to_settle(&self, known: &Known) -> bool {
+        let settled = |id: &str| !known.members.get(id).is_some_and(|row| row.resource.is_settling());
+        self.upserts.iter().any(|row| row.resource.is_settling() && settled(row.resource.id()))
+    }
+
     fn in_order(mut self) -> Self {
         self.news.sort_by(|a, b| a.subject.id.cmp(&b.subject.id));
         self

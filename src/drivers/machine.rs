@@ -85,6 +85,48 @@ impl Machine {
         None
     }
 
+    /// Whether an instance gets from one state to the other by itself, after one of these actions at most. A start may show as
+    /// PENDING wherever it leads, and what has no row in here may come and go as it likes.
+    pub fn allows(&self, from: InstanceState, actions: &[Action], to: InstanceState) -> bool {
+        let is_foreign = |state| !self.0.iter().any(|row| [row.from, row.to].map(state_named).contains(&Some(state)));
+        if is_foreign(from) || is_foreign(to) {
+            return true;
+        }
+        let asked =
+            |row: &&Transition| row.action.and_then(action_named).is_none_or(|action| actions.contains(&action));
+        let mut reached: Vec<_> = self.of(from).filter(asked).filter_map(|row| state_named(row.to)).collect();
+        if actions.contains(&Action::Start) && self.target(from, Action::Start).is_some() {
+            reached.extend([InstanceState::Pending, InstanceState::Running]);
+        }
+        self.settle(&mut reached);
+        reached.contains(&to)
+    }
+
+    /// Adds where the states lead by themselves.
+    fn settle(&self, reached: &mut Vec<InstanceState>) {
+        let mut newest = 0;
+        while let Some(state) = reached.get(newest).copied() {
+            let on = self.of(state).filter(|row| row.action.is_none()).filter_map(|row| state_named(row.to));
+            for next in on.collect::<Vec<_>>() {
+                if !reached.contains(&next) {
+                    reached.push(next);
+                }
+            }
+            newest += 1;
+        }
+    }
+
+    /// Where an action may lead, from whatever state, and where it goes on from there by itself.
+    pub fn outcomes(&self, action: Action) -> Vec<InstanceState> {
+        let rows = self.0.iter().filter(|row| row.action == Some(action.as_str()));
+        let mut reached: Vec<_> = rows.filter_map(|row| state_named(row.to)).collect();
+        if action == Action::Start {
+            reached.extend([InstanceState::Pending, InstanceState::Running]);
+        }
+        self.settle(&mut reached);
+        reached
+    }
+
     fn of(&self, state: InstanceState) -> impl Iterator<Item = &'static Transition> {
         self.0.iter().filter(move |transition| state_named(transition.from) == Some(state))
     }
@@ -170,5 +212,30 @@ mod tests {
         check(Finish, Running, None);
         check(Error, Running, None);
         check(Running, Error, None);
+    }
+
+    #[test]
+    fn one_request_leads_so_far_and_no_further() {
+        use Action::{Destroy, Reboot, Start, Stop};
+        use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping, Unknown};
+        let check = |from, actions: &[Action], to, allowed: bool| {
+            assert_eq!(MACHINE.allows(from, actions, to), allowed, "{from} {actions:?} {to}");
+        };
+        check(Pending, &[], Running, true);
+        check(Running, &[Reboot, Stop], Pending, false);
+        check(Running, &[Reboot, Stop], Stopped, true);
+        check(Running, &[Reboot], Stopping, false);
+        check(Stopping, &[], Stopped, true);
+        check(Stopping, &[], Running, false);
+        check(Stopped, &[Start, Destroy], Running, true);
+        check(Stopped, &[Start, Destroy], Pending, true);
+        check(Stopped, &[Start, Destroy], Stopping, false);
+        check(Stopped, &[Destroy], Running, false);
+        check(Finish, &[], Stopped, false);
+        // No row has them.
+        check(Unknown, &[], Running, true);
+        check(Running, &[], Error, true);
+        assert_eq!(MACHINE.outcomes(Stop), [Stopping, Stopped]);
+        assert!(!MACHINE.outcomes(Start).contains(&Stopped));
     }
 }

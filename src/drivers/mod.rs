@@ -178,6 +178,9 @@ pub struct Abilities {
     pub machine: &'static Machine,
     /// What has ended stays listed for a while (EC2: an hour), so that leaving the list without an end is no user's doing.
     pub lists_ended: bool,
+    /// More than one server answers, so that right after a change an answer may show what was before, also after another showed
+    /// what is now.
+    pub may_lag: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -381,6 +381,10 @@ impl News {
     }
 }
 
+fn first(why: &[Reason]) -> &str {
+    why.first().map_or("no reason given", |reason| &reason.text)
+}
+
 /// From what to what, for logs: `RUNNING -> STOPPED`.
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -399,30 +403,18 @@ impl fmt::Display for News {
             Self::ProviderDegraded { why }
             | Self::ProviderRecovered { why }
             | Self::ObserverIsolated { why }
-            | Self::ObserverRejoined { why } => {
-                f.write_str(why.first().map_or("no reason given", |reason| &reason.text))
-            }
+            | Self::ObserverRejoined { why } => f.write_str(first(why)),
             Self::RealmAppeared { to, .. } => write!(f, "appeared, {to}"),
             Self::InstanceSnapshot { to } => write!(f, "is {}", to.state),
             Self::RealmSnapshot { to, .. } => write!(f, "is {to}"),
             Self::ImageSnapshot { to } | Self::VolumeSnapshot { to } | Self::SnapshotSnapshot { to } => {
                 write!(f, "is {}", to.state)
             }
-            Self::HookDisabled { why } => {
-                write!(f, "disabled: {}", why.first().map_or("no reason given", |reason| &reason.text))
-            }
-            Self::ObservationGap { why } => {
-                write!(f, "not looked at: {}", why.first().map_or("no reason given", |reason| &reason.text))
-            }
-            Self::AccountUnreachable { why, .. } => {
-                write!(f, "unreachable: {}", why.first().map_or("no reason given", |reason| &reason.text))
-            }
-            Self::AccountDenied { why, .. } => {
-                write!(f, "credentials refused: {}", why.first().map_or("no reason given", |reason| &reason.text))
-            }
-            Self::AccountReachable { why, .. } => {
-                write!(f, "reachable again: {}", why.first().map_or("no reason given", |reason| &reason.text))
-            }
+            Self::HookDisabled { why } => write!(f, "disabled: {}", first(why)),
+            Self::ObservationGap { why } => write!(f, "not looked at: {}", first(why)),
+            Self::AccountUnreachable { why, .. } => write!(f, "unreachable: {}", first(why)),
+            Self::AccountDenied { why, .. } => write!(f, "credentials refused: {}", first(why)),
+            Self::AccountReachable { why, .. } => write!(f, "reachable again: {}", first(why)),
             Self::RealmWithdrawn { from, .. } => write!(f, "{from} -> withdrawn"),
             Self::ImageState { from, to } | Self::VolumeState { from, to } | Self::SnapshotState { from, to } => {
                 write!(f, "{} -> {}", from.state, to.state)

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, SecretBytes};
@@ -161,6 +162,10 @@ pub struct Instance {
     /// The provider's own checks of it fail, or its host is down, whatever its state says.
     #[serde(default)]
     pub impaired: bool,
+    /// The provider's own time of what is said here, which is never earlier than that of anything said of the instance before. `None`:
+    /// it says none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_at: Option<Timestamp>,
 }
 
 impl Instance {
@@ -188,6 +193,7 @@ impl Instance {
             network_interfaces: None,
             fault: None,
             impaired: false,
+            modified_at: None,
         }
     }
 }

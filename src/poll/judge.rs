@@ -21,6 +21,7 @@ use crate::model::{
     News, Observed, Realm, Reason, Resource, Standing, Subject, Topic,
 };
 use crate::store::{self, Commit, NewChange};
+use crate::tasks;
 
 /// How often what was judged is written anew because others wrote meanwhile.
 const CONTENDED_WRITES: usize = 64;
@@ -233,15 +234,12 @@ impl Observer {
     /// On a task of its own: what was written must not be written again because whoever waited for it hung up.
     async fn hear(&self, account: AccountId, events: Vec<Event>) -> Result<(), store::Error> {
         let this = self.clone();
-        let heard = tokio::spawn(async move {
+        tasks::to_the_end(async move {
             let mut docket = this.judge.docket(account).lock_owned().await;
             this.realms(account, &mut docket).await?;
             this.consider(account, &mut docket, &events).await
-        });
-        match heard.await {
-            Ok(heard) => heard,
-            Err(err) => std::panic::resume_unwind(err.into_panic()),
-        }
+        })
+        .await
     }
 
     async fn realms<'a>(&self, account: AccountId, docket: &'a mut Docket) -> Result<&'a Realms, store::Error> {

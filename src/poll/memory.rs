@@ -7,8 +7,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
-use super::parts::Parts;
-use crate::model::{AccountId, Collection, Known};
+use super::order::Order;
+use super::parts::{Part, Parts};
+use crate::model::{AccountId, Collection, Known, KnownResource, Standing};
+
+/// How much longer each step waits that something settles for: see [`Settings::settling_steps_ms`].
+const SETTLING_WAITS: [u32; 4] = [1, 2, 6, 12];
 
 /// Of all units, and of all accounts. Shared by all who look.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,8 @@ pub(super) struct Memories(Arc<Mutex<Kept>>);
 struct Kept {
     units: HashMap<(AccountId, Collection), Memory>,
     accounts: HashMap<AccountId, Parts>,
+    /// When what somebody sees of an account was last looked at, as it is refused to us.
+    listened: HashMap<AccountId, Timestamp>,
 }
 
 impl Memories {
@@ -32,6 +38,20 @@ impl Memories {
     /// The clock was set, ahead or back by that much.
     pub(super) fn clock_set(&self, by: SignedDuration) {
         self.kept().accounts.values_mut().for_each(|parts| parts.clock_set(by));
+    }
+
+    /// Whether an account stands so.
+    pub(super) fn is_any(&self, standing: Standing) -> bool {
+        self.kept().accounts.values_mut().any(|parts| parts.of(Part::Compute).standing() == standing)
+    }
+
+    /// `true` once in `gap`.
+    pub(super) fn listen(&self, account: AccountId, now: Timestamp, gap: Duration) -> bool {
+        let listened = &mut self.kept().listened;
+        listened.retain(|_, at| now.duration_since(*at).unsigned_abs() < gap);
+        let is_first = !listened.contains_key(&account);
+        listened.entry(account).or_insert(now);
+        is_first
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -51,20 +71,18 @@ pub(super) struct Memory {
     full_at: Option<Timestamp>,
     /// Lists in a row that failed because the backend did.
     pub(super) broken_lists: u32,
+    pub(super) order: Order,
 }
 
 impl Memory {
     /// Takes in how the unit is known to be at `now`.
     pub(super) fn see(&mut self, known: &Known, now: Timestamp) {
-        let moving: Vec<&String> = known
-            .members
-            .iter()
-            .filter(|(_, row)| row.absent_since.is_none() && row.resource.is_settling())
-            .map(|(id, _)| id)
-            .collect();
-        self.settling.retain(|id, since| *since <= now && moving.binary_search(&id).is_ok());
+        let settles = |(_, row): &(&String, &KnownResource)| row.absent_since.is_none() && row.resource.is_settling();
+        let mut moving = self.order.doubted();
+        moving.extend(known.members.iter().filter(settles).map(|(id, _)| id.clone()));
+        self.settling.retain(|id, since| *since <= now && moving.contains(id));
         for id in moving {
-            self.settling.entry(id.clone()).or_insert(now);
+            self.settling.entry(id).or_insert(now);
         }
     }
 
@@ -72,6 +90,7 @@ impl Memory {
     pub(super) fn moved(&mut self, ids: impl IntoIterator<Item = String>) {
         for id in ids {
             self.settling.remove(&id);
+            self.order.told(&id);
         }
         self.news = true;
     }
@@ -93,17 +112,9 @@ impl Memory {
 
     /// How soon to look again at what settles; `None` when nothing does. What settles for long is looked at less often.
     pub(super) fn hot_wait(&self, now: Timestamp, settings: &Settings) -> Option<Duration> {
-        let wait = |since: &Timestamp| {
-            let age = now.duration_since(*since).unsigned_abs();
-            let step = |ms: u64| Duration::from_millis(ms);
-            match age {
-                _ if age < step(settings.settling_steps_ms[0]) => step(settings.settling_every_ms),
-                _ if age < step(settings.settling_steps_ms[1]) => step(settings.settling_every_ms) * 2,
-                _ if age < step(settings.settling_steps_ms[2]) => step(settings.settling_every_ms) * 6,
-                _ => step(settings.settling_every_ms) * 12,
-            }
-        };
-        self.settling.values().map(wait).min()
+        let newest = self.settling.values().map(|since| now.duration_since(*since).unsigned_abs()).min()?;
+        let passed = settings.settling_steps_ms.iter().filter(|ms| newest >= Duration::from_millis(**ms)).count();
+        Some(Duration::from_millis(settings.settling_every_ms) * SETTLING_WAITS[passed])
     }
 
     /// Until when the cadence may pass the unit over. `roll`, 0 to 1, keeps units apart. `hinted`: whatever happens in it is hinted at, so

@@ -1,5 +1,5 @@
-//! Who is due and what was seen. `plan.rs` and `gap.rs` decide (pure), `look.rs` asks, compares and commits, `pass.rs` does it for all
-//! that is due.
+//! Who is due and what was seen. `plan.rs`, `order.rs` and `gap.rs` decide (pure); `look.rs` looks, with what a provider is asked in
+//! `answer.rs` and what becomes of it in `keep.rs`; `visit.rs` looks at a unit that is due, and `pass.rs` at all that are.
 //!
 //! Guarantees: an error is never a change, because a look that failed commits nothing; a look is decided on what was known
 //! *before* it asked. When somebody else wrote meanwhile it is decided anew on that, and thrown away and made again when
@@ -13,19 +13,23 @@
 //! several at once (clients set hooks while the poller is there). Where they see the same change one commits it, and the
 //! others find it known.
 
+mod answer;
 mod circuit;
 mod gap;
 mod hints;
 mod judge;
+mod keep;
 mod knowns;
 mod look;
 mod memory;
+mod order;
 mod parts;
 mod pass;
 mod plan;
 mod split;
 mod standing;
 mod turns;
+mod visit;
 
 pub use hints::{Hint, HintTerms, HintedState, Hints};
 pub use look::{Error, Observer, Seen};

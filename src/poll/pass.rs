@@ -11,9 +11,9 @@ use tracing::{Instrument as _, debug, debug_span, error, warn};
 
 use super::circuit::{Admission, Heard};
 use super::hints::Hints;
-use super::look::Next;
 use super::parts::Part;
 use super::plan::{self, Settings};
+use super::visit::Next;
 use super::{Error, Observer};
 use crate::chance::Chance;
 use crate::clock::{Clock, Drift};
@@ -275,8 +275,8 @@ impl Visitor {
             circuit.note(unit.collection, heard, now, roll, &self.settings);
             circuit.standing()
         });
-        // After a restart a circuit is closed because nobody knows better.
-        if part != Part::Compute || found == unit.standing || found == Standing::Reachable && heard != Heard::Well {
+        // After a restart a circuit is closed because nobody knows better. What was recorded before the look may not be so any more.
+        if part != Part::Compute || found == Standing::Reachable && heard != Heard::Well {
             return Ok(());
         }
         self.observer.stand(account, found, &error).await

@@ -32,6 +32,11 @@ pub struct Settings {
     pub settling_every_ms: u64,
     /// What settles for longer than these is looked at half as often, then a sixth as often, then a twelfth. Milliseconds, rising.
     pub settling_steps_ms: [u64; 3],
+    /// A reading that may be older than what was told is held back for this long at most, and looked at again as what settles is. 0:
+    /// whatever is read is told. Milliseconds.
+    pub doubt_ms: u64,
+    /// As far as a client may have brought it about, it is told when it is still read this long after it was first read. Milliseconds.
+    pub doubt_again_ms: u64,
     /// While something settles, the targeted looks are joined by a complete list this often. Milliseconds.
     pub list_every_ms: u64,
     /// A list is read in full this often; in between, what the provider can say in short is enough. Milliseconds.
@@ -108,6 +113,8 @@ impl Default for Settings {
             spread_ms: 20_000,
             settling_every_ms: 5_000,
             settling_steps_ms: [120_000, 300_000, 1_800_000],
+            doubt_ms: 60_000,
+            doubt_again_ms: 5_000,
             list_every_ms: 30_000,
             full_every_ms: 900_000,
             quiet_wait_ms: 60_000,
@@ -172,6 +179,8 @@ impl Settings {
         for (name, ms) in [
             ("spread_ms", self.spread_ms),
             ("settling_every_ms", self.settling_every_ms),
+            ("doubt_ms", self.doubt_ms),
+            ("doubt_again_ms", self.doubt_again_ms),
             ("list_every_ms", self.list_every_ms),
             ("failed_wait_ms", self.failed_wait_ms),
             ("failed_wait_max_ms", self.failed_wait_max_ms),
@@ -264,14 +273,22 @@ pub(super) enum Ask {
 
 /// What to ask of a unit that is due at `now`, before what may be gone is looked for. A targeted look serves what settles, as long
 /// as the last complete list is fresh; otherwise a list is due, which serves all.
-/// What is said in short is enough unless `full` is due.
-pub(super) fn ask(known: &Known, now: Timestamp, full: bool, rules: &Absence, settings: &Settings) -> Ask {
+/// What is said in short is enough unless `full` is due. `doubted`: what is to be read once more before it is told.
+pub(super) fn ask(
+    known: &Known,
+    now: Timestamp,
+    full: bool,
+    doubted: &BTreeSet<String>,
+    rules: &Absence,
+    settings: &Settings,
+) -> Ask {
     let list_every = Duration::from_millis(settings.list_every_ms);
     // A clock that jumped back makes the last list lie ahead: list again rather than trust it.
     let fresh = known.observed_at.is_some_and(|at| at <= now && now < at + list_every);
     // So many are missing that only the list itself, in full, can say whether it was wrong.
     let doubtful = rules.mass(known).is_some();
-    let moving: BTreeSet<_> = settling(known).take(settings.look_ids_max).collect();
+    let moving = doubted.iter().cloned().chain(settling(known));
+    let moving: BTreeSet<_> = moving.take(settings.look_ids_max).collect();
     let (ripe, _) = rules.to_confirm(known, now);
     if doubtful && ripe.is_empty() {
         Ask::List
@@ -305,7 +322,9 @@ pub(super) fn after_success(
     let (ripe, ripe_at) = rules.to_confirm(known, now);
     let ripe: BTreeSet<_> = ripe.difference(held).collect();
     // What is held back waits for its realm, which is looked at in its own time.
-    let relist = rules.mass(known).map(|_| now + rules.relist_after());
+    let mut missing = known.members.iter().filter(|(_, row)| row.absent_since.is_some());
+    let relist = missing.any(|(id, _)| !held.contains(id)).then(|| rules.mass(known)).flatten();
+    let relist = relist.map(|_| now + rules.relist_after());
     let soon = now + Duration::from_millis(settings.settling_every_ms);
     let unconfirmed = (!ripe.is_empty()).then_some(soon);
     let moving = hot.map(|wait| now + wait);
@@ -366,7 +385,7 @@ mod tests {
     #[test]
     fn what_to_ask() {
         let check = |known: &Known, now: i64, expected: &str| {
-            let asked = match ask(known, at(now), false, &rules(), &Settings::default()) {
+            let asked = match ask(known, at(now), false, &BTreeSet::new(), &rules(), &Settings::default()) {
                 Ask::List => "list in full".to_owned(),
                 Ask::Again => "list".to_owned(),
                 Ask::Witness => unreachable!("nobody plans that"),
@@ -383,7 +402,12 @@ mod tests {
         check(&known(false, Some(0)), 5, "list");
         check(&known(false, Some(0)), 10, "nothing");
         check(&known(true, None), -100, "list in full");
-        assert_eq!(ask(&known(false, None), at(5), true, &rules(), &Settings::default()), Ask::List);
+        let list = |doubted: &[&str]| {
+            let doubted = doubted.iter().map(|id| (*id).to_owned()).collect();
+            ask(&known(false, None), at(5), true, &doubted, &rules(), &Settings::default())
+        };
+        assert_eq!(list(&[]), Ask::List);
+        assert_eq!(list(&["a"]), Ask::Look(BTreeSet::from(["a".to_owned()])));
     }
 
     #[test]
@@ -399,6 +423,27 @@ mod tests {
         check(&known(true, None), 0, 5);
         check(&known(false, Some(0)), 0, 10);
         check(&known(false, Some(0)), 10, 15);
+    }
+
+    #[test]
+    fn many_that_are_missing_are_listed_again_soon_unless_their_realm_is_in_doubt() {
+        let mut many = known(false, Some(0));
+        let row = many.members["a"].clone();
+        for id in ["b", "c", "d"] {
+            let resource = Instance::bare(id, InstanceState::Running, "running").into();
+            many.members.insert(id.to_owned(), KnownResource { resource, ..row.clone() });
+        }
+        let check = |held: &[&str], now: i64, expected: i64| {
+            let held = held.iter().map(|id| (*id).to_owned()).collect();
+            let due = after_success(&many, at(now), None, &held, &rules(), &Settings::default());
+            assert_eq!(due, at(expected), "{held:?}");
+        };
+        check(&[], 100, 105);
+        check(&["a", "b", "c"], 0, 30);
+        check(&["a", "b", "c"], 100, 105);
+        // When they could be gone they are looked for, and not before.
+        check(&["a", "b", "c", "d"], 0, 90);
+        check(&["a", "b", "c", "d"], 100, 1_000);
     }
 
     #[test]

@@ -27,11 +27,12 @@ impl Observer {
         if !broken || lists < self.settings.split_after || collection != Collection::Instances {
             return Error::Driver(error);
         }
-        let known = match self.store.known(account.id, collection).await {
+        let known = match self.known(account.id, collection).await {
             Ok(known) => known,
             Err(err) => return Error::Store(err),
         };
         let realms = by_realm(&known, self.settings.look_ids_max);
+        self.knowns.give(account.id, known, self.clock.now());
         if realms.len() < 2 {
             return Error::Driver(error);
         }

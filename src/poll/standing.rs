@@ -1,5 +1,7 @@
 //! How an account stands is told once when it changes: that it cannot be looked at, and that it can again.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -57,17 +59,13 @@ impl Observer {
     /// The backend has just taken this login for this account. If the one that is polled with is refused, this one takes its place:
     /// `true`.
     pub(crate) async fn vouched(&self, account: &Account) -> bool {
-        // After a restart the store knows better.
-        let known = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).known_standing());
-        let refused = match known {
-            Some(found) => found == Standing::Denied,
-            None => {
-                let recorded = self.store.standing(account.id).await;
-                recorded.is_ok_and(|(_, outage)| outage.is_some_and(|outage| outage.standing == Standing::Denied))
+        match self.is_refused(account.id).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(err) => {
+                warn!(account.id = %account.id, "how an account stands could not be read: {err}");
+                return false;
             }
-        };
-        if !refused {
-            return false;
         }
         let Account { id, key, login } = account;
         match self.store.renew_login(key, login, self.clock.now()).await {
@@ -80,6 +78,27 @@ impl Observer {
                 false
             }
         }
+    }
+
+    /// Whether the account is looked at no more because its credentials are refused.
+    pub(crate) async fn is_refused(&self, account: AccountId) -> Result<bool, store::Error> {
+        let known = self.memories.circuits(account, |parts| parts.of(Part::Compute).known_standing());
+        if let Some(found) = known {
+            return Ok(found == Standing::Denied);
+        }
+        // After a restart the store knows better.
+        let (_, outage) = self.store.standing(account).await?;
+        Ok(outage.is_some_and(|outage| outage.standing == Standing::Denied))
+    }
+
+    /// Some account is, as far as this process has seen.
+    pub(crate) fn is_any_refused(&self) -> bool {
+        self.memories.is_any(Standing::Denied)
+    }
+
+    /// Whether it is worth looking what somebody sees of a refused account: no more often than it may be tried.
+    pub(crate) fn listens(&self, account: AccountId) -> bool {
+        self.memories.listen(account, self.clock.now(), Duration::from_millis(self.settings.circuit_wait_ms))
     }
 
     /// There is reason to believe that the account can be looked at: new credentials, or its backend has just answered.

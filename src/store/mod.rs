@@ -271,6 +271,9 @@ pub trait Polls: Send + Sync {
     /// watches anything in it.
     async fn renew_login(&self, key: &AccountKey, login: &Login, now: Timestamp) -> Result<bool, Error>;
 
+    /// Makes a unit due no later than `at`, unless its last look failed.
+    async fn look_by(&self, account: AccountId, collection: Collection, at: Timestamp) -> Result<(), Error>;
+
     /// Makes a unit due at `now`, whatever was planned. Somebody just touched what is in it.
     async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error>;
 

@@ -26,9 +26,9 @@ use crate::availability::Evidence;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::deliver::BadKey;
-use crate::drivers::{self, Driver};
+use crate::drivers::{self, Driver, Machine};
 use crate::model::{
-    Account, AccountId, AccountKey, Callback, Collection, Fault, Hook, HookId, Instance, KnownResource, Login,
+    Account, AccountId, AccountKey, Action, Callback, Collection, Fault, Hook, HookId, Instance, KnownResource, Login,
     NewInstance, Resource, Scope, Secret, Seq, Subscriber, Terms,
 };
 use crate::outbound::{Outbound, Refused};
@@ -298,6 +298,41 @@ impl Tracking {
         self.store.look_now(account, collection, self.clock.now()).await?;
         self.poll.notify_one();
         Ok(())
+    }
+
+    /// Some account is looked at no more, as its credentials are refused.
+    pub fn is_any_refused(&self) -> bool {
+        self.observer.is_any_refused()
+    }
+
+    /// The backend has just answered this login well. If its account is refused, what it sees decides whether that is over.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn heard(&self, key: &AccountKey, login: &Login, driver: &dyn Driver) -> Result<(), store::Error> {
+        let Some(id) = self.store.find_account(key).await? else { return Ok(()) };
+        if !self.observer.is_refused(id).await? || !self.observer.listens(id) {
+            return Ok(());
+        }
+        let account = Account { id, key: key.clone(), login: login.clone() };
+        match self.witness(&account, driver, Collection::Instances).await {
+            Err(poll::Error::Store(err)) => Err(err),
+            // It is looked at again in its own time.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A client is about to ask the provider for this: what comes of it is no step back. `action`: on an instance; `None` for
+    /// anything else.
+    pub fn expect(
+        &self,
+        account: AccountId,
+        collection: Collection,
+        id: &str,
+        action: Option<Action>,
+        machine: &Machine,
+    ) {
+        self.observer.expect(account, collection, id, action, machine);
     }
 
     /// Lists a collection for somebody who reads it, and records what is news in it. What is missing from it proves nothing:

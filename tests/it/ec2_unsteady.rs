@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tracker::diff;
+use tracker::model::Collection;
 
 use crate::support::cloud::{Cloud, Fate, Rule, hook};
 use crate::support::moto::OWN_IMAGE;
@@ -141,6 +142,118 @@ async fn a_region_that_cannot_be_listed_for_an_hour_makes_no_change() {
     cloud.force(&ids[1..], "stopped", None).await;
     world.live(minutes(10)).await;
     assert_eq!(world.accepted(), [format!("{} RUNNING -> STOPPED", ids[1])]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_older_than_what_was_told_is_not_told_and_a_restart_is() {
+    let Some(cloud) = Cloud::new("an_answer_older_than_what_was_told_is_not_told").await else { return };
+    let mut world = world(&cloud).await;
+    let ids = cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    cloud.force(&ids, "stopping", None).await;
+    world.tick().await;
+    // One server answers with what was before, whoever asks, and another with what is.
+    for native in ["running", "stopping", "running", "stopping", "stopped"] {
+        cloud.force(&ids, native, None).await;
+        world.clock.advance(seconds(5));
+        world.poll().await;
+    }
+    let told = ["RUNNING -> STOPPING", "STOPPING -> STOPPED"].map(|step| format!("{} {step}", ids[0]));
+    assert_eq!(cloud.feed(&world).await, told);
+    for native in ["stopping", "running"] {
+        cloud.force(&ids, native, None).await;
+        let list = cloud.request(&world, Method::GET, "instances").await;
+        assert!(list.text.contains("<state>STOPPED</state>"), "a reader is shown what was told: {}", list.text);
+        world.tick().await;
+        cloud.force(&ids, "stopped", None).await;
+        world.clock.advance(seconds(5));
+        world.poll().await;
+    }
+    assert_eq!(cloud.feed(&world).await, told);
+
+    // Somebody starts it, not through Tracker: it is looked at again soon, and told.
+    world.clock.advance(seconds(5));
+    cloud.force(&ids, "running", None).await;
+    let list = cloud.request(&world, Method::GET, "instances").await;
+    assert!(list.text.contains("<state>STOPPED</state>"), "{}", list.text);
+    world.clock.advance(seconds(5));
+    world.poll().await;
+    let started = format!("{} STOPPED -> RUNNING", ids[0]);
+    assert_eq!(cloud.feed(&world).await, [told.as_slice(), &[started]].concat());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_look_that_goes_well_ends_an_outage_recorded_since_it_began() {
+    let Some(cloud) = Cloud::new("a_look_that_goes_well_ends_an_outage").await else { return };
+    let mut world = World::with(|settings| {
+        cloud.settle(settings);
+        settings.poll.circuit_faults = 1;
+    })
+    .await;
+    cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    world.poll().await;
+    let account = world.store().find_account(&cloud.account_key()).await.unwrap().unwrap();
+    world.clock.advance(minutes(10));
+    for collection in [Collection::Instances, Collection::Realms] {
+        world.store().look_now(account, collection, world.clock_now()).await.unwrap();
+    }
+    let held = cloud.rule(Rule::hangs().on(&["DescribeAvailabilityZones"])).await;
+    let broken = cloud.rule(Rule::broken().on(&["DescribeInstances", "DescribeInstanceStatus"])).await;
+    world.begin_to_poll().await;
+    let away = async { while world.store().standing(account).await.unwrap().1.is_none() {} };
+    tokio::time::timeout(seconds(20), away).await.expect("it is recorded that it cannot be looked at");
+    // Somebody mends it, and the look at the realms, which began when nothing was wrong, is answered.
+    broken.lift().await;
+    held.lift().await;
+    world.poll().await;
+    let (_, outage) = world.store().standing(account).await.unwrap();
+    assert_eq!(outage, None);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_step_back_that_stays_is_told_after_a_minute() {
+    let Some(cloud) = Cloud::new("a_step_back_that_stays_is_told_after_a_minute").await else { return };
+    let mut world = world(&cloud).await;
+    let ids = cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    cloud.force(&ids, "stopping", None).await;
+    world.tick().await;
+    cloud.force(&ids, "running", None).await;
+    let told = |step: &str| format!("{} {step}", ids[0]);
+    for _ in 0..11 {
+        world.clock.advance(seconds(5));
+        world.poll().await;
+        assert_eq!(cloud.feed(&world).await, [told("RUNNING -> STOPPING")]);
+    }
+    world.clock.advance(seconds(5));
+    world.poll().await;
+    assert_eq!(cloud.feed(&world).await, [told("RUNNING -> STOPPING"), told("STOPPING -> RUNNING")]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_a_client_does_through_tracker_is_told_at_once_and_what_was_before_it_is_not() {
+    let Some(cloud) = Cloud::new("what_a_client_does_through_tracker_is_told_at_once").await else { return };
+    let mut world = world(&cloud).await;
+    let ids = cloud.launch("us-east-1a", 1).await;
+    cloud.track(&world, "instances").await;
+    let mut expected = Vec::new();
+    for (action, before, after) in [("stop", "running", "STOPPED"), ("start", "stopped", "RUNNING")].repeat(2) {
+        let asked = cloud.request(&world, Method::POST, &format!("instances/{}/{action}", ids[0])).await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{}", asked.text);
+        world.poll().await;
+        expected.push(format!("{} {} -> {after}", ids[0], before.to_uppercase()));
+        assert_eq!(cloud.feed(&world).await, expected);
+        cloud.force(&ids, before, None).await;
+        world.clock.advance(seconds(2));
+        world.tick().await;
+        assert_eq!(cloud.feed(&world).await, expected);
+        cloud.force(&ids, &after.to_lowercase(), None).await;
+    }
     world.end().await;
 }
 

@@ -1,12 +1,16 @@
 //! An error is never a change, and gone is more than missing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tracker::drivers::Kind;
+use tracker::model::Collection;
 
+use crate::support::faulty::{Faulty, Gate};
 use crate::support::world::{PASSWORD, USER, World, client, minutes, seconds};
 
 async fn tracked(world: &mut World, ids: &[&str]) {
@@ -254,5 +258,56 @@ async fn hooks_that_are_set_all_the_time_keep_no_change_from_being_recorded() {
     while let Some(statuses) = setting.join_next().await {
         assert_eq!(statuses.unwrap(), [200].into());
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_list_that_comes_late_undoes_nothing_that_was_asked_for_after_it() {
+    static GATE: Gate = Gate::new();
+    // By a look, a list and a reader's list.
+    for (method, path) in [
+        (Method::PUT, "/instances/inst0?track_hook=feed&subscriber=other"),
+        (Method::PUT, "/instances?track_hook=feed&subscriber=other"),
+        (Method::GET, "/instances"),
+    ] {
+        let mut world = World::around(|mock| Arc::new(Faulty::new(mock).through(&GATE)), |_| {}).await;
+        world.provider.add_instance("inst0", "RUNNING");
+        assert_eq!(world.put_hook("instances", &world.hook(), &[]).await.status, 200);
+        world.poll().await;
+        world.clock.advance(minutes(1));
+        let account = world.account().await.unwrap();
+        world.store().look_now(account, Collection::Instances, world.clock_now()).await.unwrap();
+        GATE.shut();
+        world.begin_to_poll().await;
+        tokio::time::timeout(seconds(20), GATE.holds()).await.expect("a list is under way");
+        world.clock.advance(seconds(1));
+        world.provider.set_state("inst0", "STOPPED");
+        assert_eq!(world.request(method.clone(), path).await.status, 200);
+        let told = ["inst0 RUNNING -> STOPPED"];
+        assert_eq!(world.feed_of_the_store().await, told, "{method} {path}");
+        GATE.open();
+        world.poll().await;
+        assert_eq!(world.feed_of_the_store().await, told, "{method} {path}");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_reader_finds_moving_is_looked_at_soon_although_its_account_rests() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    assert_eq!(world.put_hook("instances", &world.hook(), &[]).await.status, 200);
+    world.live(minutes(20)).await;
+    world.provider.add_instance("inst1", "PENDING");
+    assert_eq!(world.get("/instances").await.status, 200);
+    let calls = world.provider.calls();
+    world.clock.advance(seconds(4));
+    world.poll().await;
+    assert_eq!(world.provider.calls(), calls, "not every reader has it looked at");
+    world.clock.advance(seconds(1));
+    world.provider.set_state("inst1", "RUNNING");
+    world.poll().await;
+    world.deliver().await;
+    assert_eq!(world.accepted(), ["inst1 nothing -> PENDING", "inst1 PENDING -> RUNNING"]);
     world.end().await;
 }

@@ -1,9 +1,10 @@
 //! What clouds do to whoever watches them, each named for the promise that it must not break.
 
+use reqwest::Method;
 use serde_json::Value;
 use tracker::clock::Clock as _;
 use tracker::drivers::{Kind, MockCall};
-use tracker::model::RealmState;
+use tracker::model::{Collection, RealmState, Seq};
 
 use crate::support::world::{World, minutes, seconds};
 
@@ -88,6 +89,57 @@ async fn revoked_credentials_are_told_once_and_tried_again_every_quarter_of_an_h
     assert_eq!(count(&said, "account.reachable"), 1, "{said:?}");
     assert_eq!(count(&said, "instance.state"), 1, "{said:?}");
     world.end().await;
+}
+
+#[tokio::test]
+async fn whatever_an_owner_is_answered_well_ends_the_refusal_of_its_account() {
+    let requests = [
+        (Method::GET, "/instances/inst0"),
+        (Method::HEAD, "/instances/inst0"),
+        (Method::POST, "/instances/inst0/reboot"),
+        (Method::POST, "/instances?image_id=img1"),
+        (Method::GET, "/keys"),
+    ];
+    for (method, path) in requests {
+        let mut world = watched(1).await;
+        world.provider.fails(Kind::Denied);
+        world.live(minutes(5)).await;
+        assert!(world.feed_of_the_store().await[0].starts_with("account credentials refused: "));
+        world.provider.heals();
+        world.provider.set_state("inst0", "RUNNING");
+        let answer = world.request(method.clone(), path).await;
+        assert!(answer.status.is_success(), "{method} {path}: {} {}", answer.status, answer.text);
+        world.poll().await;
+        let said = said(&world).await;
+        assert_eq!(count(&said, "account.reachable"), 1, "{method} {path}: {said:?}");
+        // Looks go on.
+        world.provider.set_state("inst0", "STOPPED");
+        world.live(minutes(2)).await;
+        assert!(world.feed_of_the_store().await.contains(&"inst0 RUNNING -> STOPPED".to_owned()), "{method} {path}");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_refused_or_not_its_owner_ends_no_refusal() {
+    let mut world = watched(1).await;
+    world.provider.add_user("other", "password");
+    world.provider.fails(Kind::Denied);
+    world.live(minutes(5)).await;
+    assert_eq!(world.get("/instances/inst0").await.status, 401);
+    world.provider.heals();
+    let other = world.request_as(Method::GET, "/instances", "other", "password").await;
+    assert_eq!(other.status, 200);
+    world.poll().await;
+    assert_eq!(count(&log_kinds(&world).await, "account.reachable"), 0);
+    world.end().await;
+}
+
+/// As [`said`], without asking the provider who asks.
+async fn log_kinds(world: &World) -> Vec<(String, String)> {
+    let account = world.account().await.unwrap();
+    let log = world.store().log_after(account, Seq(0), 1_000).await.unwrap();
+    log.into_iter().map(|entry| (entry.change.news.kind().to_owned(), entry.change.subject.id)).collect()
 }
 
 #[tokio::test]
@@ -186,6 +238,33 @@ async fn what_is_missing_in_a_realm_that_is_down_is_not_gone() {
     world.live(minutes(12)).await;
     let up = said(&world).await;
     assert_eq!(count(&up, "instance.gone"), 1, "{up:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn many_that_are_missing_in_a_realm_that_is_down_are_not_listed_again_and_again() {
+    let mut world = watched(6).await;
+    world.clock.advance(minutes(10));
+    let realm = world.get("/instances/inst0?format=json").await.json()["instance"]["realm"]["id"].clone();
+    world.provider.set_realm(realm.as_str().unwrap(), RealmState::Unavailable, Some("power"));
+    world.live(minutes(6)).await;
+    for id in 0..5 {
+        world.provider.remove(&format!("inst{id}"));
+    }
+    let account = world.account().await.unwrap();
+    world.store().look_now(account, Collection::Instances, world.clock.now()).await.unwrap();
+    world.poll().await;
+    let known = world.store().known(account, Collection::Instances).await.unwrap();
+    assert_eq!(known.members.values().filter(|row| row.absent_since.is_some()).count(), 5);
+    let before = world.provider.calls_of(MockCall::Instances);
+    // No tick comes.
+    for _ in 0..28 {
+        world.clock.advance(seconds(30));
+        world.poll().await;
+    }
+    let lists = world.provider.calls_of(MockCall::Instances) - before;
+    assert!(lists <= 2, "{lists} lists in 14 minutes");
+    assert_eq!(count(&log_kinds(&world).await, "instance.gone"), 0);
     world.end().await;
 }
 

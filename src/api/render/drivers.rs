@@ -94,6 +94,7 @@ mod tests {
             features: &[],
             machine: &MACHINE,
             lists_ended: true,
+            may_lag: true,
             providers: &[Provider {
                 id: "eu-west-1",
                 entrypoints: &[("ec2", "ec2.eu-west-1.amazonaws.com"), ("s3", "s3-eu-west-1.amazonaws.com")],

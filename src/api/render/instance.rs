@@ -99,6 +99,7 @@ impl<'a> InstanceView<'a> {
             network_interfaces,
             fault: _,
             impaired: _,
+            modified_at: _,
         } = instance;
         let id = id.as_str();
         let one = |collection, rel, id: &'a Option<String>| Some(Reference::new(base, collection, rel, id.as_deref()?));
@@ -267,6 +268,7 @@ mod tests {
             network_interfaces: Some(vec!["nic1".to_owned()]),
             fault: None,
             impaired: false,
+            modified_at: None,
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) static DELTACLOUD: Abilities = Abilities {
     features: FEATURES,
     machine: &MACHINE,
     lists_ended: false,
+    may_lag: true,
     providers: &[],
     // Some upstreams give them to everybody, others to nobody unknown.
     open_hardware_profiles: false,

@@ -67,6 +67,7 @@ pub(super) static EC2: Abilities = Abilities {
     features: FEATURES,
     machine: &MACHINE,
     lists_ended: true,
+    may_lag: true,
     providers: PROVIDERS,
     open_hardware_profiles: false,
 };

@@ -50,6 +50,7 @@ pub(super) static OPENSTACK: Abilities = Abilities {
     features: FEATURES,
     machine: &MACHINE,
     lists_ended: false,
+    may_lag: true,
     // Every cloud is somebody's own.
     providers: &[],
     open_hardware_profiles: false,

@@ -63,6 +63,7 @@ pub(super) struct Server {
     pub(super) flavor: Flavor,
     pub(super) tenant_id: Option<String>,
     pub(super) created: Option<String>,
+    pub(super) updated: Option<String>,
     pub(super) key_name: Option<String>,
     #[serde(default)]
     pub(super) addresses: BTreeMap<String, Vec<NetAddress>>,

@@ -29,6 +29,18 @@ row! {
     }
 }
 
+/// Reads [`UnitRow`]s, from here on; joined with the account as `a`.
+macro_rules! units {
+    ($rest:literal $(,)?) => {
+        concat!(
+            "SELECT u.collection, u.due_at, u.failures, u.error, u.rest_until, a.away,
+                    a.account_id, a.driver, a.provider, a.identity, a.sealed
+             FROM units u ",
+            $rest
+        )
+    };
+}
+
 row! {
     struct WatchRow {
         since: Option<i64>,
@@ -90,16 +102,15 @@ async fn make_all_due(tx: &mut SqliteConnection, account: AccountId, now: Timest
 #[async_trait]
 impl Polls for Sqlite {
     async fn due_units(&self, now: Timestamp, ended_after: Timestamp, limit: usize) -> Result<DueUnits, Error> {
-        let rows: Vec<UnitRow> = sqlx::query_as(
-            "SELECT u.collection, u.due_at, u.failures, u.error, u.rest_until, a.away, a.account_id, a.driver, a.provider, a.identity, a.sealed
-             FROM units u INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
+        let rows: Vec<UnitRow> = sqlx::query_as(units!(
+            "INDEXED BY units_due CROSS JOIN accounts a ON a.account_id = u.account_id
              WHERE u.due_at <= $1 AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $2)
                    AND (u.collection IN (SELECT value FROM json_each($4)) OR h.collection = u.collection))
              ORDER BY u.due_at, u.account_id, u.collection
              LIMIT (SELECT $3)",
-        )
+        ))
         .bind(now.as_millisecond())
         .bind(ended_after.as_millisecond())
         .bind(int(limit))
@@ -129,14 +140,13 @@ impl Polls for Sqlite {
         collection: Collection,
         ended_after: Timestamp,
     ) -> Result<Option<Unit>, Error> {
-        let row: Option<UnitRow> = sqlx::query_as(
-            "SELECT u.collection, u.due_at, u.failures, u.error, u.rest_until, a.away, a.account_id, a.driver, a.provider, a.identity, a.sealed
-             FROM units u CROSS JOIN accounts a ON a.account_id = u.account_id
+        let row: Option<UnitRow> = sqlx::query_as(units!(
+            "CROSS JOIN accounts a ON a.account_id = u.account_id
              WHERE u.account_id = $1 AND u.collection = $2 AND u.due_at IS NOT NULL AND EXISTS (
                  SELECT 1 FROM hooks h
                  WHERE h.account_id = u.account_id AND (h.ended_at IS NULL OR h.ended_at >= $3)
                    AND (u.collection IN (SELECT value FROM json_each($4)) OR h.collection = u.collection))",
-        )
+        ))
         .bind(account.0)
         .bind(collection.as_str())
         .bind(ended_after.as_millisecond())
@@ -298,6 +308,22 @@ impl Polls for Sqlite {
         make_all_due(&mut tx, account, now).await.doing(ACTION)?;
         tx.commit().await.doing(ACTION)?;
         Ok(true)
+    }
+
+    async fn look_by(&self, account: AccountId, collection: Collection, at: Timestamp) -> Result<(), Error> {
+        const ACTION: &str = "bringing a look forward";
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        sqlx::query(
+            "UPDATE units SET due_at = $3 WHERE account_id = $1 AND collection = $2 AND due_at > $3 AND failures = 0",
+        )
+        .bind(account.0)
+        .bind(collection.as_str())
+        .bind(at.as_millisecond())
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)
     }
 
     async fn look_now(&self, account: AccountId, collection: Collection, now: Timestamp) -> Result<(), Error> {

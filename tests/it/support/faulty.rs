@@ -3,10 +3,12 @@
 mod offers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tracker::drivers::{
     Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage,
 };
@@ -21,7 +23,43 @@ pub(crate) struct Faulty {
     abilities: Abilities,
     /// Instead of the inner driver's own.
     firewalls: Option<Arc<dyn Firewalls>>,
+    gate: Option<&'static Gate>,
     script: Mutex<Script>,
+}
+
+/// Holds a list that was answered already.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    shut: AtomicBool,
+    held: Notify,
+    opened: Notify,
+}
+
+impl Gate {
+    pub(crate) const fn new() -> Self {
+        Self { shut: AtomicBool::new(false), held: Notify::const_new(), opened: Notify::const_new() }
+    }
+
+    /// The next list of instances is held.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    /// Until one is.
+    pub(crate) async fn holds(&self) {
+        self.held.notified().await;
+    }
+
+    pub(crate) fn open(&self) {
+        self.opened.notify_one();
+    }
+
+    async fn pass(&self) {
+        if self.shut.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.opened.notified().await;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -34,7 +72,7 @@ struct Script {
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { abilities: inner.abilities().clone(), inner, firewalls: None, script: Mutex::default() }
+        Self { abilities: inner.abilities().clone(), inner, firewalls: None, gate: None, script: Mutex::default() }
     }
 
     /// Declares these collections, whatever the inner driver has, and offers nothing besides.
@@ -46,6 +84,12 @@ impl Faulty {
     /// Has these firewalls, which never fail on purpose. Whether they are declared is another matter.
     pub(crate) fn walled(mut self, firewalls: Arc<dyn Firewalls>) -> Self {
         self.firewalls = Some(firewalls);
+        self
+    }
+
+    /// Lists of instances arrive through it.
+    pub(crate) fn through(mut self, gate: &'static Gate) -> Self {
+        self.gate = Some(gate);
         self
     }
 
@@ -80,6 +124,12 @@ impl Faulty {
         self.script.lock().expect("nobody panics with the script in hand")
     }
 
+    async fn arrive(&self) {
+        if let Some(gate) = self.gate {
+            gate.pass().await;
+        }
+    }
+
     fn call(&self) -> Result<&dyn Driver, Error> {
         let mut script = self.script();
         script.calls += 1;
@@ -111,7 +161,9 @@ impl Driver for Faulty {
     }
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
-        self.call()?.instances(login).await
+        let answer = self.call()?.instances(login).await;
+        self.arrive().await;
+        answer
     }
 
     async fn instances_again(
@@ -120,7 +172,9 @@ impl Driver for Faulty {
         known: &BTreeMap<InstanceId, Instance>,
         since: Timestamp,
     ) -> Result<Vec<Instance>, Error> {
-        self.call()?.instances_again(login, known, since).await
+        let answer = self.call()?.instances_again(login, known, since).await;
+        self.arrive().await;
+        answer
     }
 
     async fn may_modify(&self, login: &Login, collection: Collection, id: &str) -> Result<Option<bool>, Error> {

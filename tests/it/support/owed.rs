@@ -384,6 +384,10 @@ impl Polls for Owed {
         unreachable!("{BEYOND}")
     }
 
+    async fn look_by(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<(), Error> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn look_now(&self, _: AccountId, _: Collection, _: Timestamp) -> Result<(), Error> {
         unreachable!("{BEYOND}")
     }

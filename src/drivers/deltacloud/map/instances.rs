@@ -60,6 +60,7 @@ pub(crate) fn instance(node: &Node) -> Instance {
         network_interfaces: references(node, "network_interfaces", "network_interface"),
         fault: None,
         impaired: false,
+        modified_at: None,
     }
 }
 
@@ -163,6 +164,7 @@ mod tests {
                 network_interfaces: Some(vec!["nic1".to_owned()]),
                 fault: None,
                 impaired: false,
+                modified_at: None,
             }
         );
     }

@@ -76,6 +76,8 @@ fn instance(item: parse::Instance, owner: Option<String>) -> Instance {
         actions: actions(state, &native_state, on_ebs),
         native_state,
         can_create_image,
+        // A machine that is started again is launched again; nothing else that EC2 says of it has a time.
+        modified_at: item.launch_time.as_deref().and_then(|at| at.parse().ok()),
         launch_time: filled(item.launch_time),
         public_addresses: addresses(item.dns_name, item.ip_address),
         private_addresses: addresses(item.private_dns_name, item.private_ip_address),
@@ -192,6 +194,7 @@ mod tests {
                 network_interfaces: None,
                 fault: None,
                 impaired: false,
+                modified_at: Some("2026-11-20T09:12:44Z".parse().unwrap()),
             }
         );
     }

@@ -41,6 +41,7 @@ pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors)
         network_interfaces: None,
         fault: fault.map(|fault| fault::of_server(fault.code, &fault.message)),
         impaired: server.host_status.is_some_and(|host| matches!(host.as_str(), "DOWN" | "UNKNOWN")),
+        modified_at: server.updated.and_then(|at| at.parse().ok()),
     }
 }
 
@@ -162,6 +163,7 @@ mod tests {
                 network_interfaces: None,
                 fault: None,
                 impaired: false,
+                modified_at: Some("2026-11-21T00:59:57Z".parse().unwrap()),
             }
         );
     }

@@ -10,6 +10,7 @@ contract! {
     the_longest_overdue_come_first
     a_plan_is_kept
     one_unit_is_read_whether_it_is_due_or_not
+    a_look_is_brought_forward_and_never_put_off
     a_look_wanted_meanwhile_stands
     a_hook_set_during_a_visit_wants_another
     other_units_are_due_only_where_a_hook_is_about_them
@@ -108,6 +109,21 @@ async fn a_look_wanted_meanwhile_stands(world: World) {
     world.store.remove_hook(a, &subscriber("default"), &member("i-1"), at(21)).await.unwrap();
     world.store.look_now(a, Collection::Instances, at(22)).await.unwrap();
     assert_eq!(due(&world, 1_000).await, [], "nobody tracks anything there");
+}
+
+async fn a_look_is_brought_forward_and_never_put_off(world: World) {
+    let a = account(&world, "a").await;
+    world.plan(a, Collection::Instances, &plan(500, 0)).await;
+    world.plan(a, Collection::Realms, &plan(500, 2)).await;
+    for second in [20, 30] {
+        world.store.look_by(a, Collection::Instances, at(second)).await.unwrap();
+    }
+    // Who fails is left alone.
+    world.store.look_by(a, Collection::Realms, at(20)).await.unwrap();
+    assert_eq!(due(&world, 19).await, []);
+    assert_eq!(due(&world, 20).await, [(a.0, Collection::Instances)]);
+    world.store.look_by(a, Collection::Images, at(20)).await.unwrap();
+    assert_eq!(due(&world, 20).await.len(), 1, "nobody tracks any");
 }
 
 async fn a_hook_set_during_a_visit_wants_another(world: World) {

@@ -1,0 +1,219 @@
+//! What an answer says is compared with what is known, and written with all that follows from it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::answer::Answer;
+use super::gap;
+use super::judge::{self, Weighed};
+use super::look::{CONTENDED_WRITES, Observer};
+use super::order::{self, Sifted};
+use crate::changes::fan_out;
+use crate::diff::{self, Found};
+use crate::drivers::Abilities;
+use crate::model::{Account, AccountId, Change, ChangeId, Entry, Known, Seq};
+use crate::store::{self, Commit, NewChange};
+use crate::tasks;
+
+/// What came of an answer.
+pub(super) struct Kept {
+    /// Where something in it is in doubt, what is known instead.
+    pub(super) answer: Answer,
+    /// The last change of the account that this takes into account.
+    pub(super) through: Seq,
+    /// See [`super::Seen::whole`].
+    pub(super) whole: bool,
+    /// See [`super::Seen::hot`].
+    pub(super) hot: bool,
+}
+
+/// An answer, and what it comes to beside what is known.
+struct Outcome {
+    known: Known,
+    answer: Answer,
+    found: Found,
+    /// When it was taken, if it is complete.
+    complete_at: Option<Timestamp>,
+    lists_ended: bool,
+}
+
+impl Observer {
+    /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
+    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again.
+    pub(super) async fn keep(
+        &self,
+        account: &Account,
+        mut known: Known,
+        mut answer: Answer,
+        abilities: &Abilities,
+    ) -> Result<Option<Kept>, store::Error> {
+        let collection = known.collection;
+        for turn in 0..CONTENDED_WRITES {
+            judge::publish(answer.members_mut(), &known);
+            let Sifted { agreed, doubts } = self.sift(account.id, &known, &mut answer, abilities);
+            let (mut found, complete_at) = answer.compare(&known, &self.rules);
+            if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
+                return Ok(None);
+            }
+            found.seen_before(&agreed);
+            self.telling(account.id, &found, &known, abilities);
+            let whole = answer.is_whole(&known, &found);
+            let hot = doubts || found.begins_to_settle(&known);
+            let outcome = Outcome { known, answer, found, complete_at, lists_ended: abilities.lists_ended };
+            // A client that hangs up meanwhile must leave nothing that was written untold, nor unjudged.
+            let (this, for_account) = (self.clone(), account.clone());
+            let concluded = tasks::to_the_end(async move { this.conclude(&for_account, outcome).await });
+            let (back, through) = concluded.await?;
+            answer = back;
+            match through {
+                Some(through) => return Ok(Some(Kept { answer, through, whole, hot })),
+                None => known = self.known(account.id, collection).await?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// See [`order`].
+    fn sift(&self, account: AccountId, known: &Known, answer: &mut Answer, abilities: &Abilities) -> Sifted {
+        if !abilities.may_lag {
+            return Sifted::default();
+        }
+        let rules = order::Rules::new(abilities.machine, &self.settings);
+        let asked_at = answer.asked_at();
+        let members = answer.members_mut();
+        let dated_back = order::dated_back(known, members);
+        self.memories
+            .unit(account, known.collection, |memory| memory.order.sift(known, members, dated_back, asked_at, rules))
+    }
+
+    /// Remembers what is told before it is: whoever reads it and looks again must not find it unheard of. That it may come to be told
+    /// otherwise does no harm.
+    fn telling(&self, account: AccountId, found: &Found, known: &Known, abilities: &Abilities) {
+        if abilities.may_lag && !found.news.is_empty() {
+            let rules = order::Rules::new(abilities.machine, &self.settings);
+            self.memories.unit(account, known.collection, |memory| memory.order.telling(&found.news, rules));
+        }
+    }
+
+    /// Writes an outcome and has it judged. Answers with the last change recorded of the account by then; `None` when somebody else
+    /// wrote since `known` was read.
+    async fn conclude(&self, account: &Account, outcome: Outcome) -> Result<(Answer, Option<Seq>), store::Error> {
+        let Outcome { known, answer, found, complete_at, lists_ended } = outcome;
+        let is_news = complete_at.is_some() || found != Found::default();
+        let (gone, same_rows) = (found.removed.clone(), found.upserts.is_empty() && found.removed.is_empty());
+        let through =
+            if is_news { self.commit(account, &known, found, complete_at).await? } else { Some(known.through) };
+        if through.is_some() {
+            self.weigh_answer(account.id, &known, &answer, &gone, lists_ended).await;
+            if same_rows {
+                let version = known.version + i64::from(is_news);
+                self.knowns.give(account.id, Known { version, ..known }, self.clock.now());
+            }
+        }
+        Ok((answer, through))
+    }
+
+    /// What was seen is recorded by now; what it says of realms is recorded next, or with what is heard next.
+    async fn weigh_answer(
+        &self,
+        account: AccountId,
+        known: &Known,
+        answer: &Answer,
+        gone: &[String],
+        lists_ended: bool,
+    ) {
+        let (members, at, complete) = match answer {
+            Answer::List(sample) => (&sample.members, sample.answered_at, true),
+            Answer::Look(look) => (&look.found, look.answered_at, false),
+        };
+        let weighed = Weighed { known, members, gone, at, complete, lists_ended };
+        if let Err(err) = self.weigh(account, weighed).await {
+            warn!(account.id = %account, "what a look says of realms could not be recorded yet: {err}");
+        }
+    }
+
+    /// Writes what was found, the news with ids and with who is told, and tells those who wait for it. Answers with the last change
+    /// recorded by then; `None` when somebody else wrote since `known` was read. A hook set meanwhile is such a write, so
+    /// none is overlooked. To be brought to its end.
+    pub(super) async fn commit(
+        &self,
+        account: &Account,
+        known: &Known,
+        found: Found,
+        observed_at: Option<Timestamp>,
+    ) -> Result<Option<Seq>, store::Error> {
+        let now = self.clock.now();
+        let gap = self.gap(account.id, known, observed_at).await?;
+        let news: Vec<_> = gap.into_iter().chain(found.news).collect();
+        let hooks = if news.is_empty() { Vec::new() } else { self.store.hooks(account.id).await? };
+        let changes = news.into_iter().map(|told| NewChange {
+            told: fan_out(&told.subject, told.news.kind(), &hooks),
+            change: Change {
+                id: ChangeId(self.chance.id("chg", now)),
+                at: now,
+                subject: told.subject,
+                observed: told.observed,
+                news: told.news,
+            },
+        });
+        let commit = Commit {
+            judgements: vec![],
+            account: account.id,
+            collection: known.collection,
+            version: known.version,
+            observed_at,
+            upserts: found.upserts,
+            removed: found.removed,
+            changes: changes.collect(),
+            now,
+        };
+        let changes = match self.store.commit_sample(&commit).await {
+            Ok(changes) => changes,
+            Err(store::Error::Conflict) => return Ok(None),
+            Err(err) => return Err(err),
+        };
+        // Whoever is told of a change and asks then must not be shown what was before it.
+        if !changes.is_empty() {
+            self.reads.account_moved(&account.key);
+            let own = changes.iter().filter(|entry| entry.change.subject.collection == commit.collection.into());
+            let ids = own.map(|entry| entry.change.subject.id.clone());
+            self.memories.unit(commit.account, commit.collection, |memory| memory.moved(ids));
+        }
+        self.tell(commit.account, &changes);
+        Ok(Some(changes.last().map_or(known.through, |entry| entry.seq)))
+    }
+
+    /// What is to be said of the time since the complete look before this one. Read apart from `known`: were it of another
+    /// moment, so would be the version, and a commit decided on it is refused.
+    async fn gap(
+        &self,
+        account: AccountId,
+        known: &Known,
+        looked_at: Option<Timestamp>,
+    ) -> Result<Option<diff::Told>, store::Error> {
+        let collection = known.collection;
+        let (Some(before), Some(at)) = (known.observed_at, looked_at) else { return Ok(None) };
+        if !gap::is_long(before, at, collection, &self.settings) {
+            return Ok(None);
+        }
+        let ended_after = at - Duration::from_millis(self.settings.linger_ms);
+        let watch = self.store.watch(account, collection, ended_after).await?;
+        Ok(watch.and_then(|watch| gap::gap(before, at, collection, &watch, &self.settings)))
+    }
+
+    pub(super) fn tell(&self, account: AccountId, changes: &[Entry]) {
+        for Entry { seq, change } in changes {
+            info!(
+                account.id = %account, change.seq = %seq, change.id = %change.id, change.type = change.news.kind(),
+                resource.collection = %change.subject.collection, resource.id = change.subject.id,
+                "{} {} {}", change.subject.collection, change.subject.id, change.news,
+            );
+        }
+        if !changes.is_empty() {
+            self.hints.found(account, changes, self.clock.now());
+            self.deliver.notify_one();
+        }
+    }
+}

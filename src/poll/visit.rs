@@ -1,0 +1,142 @@
+//! Visits to a unit: what it needs now, and when to come again.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::hints::Wanted;
+use super::look::{Error, Observer};
+use super::plan::{self, Ask};
+use crate::drivers::{self, Driver};
+use crate::model::{Account, AccountId, Availability, Collection, Known, RealmState, Resource};
+use crate::store;
+
+/// When to come again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) due_at: Timestamp,
+    /// See [`store::UnitPlan::rest_until`].
+    pub(super) rest_until: Option<Timestamp>,
+    /// Somebody was asked, and answered.
+    pub(super) asked: bool,
+}
+
+impl Observer {
+    /// One visit to a unit that is due.
+    pub(super) async fn visit(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        collection: Collection,
+    ) -> Result<Next, Error> {
+        let memory = self.memories.unit(account.id, collection, |memory| memory.clone());
+        let mut asked = Ask::Nothing;
+        let ask = |known: &Known, now| {
+            let (full, doubted) = (memory.wants_full(now, &self.settings), memory.order.doubted());
+            let ask = plan::ask(known, now, full, &doubted, &self.rules, &self.settings);
+            asked = self.hints.join(account.id, known, ask, self.settings.look_ids_max);
+            asked.clone()
+        };
+        let outcome = self.observe(account, driver, collection, ask).await;
+        match (outcome, &asked) {
+            (Ok(_), Ask::List | Ask::Again) => {
+                let (full, now) = (asked == Ask::List, self.clock.now());
+                self.memories.unit(account.id, collection, |memory| memory.listed(full, now));
+            }
+            (Ok(_), _) => {}
+            (Err(Error::Driver(error)), Ask::List | Ask::Again) => {
+                return Err(self.list_failed(account, driver, collection, error).await);
+            }
+            (Err(error), _) => return Err(error),
+        }
+        let known = self.known(account.id, collection).await?;
+        // A list serves all but those it missed before: for them it takes a look of their own.
+        let (mut ripe, _) = self.rules.to_confirm(&known, self.clock.now());
+        let missing = known.members.iter().filter(|(_, row)| row.absent_since.is_some());
+        let held = self.held(account.id, &known, missing.map(|(id, _)| id)).await?;
+        ripe.retain(|id| !held.contains(id));
+        if ripe.is_empty() {
+            return Ok(self.next(account.id, known, &held, asked != Ask::Nothing));
+        }
+        // Many at once are asked for at once, so that they are told as one.
+        if self.rules.mass(&known).is_some() {
+            self.still_the_same(account, driver).await?;
+        } else {
+            ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
+        }
+        self.knowns.give(account.id, known, self.clock.now());
+        self.observe(account, driver, collection, |_, _| Ask::Look(ripe.clone())).await?;
+        let known = self.known(account.id, collection).await?;
+        Ok(self.next(account.id, known, &held, true))
+    }
+
+    /// A visit to a unit that is due for no other reason than hints: looks at what they want looked at. Answers with when the unit
+    /// is to be visited by then; `None`: there was nothing to look at.
+    pub(super) async fn follow_hints(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        collection: Collection,
+    ) -> Result<Option<Next>, Error> {
+        let known = self.known(account.id, collection).await?;
+        let wanted = self.hints.wanted(account.id, &known);
+        self.knowns.give(account.id, known, self.clock.now());
+        let ask = match wanted {
+            Wanted::Nothing => return Ok(None),
+            Wanted::List => Ask::List,
+            Wanted::Look(ids) => Ask::Look(ids),
+        };
+        self.observe(account, driver, collection, |_, _| ask.clone()).await?;
+        let known = self.known(account.id, collection).await?;
+        Ok(Some(self.next(account.id, known, &BTreeSet::new(), true)))
+    }
+
+    /// When to come again after a look that left this known.
+    fn next(&self, account: AccountId, known: Known, held: &BTreeSet<String>, asked: bool) -> Next {
+        let (now, roll) = (self.clock.now(), self.chance.roll());
+        let hinted = self.hints.are_relied_on(account, known.collection, now);
+        let (hot, rest_until) = self.memories.unit(account, known.collection, |memory| {
+            memory.see(&known, now);
+            (memory.hot_wait(now, &self.settings), memory.rest_until(now, roll, hinted, &self.settings))
+        });
+        let due_at = plan::after_success(&known, now, hot, held, &self.rules, &self.settings);
+        self.knowns.give(account, known, now);
+        Next { due_at, rest_until, asked }
+    }
+
+    /// Those missing whose realm cannot be used, or may not be: what a realm in trouble does not show is not gone.
+    pub(super) async fn held(
+        &self,
+        account: AccountId,
+        known: &Known,
+        missing: impl Iterator<Item = &String>,
+    ) -> Result<BTreeSet<String>, store::Error> {
+        let realm = |id: &String| match &known.members.get(id)?.resource {
+            Resource::Instance(instance) => instance.realm.clone(),
+            Resource::Volume(volume) => volume.realm.clone(),
+            Resource::Realm(_) | Resource::Image(_) | Resource::Snapshot(_) => None,
+        };
+        let placed: Vec<_> = missing.filter_map(|id| Some((id, realm(id)?))).collect();
+        if placed.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let realms = self.store.known(account, Collection::Realms).await?;
+        let in_doubt = |id: &String| match realms.members.get(id).map(|row| &row.resource) {
+            Some(Resource::Realm(realm)) => {
+                let unknown = realm.judged.as_ref().is_some_and(|judged| judged.state == Availability::Unknown);
+                unknown || realm.state == RealmState::Unavailable
+            }
+            _ => false,
+        };
+        Ok(placed.into_iter().filter(|(_, realm)| in_doubt(realm)).map(|(id, _)| id.clone()).collect())
+    }
+
+    /// Before many are told gone together: these credentials may have come to be of another account, which has none of them.
+    async fn still_the_same(&self, account: &Account, driver: &dyn Driver) -> Result<(), drivers::Error> {
+        let identity = driver.identify(&account.login).await?;
+        if identity == account.key.identity {
+            return Ok(());
+        }
+        Err(drivers::Error::new(drivers::Kind::Denied, "the credentials are of another account now"))
+    }
+}
