@@ -81,6 +81,50 @@ impl Drift {
     }
 }
 
+/// How long a clock that was set ahead has to stay so until what is old by it alone is thrown away.
+pub const SETTLES_IN: Duration = Duration::from_secs(15 * 60);
+
+/// How far the wall clock was set ahead of late, and may be found to be wrong.
+#[derive(Clone, Debug)]
+pub struct Leaps {
+    drift: Drift,
+    /// When, by the steady clock, and how far. Back counts against ahead.
+    lately: Vec<(Duration, SignedDuration)>,
+}
+
+/// A clock that is set all the time is not to fill the memory.
+const LEAPS_MAX: usize = 100;
+
+impl Leaps {
+    pub fn new(clock: &dyn Clock) -> Self {
+        Self { drift: Drift::new(clock), lately: Vec::new() }
+    }
+
+    /// Nobody knows whether the clock was set while Tracker did not run; so much time went by since by the clock.
+    pub fn doubt(&mut self, clock: &dyn Clock, ahead: Duration) {
+        self.note(clock.steady(), signed(ahead));
+    }
+
+    /// What is to be taken off the age of everything.
+    pub fn ahead(&mut self, clock: &dyn Clock) -> Duration {
+        let jump = self.drift.jump(clock);
+        let now = clock.steady();
+        if let Some(jump) = jump {
+            self.note(now, jump);
+        }
+        self.lately.retain(|(at, _)| now.saturating_sub(*at) < SETTLES_IN);
+        let ahead = self.lately.iter().fold(SignedDuration::ZERO, |sum, (_, jump)| sum.saturating_add(*jump));
+        Duration::try_from(ahead).unwrap_or_default()
+    }
+
+    fn note(&mut self, at: Duration, jump: SignedDuration) {
+        if self.lately.len() >= LEAPS_MAX {
+            self.lately.remove(0);
+        }
+        self.lately.push((at, jump));
+    }
+}
+
 fn signed(span: Duration) -> SignedDuration {
     SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX)
 }
@@ -157,5 +201,29 @@ mod tests {
         check(&|| clock.jump(SignedDuration::from_secs(2)), None);
         clock.advance(Duration::from_secs(5));
         check(&|| clock.jump(SignedDuration::from_secs(-30)), Some(-30));
+    }
+
+    #[test]
+    fn a_leap_ahead_is_believed_when_it_stays() {
+        let clock = FakeClock::at(Timestamp::UNIX_EPOCH);
+        let mut leaps = Leaps::new(&clock);
+        let mut check = |turn: &dyn Fn(), expected: u64| {
+            turn();
+            assert_eq!(leaps.ahead(&clock), Duration::from_secs(expected));
+        };
+        let jump = |seconds| clock.jump(SignedDuration::from_secs(seconds));
+        check(&|| clock.advance(Duration::from_secs(90_000)), 0);
+        check(&|| jump(3_600), 3_600);
+        check(&|| jump(-3_600), 0);
+        check(&|| jump(3_600), 3_600);
+        check(&|| clock.advance(Duration::from_secs(899)), 3_600);
+        check(&|| clock.advance(Duration::from_secs(1)), 0);
+        check(&|| jump(-3_600), 0);
+        for _ in 0..1_000 {
+            check(&|| jump(-3), 0);
+        }
+        clock.advance(SETTLES_IN);
+        leaps.doubt(&clock, Duration::from_secs(70));
+        assert_eq!(leaps.ahead(&clock), Duration::from_secs(70));
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Memory {
     news: bool,
     /// When all of it was last read in full, and not made of what was known.
     full_at: Option<Timestamp>,
+    /// When all of it was last seen and recorded, by the steady clock.
+    pub(super) complete_at: Option<Duration>,
     /// Lists in a row that failed because the backend did.
     pub(super) broken_lists: u32,
     pub(super) order: Order,

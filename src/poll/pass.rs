@@ -259,7 +259,7 @@ impl Visitor {
             Err(Error::Driver(err)) => (Heard::of(err.kind), err.to_string()),
             // It answers, as far as it can.
             Err(Error::Split { source, .. }) => (Heard::Nothing, source.to_string()),
-            Err(Error::Store(_) | Error::Contended) => return Ok(()),
+            Err(Error::Slept { .. } | Error::Store(_) | Error::Contended) => return Ok(()),
         };
         let part = Part::of(unit.collection);
         match heard {
@@ -272,6 +272,7 @@ impl Visitor {
         let (account, now, roll) = (&unit.account, self.clock.now(), self.chance.roll());
         let found = self.observer.memories.circuits(account.id, |parts| {
             let circuit = parts.of(part);
+            circuit.recall(unit.collection, unit.plan.failures, &self.settings);
             circuit.note(unit.collection, heard, now, roll, &self.settings);
             circuit.standing()
         });
@@ -279,7 +280,7 @@ impl Visitor {
         if part != Part::Compute || found == Standing::Reachable && heard != Heard::Well {
             return Ok(());
         }
-        self.observer.stand(account, found, &error).await
+        self.observer.stand(account, unit.collection, found, &error).await
     }
 
     fn plan(&self, unit: &Unit, outcome: Result<Next, Error>) -> UnitPlan {
@@ -295,7 +296,10 @@ impl Visitor {
             }
             Err(Error::Driver(err)) => {
                 let part = Part::of(unit.collection);
-                let alone = self.observer.memories.circuits(unit.account.id, |parts| parts.of(part).open_until());
+                let alone = self
+                    .observer
+                    .memories
+                    .circuits(unit.account.id, |parts| parts.of(part).open_until(unit.collection));
                 let alone = alone.filter(|at| *at > now);
                 let backed_off = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
                 let due_at = match err.kind {
@@ -312,6 +316,11 @@ impl Visitor {
                 UnitPlan { due_at, failures, error: Some(err.to_string()), rest_until: None }
             }
             // Not the provider's fault: no backing off from it.
+            Err(err @ Error::Slept { .. }) => {
+                let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
+                warn!("nothing could be seen, next look at {due_at}: {err}");
+                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone(), rest_until: None }
+            }
             Err(err @ (Error::Store(_) | Error::Contended)) => {
                 let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
                 warn!("what was seen could not be kept, next look at {due_at}: {err}");

@@ -78,6 +78,7 @@ row! {
         away_since: Option<i64>,
         away_last_good_at: Option<i64>,
         away_error: Option<String>,
+        away_blamed: Option<String>,
     }
 }
 
@@ -240,7 +241,8 @@ impl Polls for Sqlite {
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         let raised = sqlx::query(
-            "UPDATE accounts SET standings = standings + 1, away = $3, away_since = $4, away_last_good_at = $5, away_error = $6
+            "UPDATE accounts SET standings = standings + 1, away = $3, away_since = $4, away_last_good_at = $5, away_error = $6,
+                 away_blamed = $7
              WHERE account_id = $1 AND standings = $2",
         )
         .bind(account.0)
@@ -249,6 +251,7 @@ impl Polls for Sqlite {
         .bind(outage.map(|outage| outage.since.as_millisecond()))
         .bind(outage.and_then(|outage| outage.last_good_at).map(Timestamp::as_millisecond))
         .bind(outage.map(|outage| outage.error.as_str()))
+        .bind(outage.and_then(|outage| outage.blamed).map(Collection::as_str))
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
@@ -266,7 +269,8 @@ impl Polls for Sqlite {
 
     async fn standing(&self, account: AccountId) -> Result<(u64, Option<Outage>), Error> {
         let row: Option<StandingRow> = sqlx::query_as(
-            "SELECT standings, away, away_since, away_last_good_at, away_error FROM accounts WHERE account_id = $1",
+            "SELECT standings, away, away_since, away_last_good_at, away_error, away_blamed
+             FROM accounts WHERE account_id = $1",
         )
         .bind(account.0)
         .fetch_optional(&self.readers)
@@ -283,6 +287,7 @@ impl Polls for Sqlite {
             since: instant("away_since", since)?,
             last_good_at: row.away_last_good_at.map(|ms| instant("away_last_good_at", ms)).transpose()?,
             error: row.away_error.unwrap_or_default(),
+            blamed: row.away_blamed.map(|word| cell.column("away_blamed").collection(&word)).transpose()?,
         };
         Ok((standings, Some(outage)))
     }
