@@ -23,6 +23,9 @@ pub const PARTS_MAX: usize = 256;
 /// Hardware profiles that an image names. Clouds have some eight hundred.
 pub const PROFILES_MAX: usize = 2_048;
 
+/// Bytes of all parts of one thing together.
+pub const PARTS_BYTES_MAX: usize = 32 * 1_024;
+
 /// Ends a text that was cut.
 const MARK: char = '…';
 
@@ -73,21 +76,26 @@ impl Bounded for Instance {
             cut(text);
         }
         cut(native_state);
-        shorten(hardware_properties, PARTS_MAX);
-        for (name, value) in hardware_properties {
-            cut(name);
-            cut(value);
+        let mut parts = Parts::default();
+        for list in [public_addresses, private_addresses] {
+            parts.keep(list, ADDRESSES_MAX, |Address { text, .. }| {
+                cut_to(text, ADDRESS_BYTES_MAX);
+                text.len()
+            });
         }
-        addresses(public_addresses);
-        addresses(private_addresses);
-        for list in [firewalls, network_interfaces].into_iter().flatten() {
-            texts(list, PARTS_MAX);
-        }
-        shorten(storage_volumes, PARTS_MAX);
-        for Attachment { volume, device } in storage_volumes {
+        parts.keep(storage_volumes, PARTS_MAX, |Attachment { volume, device }| {
             cut(volume);
             cut(device);
+            volume.len() + device.len()
+        });
+        for list in [firewalls, network_interfaces].into_iter().flatten() {
+            parts.keep(list, PARTS_MAX, cut);
         }
+        parts.keep(hardware_properties, PARTS_MAX, |(name, value)| {
+            cut(name);
+            cut(value);
+            name.len() + value.len()
+        });
         if let Some(LoginKind::Key(Some(name))) = login {
             cut(name);
         }
@@ -116,7 +124,7 @@ impl Bounded for Realm {
         }
         cut(name);
         cut(native_state);
-        texts(messages, PARTS_MAX);
+        Parts::default().keep(messages, PARTS_MAX, cut);
     }
 
     fn own_id(&self) -> &str {
@@ -145,7 +153,7 @@ impl Bounded for Image {
         for text in [state, creation_time].into_iter().flatten() {
             cut(text);
         }
-        texts(hardware_profiles, PROFILES_MAX);
+        Parts::default().keep(hardware_profiles, PROFILES_MAX, cut);
     }
 
     fn own_id(&self) -> &str {
@@ -205,7 +213,8 @@ impl Bounded for HardwareProfile {
     fn bound(&mut self) {
         let Self { id: _, name, properties } = self;
         cut(name);
-        shorten(properties, PARTS_MAX);
+        properties.truncate(PARTS_MAX);
+        let mut parts = Parts::default();
         for property in properties {
             cut(&mut property.value);
             match &mut property.kind {
@@ -214,7 +223,7 @@ impl Bounded for HardwareProfile {
                     cut(first);
                     cut(last);
                 }
-                PropertyKind::Enum(values) => texts(values, PARTS_MAX),
+                PropertyKind::Enum(values) => parts.keep(values, PARTS_MAX, cut),
             }
         }
     }
@@ -224,30 +233,36 @@ impl Bounded for HardwareProfile {
     }
 }
 
-fn addresses(list: &mut Vec<Address>) {
-    shorten(list, ADDRESSES_MAX);
-    for address in list {
-        cut_to(&mut address.text, ADDRESS_BYTES_MAX);
-    }
+/// What the parts of one thing have used up together.
+#[derive(Default)]
+struct Parts {
+    bytes: usize,
 }
 
-fn texts(list: &mut Vec<String>, max: usize) {
-    shorten(list, max);
-    for text in list {
-        cut(text);
-    }
-}
-
-/// The memory goes too.
-fn shorten<T>(list: &mut Vec<T>, max: usize) {
-    if list.len() > max {
+impl Parts {
+    /// Keeps the first ones of a list. `cut` bounds one, and says how long it is.
+    fn keep<T>(&mut self, list: &mut Vec<T>, max: usize, cut: impl Fn(&mut T) -> usize) {
+        let count = list.len();
         list.truncate(max);
-        list.shrink_to_fit();
+        let mut fit = 0;
+        for part in &mut *list {
+            self.bytes += cut(part);
+            if self.bytes > PARTS_BYTES_MAX {
+                break;
+            }
+            fit += 1;
+        }
+        list.truncate(fit);
+        if fit < count {
+            list.shrink_to_fit();
+        }
     }
 }
 
-fn cut(text: &mut String) {
+/// Answers with what is left of it.
+fn cut(text: &mut String) -> usize {
     cut_to(text, TEXT_BYTES_MAX);
+    text.len()
 }
 
 /// At the end of a character, with a mark behind it.
@@ -293,16 +308,33 @@ mod tests {
             hardware_profile: Some(long()),
             hardware_properties: (0..300).map(|_| (String::new(), String::new())).collect(),
             public_addresses: (0..100).map(address).collect(),
-            firewalls: Some(vec![String::new(); 300]),
+            firewalls: Some(vec![long(); 40]),
             storage_volumes: vec![Attachment { volume: long(), device: long() }],
+            network_interfaces: Some(vec!["eni".to_owned()]),
             login: Some(LoginKind::Key(Some(long()))),
             ..Instance::bare("i-1", InstanceState::Running, &long())
         };
         instance.bound();
         let kept = serde_json::to_string(&instance).unwrap().len();
-        assert!(kept < 40_000, "{kept}");
-        assert_eq!((instance.public_addresses.len(), instance.firewalls.map(|all| all.len())), (64, Some(256)));
+        assert!((PARTS_BYTES_MAX..PARTS_BYTES_MAX + 16_000).contains(&kept), "{kept}");
+        let firewalls = instance.firewalls.map(|all| all.len());
+        assert_eq!((instance.public_addresses.len(), firewalls), (ADDRESSES_MAX, Some(14)));
         assert!(instance.name.is_some_and(|name| name.len() == TEXT_BYTES_MAX && name.ends_with("N…")));
+    }
+
+    #[test]
+    fn what_providers_say_is_kept_whole() {
+        let text = |number: usize| format!("i-{number:036}");
+        let instance = Instance {
+            name: Some(text(1)),
+            public_addresses: (0..64).map(|n| Address { kind: AddressKind::Ipv6, text: text(n) }).collect(),
+            storage_volumes: (0..128).map(|n| Attachment { volume: text(n), device: text(n) }).collect(),
+            firewalls: Some((0..80).map(text).collect()),
+            ..Instance::bare("i-1", InstanceState::Running, "running")
+        };
+        let mut bounded = instance.clone();
+        bounded.bound();
+        assert_eq!(bounded, instance);
     }
 
     #[test]

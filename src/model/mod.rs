@@ -28,7 +28,8 @@ pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, 
 pub use address::PublicAddress;
 pub use availability::{Availability, Elsewhere, Figure, Reading, Share, Signal, SignalKind, Why};
 pub use bounds::{
-    ADDRESS_BYTES_MAX, ADDRESSES_MAX, Bounded, ID_BYTES_MAX, PARTS_MAX, PROFILES_MAX, TEXT_BYTES_MAX, is_id,
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, Bounded, ID_BYTES_MAX, PARTS_BYTES_MAX, PARTS_MAX, PROFILES_MAX, TEXT_BYTES_MAX,
+    is_id,
 };
 pub use bucket::{Blob, Bucket, NewBlob};
 pub use change::{

@@ -459,3 +459,53 @@ async fn what_fits_is_found_behind_all_that_is_owed_and_does_not() {
     assert_eq!(found.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [9]);
     world.end().await;
 }
+
+#[tokio::test]
+async fn an_answer_that_would_be_too_long_is_short_and_nothing_is_lost() {
+    // Room for one change and not for two.
+    let mut world = followed(4, "feed", |settings| settings.feed.page_bytes_max = 700).await;
+    become_all(&mut world, 4, "STOPPED").await;
+    let next = |answer: &crate::support::world::Answer| {
+        let link = answer.headers.get("link").map(|link| link.to_str().unwrap().to_owned());
+        link.map(|link| {
+            format!("/{}", link.trim_start_matches('<').split('>').next().unwrap().rsplit('/').next().unwrap())
+        })
+    };
+    // By place.
+    let (mut path, mut seqs) = (Some("/changes?after=0&limit=1000".to_owned()), Vec::new());
+    while let Some(here) = path {
+        let answer = world.get(&here).await;
+        let page = answer.json();
+        let page: Vec<u64> = page.as_array().unwrap().iter().map(|change| change["seq"].as_u64().unwrap()).collect();
+        assert_eq!(page.len(), 1, "{here}: {page:?}");
+        assert_eq!(answer.headers["tracker-seq"].to_str().unwrap(), page[0].to_string());
+        seqs.extend(page);
+        path = next(&answer);
+    }
+    assert_eq!(seqs, [1, 2, 3, 4]);
+    // What is owed: only what was sent is acknowledged.
+    world.get("/changes?after=4").await;
+    become_all(&mut world, 4, "RUNNING").await;
+    world.owed_becomes(&[5, 6, 7, 8]).await;
+    for seq in 5..=8 {
+        let answer = world.get("/changes?limit=1000").await;
+        assert_eq!((answer.json().as_array().unwrap().len(), &answer.json()[0]["seq"]), (1, &seq.into()));
+        assert_eq!(next(&answer).is_some(), seq < 8);
+        world.owed_becomes(&Vec::from_iter(seq + 1..=8)).await;
+    }
+    // With more room there is one answer.
+    world.settings.feed.page_bytes_max = 1 << 20;
+    world.crash().await;
+    world.start().await;
+    assert_eq!(world.feed("?after=0&limit=1000").await.len(), 8);
+    // A portion is not the end of it.
+    for state in ["STOPPED", "RUNNING", "STOPPED", "RUNNING"] {
+        become_all(&mut world, 4, state).await;
+    }
+    assert_eq!(world.feed("?after=0&limit=23").await.len(), 23);
+    assert_eq!(world.feed("?after=0&limit=1000").await.len(), 24);
+    let filtered = world.get("/changes?after=0&limit=20&type=state").await;
+    assert_eq!(filtered.json().as_array().unwrap().len(), 20);
+    assert_eq!(filtered.headers["tracker-seq"], "20");
+    world.end().await;
+}

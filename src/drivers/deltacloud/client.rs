@@ -132,8 +132,11 @@ impl Answer {
     }
 
     /// As [`Answer::read`], of what is no XML.
-    pub(super) fn read_body<T>(self, read: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<T, Error> {
-        fits(&self.at, self.status, read(&self.body))
+    pub(super) async fn read_body<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&[u8]) -> Result<T, Malformed> + Send + 'static,
+    ) -> Result<T, Error> {
+        fits(&self.at, self.status, reading::apart(self.body, read).await)
     }
 
     /// An order was carried out: Deltacloud's ways to say so are 202 or 204 without a word, a document of the kind, and a

@@ -117,7 +117,7 @@ impl Deltacloud {
         let target = self.client.target(login)?;
         let question = Question { accept: JSON, ..Question::get("GET storage_snapshots in JSON", target.at(path)) };
         let answer = self.client.ask(&target, Some(&login.credentials), question).await?;
-        answer.read_body(states)
+        answer.read_body(states).await
     }
 }
 

@@ -17,7 +17,7 @@ use super::client::Ask;
 use super::session::Wanted;
 use super::{map, parse};
 use crate::drivers::{Error, Kind};
-use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewInstance};
+use crate::model::{Action, ExposeSecret as _, ID_BYTES_MAX, Instance, InstanceId, Login, NewInstance, PROFILES_MAX};
 
 impl OpenStack {
     pub(super) async fn list_instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
@@ -97,7 +97,12 @@ impl OpenStack {
             return Ok(flavors.clone());
         }
         let flavors = match (self.sizes(login).await, kept) {
-            (Ok(sizes), _) => Arc::new(map::Flavors::of(sizes.into_iter().map(|size| (size.name, size.id)))),
+            (Ok(mut sizes), _) => {
+                // They are kept. One that is not is shown by its name.
+                sizes.retain(|size| size.name.len().max(size.id.len()) <= ID_BYTES_MAX);
+                sizes.truncate(PROFILES_MAX);
+                Arc::new(map::Flavors::of(sizes.into_iter().map(|size| (size.name, size.id))))
+            }
             // The list is whole without it; a flavor is then shown by its name.
             (Err(_), Some((_, flavors))) => flavors,
             (Err(error), None) if matches!(error.kind, Kind::Forbidden | Kind::Unsupported) => Arc::default(),

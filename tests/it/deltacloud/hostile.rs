@@ -85,12 +85,84 @@ async fn only_the_upstreams_own_404_about_the_one_is_its_absence() {
     let error = driver.instance(&login(None), &"i-1".into()).await.expect_err("another one");
     assert!(error.kind == Kind::Unavailable && error.text.contains("another <instance>"), "{error}");
 
-    // What is no place of its own in a path is nobody's id, and not asked for.
+    // What is no place of its own in a path cannot be asked for: that is no word of the upstream's, so it is not its absence.
     upstream.clear();
-    for id in ["", ".", ".."] {
-        assert_eq!(driver.instance(&login(None), &id.into()).await.expect("nothing asked"), None, "{id}");
+    let long = "x".repeat(1_025);
+    for id in ["", ".", "..", " .. ", &long] {
+        let error = driver.instance(&login(None), &id.into()).await.expect_err("nobody was asked");
+        assert_eq!(error.kind, Kind::Invalid, "{error}");
+        let error = driver.instances_by_id(&login(None), &set(&["i-1", id])).await.expect_err("nobody was asked");
+        assert!(error.kind == Kind::Invalid && error.text.len() < 200, "{error}");
+        let error = driver.image(&login(None), id).await.expect_err("nobody was asked");
+        assert_eq!(error.kind, Kind::Invalid, "{error}");
     }
     assert_eq!(upstream.heard(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_of_one_thing_has_bounds() {
+    let upstream = Canned::start().await;
+    let driver = driver(at(upstream.root()), &[]);
+    let long = "N".repeat(2_000_000);
+    let address = format!("<address type='hostname'>{long}</address>");
+    let one = format!(
+        "<instance id='i-1'><name>{long}</name><realm id='{long}'/><state>{long}</state><public_addresses>{address}\
+         {}</public_addresses></instance>",
+        "<address type='hostname'>h</address>".repeat(1_000)
+    );
+    upstream.says("GET /api/instances", ok(list(std::slice::from_ref(&one)))).says("GET /api/instances/i-1", ok(one));
+    let listed = driver.instances(&login(None)).await.expect("a list").remove(0);
+    let looked = driver.instance(&login(None), &"i-1".into()).await.expect("a look").expect("it is there");
+    assert_eq!(listed, looked);
+    let name = listed.name.as_deref().expect("a name");
+    assert!(name.len() == 1_024 && name.ends_with("N…"), "{name}");
+    assert_eq!((listed.native_state.len(), listed.realm.map_or(0, |realm| realm.len())), (1_024, 1_024));
+    let [first, rest @ ..] = &*listed.public_addresses else { panic!("no addresses") };
+    assert!(first.text.len() <= 256 && rest.len() == 63, "{} and {}", first.text.len(), rest.len());
+
+    let realm = format!("<realms><realm id='eu'><name>{long}</name><state>{long}</state></realm></realms>");
+    upstream.says("GET /api/realms", ok(realm));
+    let realm = driver.realms(&login(None)).await.expect("a list").remove(0);
+    assert_eq!((realm.name.len(), realm.native_state.len()), (1_024, 1_024));
+    let volume =
+        format!("<storage_volumes><storage_volume id='v'><name>{long}</name></storage_volume></storage_volumes>");
+    upstream.says("GET /api/storage_volumes", ok(volume));
+    let volume = driver.storage().expect("offered").volumes(&login(None)).await.expect("a list").remove(0);
+    assert_eq!(volume.name.map(|name| name.len()), Some(1_024));
+}
+
+#[tokio::test]
+async fn an_id_that_can_be_none_spoils_the_list_and_is_not_left_out() {
+    let upstream = Canned::start().await;
+    let driver = driver(at(upstream.root()), &[]);
+    let fits = "x".repeat(1_024);
+    let two = |id: &str| list(&["i-1", id].map(|id| instance(upstream.root(), id, "RUNNING", &[])));
+    upstream.says("GET /api/instances", ok(two(&fits)));
+    assert_eq!(driver.instances(&login(None)).await.expect("a list").len(), 2);
+    for id in ["", ".", "..", &format!("{fits}x")] {
+        upstream.clear();
+        let realms = format!("<realms><realm id='eu'/><realm id='{id}'/></realms>");
+        upstream.says("GET /api/instances", ok(two(id))).says("GET /api/realms", ok(realms));
+        let error = driver.instances(&login(None)).await.expect_err("spoiled");
+        assert!(error.kind == Kind::Unavailable && error.text.len() < 200, "{error}");
+        assert_eq!(driver.realms(&login(None)).await.expect_err("spoiled").kind, Kind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn what_is_large_as_a_tree_is_refused() {
+    let upstream = Canned::start().await;
+    let driver = driver(at(upstream.root()), &[]);
+    for (piece, said) in [
+        ("<i/>", "something else in it"),
+        ("<instance/>", "more in it"),
+        ("<instance id='i'><a/></instance>", "more in it"),
+    ] {
+        upstream.clear();
+        upstream.says("GET /api/instances", ok(format!("<instances>{}</instances>", piece.repeat(200_000))));
+        let error = driver.instances(&login(None)).await.expect_err(piece);
+        assert!(error.kind == Kind::Unavailable && error.text.contains(said), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -364,7 +364,7 @@ async fn ids_are_one_part_of_a_path_whatever_is_in_them() {
     let (stub, settings) = Stub::start((0..3).map(|_| fails(404, gone))).await;
     let (driver, login) = (driver(settings), login(None));
     let storage = driver.storage().expect("offered");
-    let ids = BTreeSet::from(["a/b", "c?d=e#f", "%2e%2e", "..", ".", ""].map(str::to_owned));
+    let ids = BTreeSet::from(["a/b", "c?d=e#f", "%2e%2e"].map(str::to_owned));
     assert_eq!(storage.volumes_by_id(&login, &ids).await.expect("a clear answer"), []);
     let mut asked = stub.lines();
     asked.sort();
@@ -372,6 +372,23 @@ async fn ids_are_one_part_of_a_path_whatever_is_in_them() {
     assert_eq!(asked, parts.map(|part| format!("GET /v3/{PROJECT}/volumes/{part}")));
     for bad in ["", ".", ".."] {
         assert_eq!(storage.destroy_volume(&login, bad).await.expect_err(bad).kind, Kind::NotFound);
+        let ids = BTreeSet::from([bad.to_owned()]);
+        assert_eq!(storage.volumes_by_id(&login, &ids).await.expect_err(bad).kind, Kind::Invalid);
+    }
+    stub.end();
+}
+
+#[tokio::test]
+async fn what_is_large_as_a_tree_is_refused() {
+    let servers = |one: &str| format!("{{\"servers\": [{}{{}}]}}", format!("{one},").repeat(100_000));
+    let bodies = ["{\"id\":\"i\"}", "{\"id\":\"i\",\"metadata\":\"so long that there is room\"}"].map(servers);
+    let mut script: Vec<Says> = bodies.iter().map(|body| fails(200, body)).collect();
+    script.push(fails(200, &format!("{{\"servers\": [{{\"id\": \"{}\"}}]}}", "x".repeat(1_025))));
+    let (stub, settings) = Stub::start(script).await;
+    let (driver, login) = (driver(settings), login(None));
+    for (body, said) in [("pieces", "more in it"), ("members", "not what OpenStack"), ("an id", "an id that is none")] {
+        let error = driver.instances(&login).await.expect_err(body);
+        assert!(error.kind == Kind::Unavailable && error.text.contains(said), "{body}: {error}");
     }
     stub.end();
 }

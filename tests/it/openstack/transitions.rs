@@ -242,9 +242,13 @@ async fn a_few_are_looked_for_one_by_one_and_many_in_a_list() {
     let found = driver.instances_by_id(&login, &ids).await.expect("a look");
     assert_eq!(found.len(), 3, "the fourth was asked for by itself, and was not there");
 
-    let few = BTreeSet::from(["", "..", SERVER].map(InstanceId::from));
-    let found = driver.instances_by_id(&login, &few).await.expect("a look");
-    assert_eq!(found.len(), 1, "what would lead elsewhere is not asked for");
+    let few = BTreeSet::from([SERVER].map(InstanceId::from));
+    assert_eq!(driver.instances_by_id(&login, &few).await.expect("a look").len(), 1);
+    for bad in ["", "..", &"x".repeat(1_025)] {
+        let few = BTreeSet::from([bad, SERVER].map(InstanceId::from));
+        let error = driver.instances_by_id(&login, &few).await.expect_err("what would lead elsewhere is not asked for");
+        assert_eq!(error.kind, Kind::Invalid, "and so it is not absent: {error}");
+    }
     assert_eq!(driver.instances_by_id(&login, &BTreeSet::new()).await.expect("nothing to ask"), []);
     assert_eq!(driver.instance(&login, &InstanceId::from("a/../b")).await.expect("a look"), None);
     assert_eq!(stub.lines().last().map(String::as_str), Some("GET /v2.1/servers/a%2F..%2Fb"));
