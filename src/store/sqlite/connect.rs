@@ -23,6 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "outages", include_str!("../../../migrations/sqlite/0005_outages.sql")),
     (6, "judgements", include_str!("../../../migrations/sqlite/0006_judgements.sql")),
     (7, "hints", include_str!("../../../migrations/sqlite/0007_hints.sql")),
+    (8, "blame", include_str!("../../../migrations/sqlite/0008_blame.sql")),
 ];
 
 /// How a SQLite file begins.
