@@ -80,7 +80,10 @@ mod tests {
         let plain = logged(false);
         let line = plain.strip_suffix('\n').expect("a line");
         assert!(!line.contains(commands), "{line:?}");
-        assert!(line.contains("x\\ny\\r\\t\\u{0}\\u{1}") && line.contains("\\u{2028}\\u{2029}\\u{202e}\\u{2066}é"), "{line}");
+        assert!(
+            line.contains("x\\ny\\r\\t\\u{0}\\u{1}") && line.contains("\\u{2028}\\u{2029}\\u{202e}\\u{2066}é"),
+            "{line}"
+        );
         assert!(line.contains("é RUNNING -> STOPPED"), "{line}");
         let coloured = logged(true);
         assert_eq!(coloured.matches('\n').count(), 1, "{coloured:?}");

@@ -49,10 +49,7 @@ fn askable<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::new(
             Kind::Invalid,
-            format!(
-                "An id that is empty, `.`, `..` or longer than {} bytes cannot be asked for",
-                model::ID_BYTES_MAX
-            ),
+            format!("An id that is empty, `.`, `..` or longer than {} bytes cannot be asked for", model::ID_BYTES_MAX),
         )),
     }
 }

@@ -1,7 +1,8 @@
 //! How much a provider may say of one thing. A name of megabytes would be kept with every change of what bears it.
 
 use super::{
-    Address, Attachment, HardwareProfile, Image, Instance, LoginKind, Mount, PropertyKind, Realm, Snapshot, Volume,
+    Address, Announced, Attachment, HardwareProfile, Image, Instance, LoginKind, Mount, PropertyKind, Realm, Snapshot,
+    Volume,
 };
 
 /// Bytes of an id. A longer one is no id: cut, it would be another's.
@@ -64,6 +65,9 @@ impl Bounded for Instance {
             network_interfaces,
             fault,
             impaired: _,
+            modified_at: _,
+            announced,
+            stay: _,
         } = self;
         for text in [name, owner, image, realm, hardware_profile, launch_time].into_iter().flatten() {
             cut(text);
@@ -89,6 +93,13 @@ impl Bounded for Instance {
         }
         if let Some(fault) = fault {
             cut(&mut fault.code);
+        }
+        if let Some(announced) = announced {
+            shorten(announced, PARTS_MAX);
+            for Announced { what, text, not_before: _, not_after: _ } in announced {
+                cut(what);
+                cut(text);
+            }
         }
     }
 

@@ -42,7 +42,10 @@ impl Ec2 {
             let body = self.client.post(&login.credentials, &target, action, params).await?;
             bytes += body.len();
             if bytes > LIST_BYTES_MAX {
-                return Err(Error::new(Kind::Unavailable, format!("{action}: more than {LIST_BYTES_MAX} bytes of pages")));
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{action}: more than {LIST_BYTES_MAX} bytes of pages"),
+                ));
             }
             let page: T = read(body, &target, action).await?;
             let (more, next) = page.into_parts();

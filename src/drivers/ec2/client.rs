@@ -221,7 +221,9 @@ fn at(target: &Target, action: &str) -> String {
 
 /// The answer to [`Client::post`].
 pub(super) async fn read<T: parse::Reply>(body: Bytes, target: &Target, action: &str) -> Result<T, Error> {
-    reading::apart(body, parse::reply).await.map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", at(target, action))))
+    reading::apart(body, parse::reply)
+        .await
+        .map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", at(target, action))))
 }
 
 impl Params {

@@ -115,7 +115,11 @@ impl Client {
     }
 
     /// Asks, and reads the answer.
-    pub(super) async fn call<T: DeserializeOwned + Send + 'static>(&self, login: &Login, ask: Ask<'_>) -> Result<T, Error> {
+    pub(super) async fn call<T: DeserializeOwned + Send + 'static>(
+        &self,
+        login: &Login,
+        ask: Ask<'_>,
+    ) -> Result<T, Error> {
         let what = ask.what();
         let answer = self.send(login, ask).await?;
         read(answer.body).await.map_err(|error| Error::new(Kind::Unavailable, format!("{what}: {error}")))

@@ -281,7 +281,9 @@ mod tests {
     fn what_is_large_as_a_tree_is_not_read() {
         let check = |inner: &str, times: usize, expected: Malformed| {
             let inner = inner.repeat(times);
-            let body = format!("<DescribeInstancesResponse><reservationSet>{inner}</reservationSet></DescribeInstancesResponse>");
+            let body = format!(
+                "<DescribeInstancesResponse><reservationSet>{inner}</reservationSet></DescribeInstancesResponse>"
+            );
             assert_eq!(reply::<Instances>(body.as_bytes()).err(), Some(expected), "{}", &inner[..12]);
         };
         const ROOT: &str = Instances::ROOT;
@@ -293,8 +295,12 @@ mod tests {
         check(&format!("<item{attributes}/>"), 1, Malformed::TooMuch(ROOT));
         check(&"<deeper>".repeat(100), 1, Malformed::TooMuch(ROOT));
         let one = PAGE.split_once("<item>").expect("one").1.rsplit_once("</reservationSet>").expect("its end").0;
-        let whole = format!("<{ROOT}><reservationSet>{}</reservationSet></{ROOT}>", format!("<item>{one}").repeat(1_000));
-        assert!(reply::<Instances>(whole.as_bytes()).is_ok(), "a thousand reservations of EC2's own are no more than may be");
+        let whole =
+            format!("<{ROOT}><reservationSet>{}</reservationSet></{ROOT}>", format!("<item>{one}").repeat(1_000));
+        assert!(
+            reply::<Instances>(whole.as_bytes()).is_ok(),
+            "a thousand reservations of EC2's own are no more than may be"
+        );
     }
 
     #[test]
