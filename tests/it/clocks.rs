@@ -166,8 +166,7 @@ async fn what_is_a_month_old_for_a_moment_is_neither_pruned_nor_given_up() {
         assert_eq!(world.owed().await, [0; 0], "none is given up; started anew: {restarted}");
     }
     world.receiver.otherwise(Status(200));
-    world.clock.advance(minutes(24 * 60));
-    world.deliver().await;
+    world.days_of_delivery(2).await;
     assert_eq!(world.accepted().len(), 2);
     // It stays so: a month has passed.
     jump(&mut world, MONTH).await;
@@ -186,7 +185,7 @@ async fn an_outage_is_over_when_what_was_blamed_answers_whoever_else_does() {
         }
     };
     fails(&world);
-    world.live(minutes(6)).await;
+    world.live(minutes(20)).await;
     let told = async |world: &World| {
         let kinds = ["account.unreachable", "account.reachable"];
         let log = world.feed_of_the_store().await;
