@@ -100,9 +100,12 @@ impl Leaps {
         Self { drift: Drift::new(clock), lately: Vec::new() }
     }
 
-    /// Nobody knows whether the clock was set while Tracker did not run; so much time went by since by the clock.
+    /// Nobody knows whether the clock was set while Tracker did not run; so much time went by since by the clock. To be said first.
     pub fn doubt(&mut self, clock: &dyn Clock, ahead: Duration) {
-        self.note(clock.steady(), signed(ahead));
+        // Of that it has counted some itself.
+        let now = clock.steady();
+        let counted = now.saturating_sub(self.drift.steady);
+        self.note(now, signed(ahead.saturating_sub(counted)));
     }
 
     /// What is to be taken off the age of everything.
@@ -223,7 +226,9 @@ mod tests {
             check(&|| jump(-3), 0);
         }
         clock.advance(SETTLES_IN);
-        leaps.doubt(&clock, Duration::from_secs(70));
+        let mut leaps = Leaps::new(&clock);
+        clock.advance(Duration::from_secs(30));
+        leaps.doubt(&clock, Duration::from_secs(100));
         assert_eq!(leaps.ahead(&clock), Duration::from_secs(70));
     }
 }

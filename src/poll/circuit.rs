@@ -19,6 +19,8 @@ pub(super) struct Circuit {
     /// The newest last; `true` went well.
     recent: VecDeque<bool>,
     runs: BTreeMap<Collection, Run>,
+    /// Of all its collections, whichever.
+    run: Run,
     /// How often it opened since what was blamed went well.
     opened: u32,
     open: Option<Open>,
@@ -112,24 +114,26 @@ impl Circuit {
         roll: f64,
         settings: &Settings,
     ) {
-        let run = self.runs.entry(collection).or_default();
-        match heard {
-            Heard::Well => *run = Run { last_good_at: Some(now), ..Run::default() },
-            Heard::Fault => {
-                run.faults_in_a_row = run.faults_in_a_row.saturating_add(1);
-                run.refused_in_a_row = 0;
+        if heard == Heard::Nothing {
+            // It was reached, and said nothing of use: a probe that is over.
+            if let Some(open) = self.open.as_mut().filter(|open| !open.alone || open.blamed == collection) {
+                open.probed_at = None;
+                open.until = open.until.max(now + Duration::from_millis(settings.circuit_wait_ms));
             }
-            Heard::Refused => {
-                run.refused_in_a_row = run.refused_in_a_row.saturating_add(1);
-                run.faults_in_a_row = 0;
-            }
-            Heard::Nothing => {
-                // It was reached, and said nothing of use: a probe that is over.
-                if let Some(open) = self.open.as_mut().filter(|open| !open.alone || open.blamed == collection) {
-                    open.probed_at = None;
-                    open.until = open.until.max(now + Duration::from_millis(settings.circuit_wait_ms));
+            return;
+        }
+        for run in [self.runs.entry(collection).or_default(), &mut self.run] {
+            match heard {
+                Heard::Well => *run = Run { last_good_at: Some(now), ..Run::default() },
+                Heard::Fault => {
+                    run.faults_in_a_row = run.faults_in_a_row.saturating_add(1);
+                    run.refused_in_a_row = 0;
                 }
-                return;
+                Heard::Refused => {
+                    run.refused_in_a_row = run.refused_in_a_row.saturating_add(1);
+                    run.faults_in_a_row = 0;
+                }
+                Heard::Nothing => {}
             }
         }
         // A refusal is an answer, and no fault of the backend's.
@@ -169,15 +173,16 @@ impl Circuit {
         let open = self.open.filter(|open| !open.alone || open.blamed == collection);
         // Who was refused and now gets no answer is not known to be let in.
         let denied = open.is_some_and(|open| open.standing == Standing::Denied);
-        if run.refused_in_a_row >= settings.circuit_refusals || denied {
+        let refused = run.refused_in_a_row.max(self.run.refused_in_a_row);
+        if refused >= settings.circuit_refusals || denied {
             return Some(Standing::Denied);
         }
         let failed = self.recent.iter().filter(|well| !**well).count();
         let many = self.recent.len() >= settings.circuit_window && failed * 2 >= self.recent.len();
         let last_failed = run.faults_in_a_row > 0;
         let probe_failed = open.is_some() && last_failed;
-        (last_failed && (many || run.faults_in_a_row >= settings.circuit_faults || probe_failed))
-            .then_some(Standing::Unreachable)
+        let faults = run.faults_in_a_row.max(self.run.faults_in_a_row);
+        (last_failed && (many || faults >= settings.circuit_faults || probe_failed)).then_some(Standing::Unreachable)
     }
 
     fn wait(&self, standing: Standing, roll: f64, settings: &Settings) -> Duration {
@@ -219,7 +224,7 @@ impl Circuit {
     pub(super) fn try_now(&mut self) {
         let forgiven = |run: &Run| Run { last_good_at: run.last_good_at, ..Run::default() };
         let runs = self.runs.iter().map(|(collection, run)| (*collection, forgiven(run))).collect();
-        *self = Self { runs, ..Self::default() };
+        *self = Self { runs, run: forgiven(&self.run), ..Self::default() };
     }
 
     /// Before the first look at a collection in this process: so many failed in a row, as is recorded. One more has to fail, as it is not

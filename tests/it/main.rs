@@ -11,6 +11,7 @@ mod announced;
 mod availability;
 mod bench;
 mod client;
+mod clocks;
 mod conductor;
 mod contract;
 mod damage;

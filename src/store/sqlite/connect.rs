@@ -15,7 +15,7 @@ use crate::store::keyring::{KeyRing, Place};
 use crate::store::{Error, Settings};
 
 /// Version, name and text of every migration, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "house", include_str!("../../../migrations/sqlite/0001_house.sql")),
     (2, "delivery", include_str!("../../../migrations/sqlite/0002_delivery.sql")),
     (3, "retention", include_str!("../../../migrations/sqlite/0003_retention.sql")),
@@ -23,6 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "outages", include_str!("../../../migrations/sqlite/0005_outages.sql")),
     (6, "judgements", include_str!("../../../migrations/sqlite/0006_judgements.sql")),
     (7, "hints", include_str!("../../../migrations/sqlite/0007_hints.sql")),
+    (8, "blame", include_str!("../../../migrations/sqlite/0008_blame.sql")),
 ];
 
 /// How a SQLite file begins.
