@@ -10,6 +10,7 @@
 
 mod addresses;
 mod ask;
+mod bucket;
 mod buckets;
 mod deltacloud;
 mod ec2;
@@ -21,8 +22,9 @@ mod machine;
 mod metrics;
 mod mock;
 mod networks;
-mod pace;
 mod openstack;
+mod pace;
+mod places;
 mod registry;
 mod retry;
 mod storage;
@@ -34,6 +36,7 @@ use jiff::Timestamp;
 
 pub use addresses::Addresses;
 pub use ask::{lacks, list, list_again, look, storage};
+pub use bucket::{Rate as PaceRate, Urgency};
 pub use buckets::Buckets;
 pub use deltacloud::Settings as DeltacloudSettings;
 pub use ec2::Settings as Ec2Settings;
@@ -48,7 +51,7 @@ pub use mock::{
 };
 pub use networks::Networks;
 pub use openstack::Settings as OpenStackSettings;
-pub use pace::{Rate as PaceRate, Settings as PaceSettings, Urgency, raised, within};
+pub use pace::{Settings as PaceSettings, raised, waited, within};
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
 
