@@ -23,6 +23,7 @@ mod memory;
 mod parts;
 mod pass;
 mod plan;
+mod slots;
 mod split;
 mod standing;
 mod turns;
