@@ -2,8 +2,12 @@
 //!
 //! Wrong credentials are counted per address and per user, *different ones only*: a client that keeps sending one old
 //! password guesses nothing. Beyond the bound, credentials that nobody has vouched for are refused without asking the
-//! backend; those it accepted before (cached, or kept with a hook) still pass, so that a guesser cannot lock out the
-//! owner for whom it guesses. Always 401: older clients crash on 429.
+//! backend; those it accepted before (cached, or kept with a hook) still pass, and so do new ones from an address whence the backend
+//! accepted that user before, so that a guesser elsewhere cannot lock out the owner for whom it guesses. Always 401: older clients crash
+//! on 429.
+//!
+//! Credentials that the backend refused a few seconds ago are refused again without asking it, so that repeating them costs it, and the
+//! user's owner, nothing. A password that was put right there works a few seconds later.
 //!
 //! Accepted: a password that was withdrawn works for up to a minute where only the identity is needed, never for a
 //! call to the backend. The tables are bounded; someone with more addresses than they hold is counted less well.
@@ -61,6 +65,11 @@ pub(super) struct Logins {
     revoked: Cache<Digest, ()>,
     /// Logins that the backend would not say the owner of.
     nameless: Cache<Digest, Timestamp>,
+    /// When the backend last refused these.
+    refused_at: Cache<Digest, Timestamp>,
+    refused_for: Duration,
+    /// Users at addresses whence the backend accepted them.
+    homes: Cache<Digest, ()>,
     /// Wrong credentials already counted.
     counted: Cache<Digest, ()>,
     addresses: Cache<IpAddr, Arc<AtomicU32>>,
@@ -81,6 +90,9 @@ impl Logins {
             vouched: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
             revoked: Cache::new(settings.failed_logins_table_max),
             nameless: Cache::builder().max_capacity(settings.auth_cache_max).time_to_live(identity_for).build(),
+            refused_at: Cache::new(table),
+            refused_for: Duration::from_secs(settings.refused_login_seconds),
+            homes: Cache::new(table),
             counted: Cache::builder().max_capacity(table).time_to_live(window).build(),
             addresses: Cache::builder().max_capacity(table).time_to_live(window).build(),
             users: Cache::builder().max_capacity(table).time_to_live(window).build(),
@@ -97,6 +109,10 @@ impl Logins {
     /// Whatever provider he names: there are many ways to write one, and each would begin to count anew.
     fn user(&self, login: &Login) -> Digest {
         self.mac(&[login.driver.as_str(), &login.credentials.user])
+    }
+
+    fn home(&self, login: &Login, address: IpAddr) -> Digest {
+        self.mac(&[login.driver.as_str(), &login.credentials.user, &address.to_string()])
     }
 
     fn mac(&self, parts: &[&str]) -> Digest {
@@ -128,8 +144,13 @@ impl Logins {
     }
 
     /// The backend took these.
-    pub(super) fn accepted(&self, digest: Digest, now: Timestamp) {
+    pub(super) fn accepted(&self, login: &Login, peer: Option<IpAddr>, now: Timestamp) {
+        let digest = self.digest(login);
         if !self.is_vouched(digest, now) {
+            if let Some(peer) = peer {
+                self.homes.insert(self.home(login, peer), ());
+            }
+            self.refused_at.invalidate(&digest);
             self.vouched.insert(digest, now + self.identity_for);
             self.revoked.invalidate(&digest);
         }
@@ -138,6 +159,14 @@ impl Logins {
     /// The backend took these not long ago.
     pub(super) fn is_vouched(&self, digest: Digest, now: Timestamp) -> bool {
         self.vouched.get(&digest).is_some_and(|until| now < until)
+    }
+
+    /// How long these need not be shown to the backend, which refused them a moment ago.
+    pub(super) fn refused_for(&self, digest: Digest, now: Timestamp) -> Option<Duration> {
+        let at = self.refused_at.get(&digest)?;
+        // A clock that was set back refuses nobody.
+        let left = (at + self.refused_for).duration_since(now);
+        (at <= now && left.is_positive()).then(|| left.unsigned_abs())
     }
 
     /// The backend refused these, and has not taken them since.
@@ -164,13 +193,16 @@ impl Logins {
         let full = |count: Option<Arc<AtomicU32>>| {
             count.is_some_and(|count| count.load(Ordering::Relaxed) >= self.failures_max)
         };
+        let is_home = || peer.is_some_and(|peer| self.homes.contains_key(&self.home(login, peer)));
         self.failures_max > 0
-            && (full(peer.and_then(|peer| self.addresses.get(&peer))) || full(self.users.get(&self.user(login))))
+            && (full(peer.and_then(|peer| self.addresses.get(&peer)))
+                || full(self.users.get(&self.user(login))) && !is_home())
     }
 
     /// The backend refused these.
-    pub(super) fn refused(&self, login: &Login, peer: Option<IpAddr>) {
+    pub(super) fn refused(&self, login: &Login, peer: Option<IpAddr>, now: Timestamp) {
         let digest = self.digest(login);
+        self.refused_at.insert(digest, now);
         self.identities.invalidate(&digest);
         self.vouched.invalidate(&digest);
         self.revoked.insert(digest, ());
@@ -194,6 +226,10 @@ mod tests {
     fn login(user: &str, password: &str) -> Login {
         let credentials = Credentials { user: user.to_owned(), password: password.to_owned().into() };
         Login { driver: DriverId::new("mock"), provider: None, credentials }
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
     }
 
     fn logins(failed_logins_max: u32) -> Logins {
@@ -234,13 +270,13 @@ mod tests {
     #[test]
     fn an_identity_is_believed_for_a_minute_unless_it_is_refused() {
         let logins = logins(1);
-        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let now = now();
         let digest = logins.digest(&login("a", "b"));
         assert_eq!(logins.identity(digest, now), None);
         logins.remember(digest, "4711", now);
         assert_eq!(logins.identity(digest, now + Duration::from_secs(59)).as_deref(), Some("4711"));
         assert_eq!(logins.identity(digest, now + Duration::from_secs(60)), None);
-        logins.refused(&login("a", "b"), None);
+        logins.refused(&login("a", "b"), None, now);
         assert_eq!(logins.identity(digest, now), None);
     }
 
@@ -250,11 +286,11 @@ mod tests {
         let here: Option<IpAddr> = Some("192.0.2.1".parse().unwrap());
         let there: Option<IpAddr> = Some("192.0.2.2".parse().unwrap());
         for _ in 0..10 {
-            logins.refused(&login("alice", "old password"), here);
+            logins.refused(&login("alice", "old password"), here, now());
         }
         assert!(!logins.is_guessing(&login("alice", "x"), here));
-        logins.refused(&login("alice", "guess 1"), here);
-        logins.refused(&login("alice", "guess 2"), here);
+        logins.refused(&login("alice", "guess 1"), here, now());
+        logins.refused(&login("alice", "guess 2"), here, now());
         assert!(logins.is_guessing(&login("alice", "x"), there), "the user is watched from everywhere");
         assert!(logins.is_guessing(&login("bob", "x"), here), "the address is watched for every user");
         assert!(!logins.is_guessing(&login("bob", "x"), there));
@@ -263,9 +299,39 @@ mod tests {
     }
 
     #[test]
+    fn whoever_came_from_there_before_is_not_locked_out_by_guesses_from_elsewhere() {
+        let logins = logins(3);
+        let home: Option<IpAddr> = Some("192.0.2.1".parse().unwrap());
+        let there: Option<IpAddr> = Some("192.0.2.2".parse().unwrap());
+        logins.accepted(&login("alice", "old"), home, now());
+        (0..9).for_each(|n| logins.refused(&login("alice", &n.to_string()), there, now()));
+        assert!(logins.is_guessing(&login("alice", "new"), there));
+        assert!(!logins.is_guessing(&login("alice", "new"), home));
+        assert!(logins.is_guessing(&login("alice", "new"), None));
+        (0..3).for_each(|n| logins.refused(&login("bob", &n.to_string()), home, now()));
+        assert!(logins.is_guessing(&login("alice", "new"), home), "guesses from there count");
+    }
+
+    #[test]
+    fn what_was_refused_a_moment_ago_is_not_asked_again() {
+        let logins = logins(3);
+        let (wrong, right) = (login("a", "wrong"), login("a", "right"));
+        let refused_for = |login: &Login, after: i64| {
+            let now = now() + jiff::SignedDuration::from_secs(after);
+            logins.refused_for(logins.digest(login), now).map(|wait| wait.as_secs())
+        };
+        logins.refused(&wrong, None, now());
+        assert_eq!([0, 1, 4, 5].map(|after| refused_for(&wrong, after)), [Some(5), Some(4), Some(1), None]);
+        assert_eq!(refused_for(&right, 0), None);
+        assert_eq!(refused_for(&wrong, -1), None, "the clock was set back");
+        logins.accepted(&wrong, None, now());
+        assert_eq!(refused_for(&wrong, 0), None, "it was put right");
+    }
+
+    #[test]
     fn zero_means_no_limit() {
         let logins = logins(0);
-        (0..100).for_each(|n| logins.refused(&login("alice", &n.to_string()), None));
+        (0..100).for_each(|n| logins.refused(&login("alice", &n.to_string()), None, now()));
         assert!(!logins.is_guessing(&login("alice", "x"), None));
     }
 }

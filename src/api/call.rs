@@ -139,13 +139,18 @@ impl Inner {
         Ok(self.driver.provider(self.provider.as_deref())?)
     }
 
-    /// A login that may be shown to the backend: not one of too many guesses.
+    /// A login that may be shown to the backend: not one of too many guesses, and not one that it has just refused.
     pub(super) async fn visitor(&self) -> Result<Login, Fault> {
         let login = self.login()?;
         self.provider_name()?;
         if self.api.logins.is_guessing(&login, self.peer) && !self.is_vouched_for(&login).await {
             let text = "Too many different wrong passwords; try again later";
             return Err(Fault::new(Problem::Unauthorized, text));
+        }
+        let refused_for = self.api.logins.refused_for(self.api.logins.digest(&login), self.api.clock.now());
+        if let Some(wait) = refused_for {
+            let text = "The backend refused these credentials a moment ago, and is not asked again at once";
+            return Err(Fault { retry_after: Some(wait), ..Fault::new(Problem::Unauthorized, text) });
         }
         Ok(login)
     }
@@ -195,11 +200,11 @@ impl Inner {
         self.backend.add(asked_at, now);
         match &answer {
             Ok(_) => {
-                self.api.logins.accepted(digest, now);
+                self.api.logins.accepted(login, self.peer, now);
                 self.heard(login).await;
             }
             Err(drivers::Error { kind: Kind::Denied, .. }) => {
-                self.api.logins.refused(login, self.peer);
+                self.api.logins.refused(login, self.peer, now);
                 self.api.reads.refused(&digest.0);
             }
             Err(_) => {}
@@ -379,7 +384,7 @@ impl Drop for Doubt<'_> {
 /// A failure of the backend's own, which says nothing about any resource, nor about who asks.
 pub(super) fn says_nothing(kind: Kind) -> bool {
     match kind {
-        Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. } | Kind::Failed => true,
+        Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. } | Kind::Busy | Kind::Failed => true,
         Kind::Denied | Kind::Forbidden | Kind::NotFound | Kind::Unsupported | Kind::Invalid | Kind::Conflict => false,
     }
 }

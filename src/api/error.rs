@@ -15,6 +15,9 @@ use tracing::error;
 use super::render::{Document, Xml};
 use crate::{drivers, store};
 
+/// When to come back if nobody says when.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
 /// Every status that Tracker answers a failed request with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -139,7 +142,8 @@ impl From<drivers::Error> for Fault {
             Kind::Denied => (Problem::Unauthorized, None),
             Kind::Forbidden => (Problem::Forbidden, None),
             Kind::NotFound => (Problem::NotFound, None),
-            Kind::Throttled { after } => (Problem::Backend, Some(after.unwrap_or(Duration::from_secs(5)))),
+            Kind::Throttled { after } => (Problem::Backend, Some(after.unwrap_or(BUSY_WAIT))),
+            Kind::Busy => (Problem::Backend, Some(BUSY_WAIT)),
             Kind::Unavailable => (Problem::Backend, None),
             Kind::Failed => (Problem::Internal, None),
             Kind::TimedOut => (Problem::BackendTimeout, None),
@@ -203,6 +207,7 @@ mod tests {
         check(Kind::NotFound, 404, None);
         check(Kind::Throttled { after: None }, 502, Some(5));
         check(Kind::Throttled { after: Some(Duration::from_secs(17)) }, 502, Some(17));
+        check(Kind::Busy, 502, Some(5));
         check(Kind::Unavailable, 502, None);
         check(Kind::TimedOut, 504, None);
         check(Kind::Failed, 500, None);

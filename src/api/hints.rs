@@ -111,7 +111,7 @@ async fn whose(call: &Call, headers: &HeaderMap) -> Result<(AccountId, AccountKe
             Ok((account, key))
         }
         None => {
-            logins.refused(&login, call.peer);
+            logins.refused(&login, call.peer, call.api.clock.now());
             Err(refused("This hint secret is not, or no longer, good"))
         }
     }

@@ -53,6 +53,8 @@ pub struct Settings {
     pub failed_logins_seconds: u64,
     /// Addresses and users watched for wrong credentials.
     pub failed_logins_table_max: u64,
+    /// Credentials that the backend refused are refused again for so long without asking it. Seconds, at most 60; 0: it is asked each time.
+    pub refused_login_seconds: u64,
     /// Instances that one request may ask for.
     pub instance_count_max: u32,
     /// Deliveries looked at for one page of their list: with filters that fit few, a page is then short and says where to go on.
@@ -89,6 +91,7 @@ impl Default for Settings {
             failed_logins_max: 20,
             failed_logins_seconds: 300,
             failed_logins_table_max: 10_000,
+            refused_login_seconds: 5,
             instance_count_max: 100,
             deliveries_scan_max: 20_000,
             metrics: true,
@@ -127,6 +130,12 @@ impl Settings {
             if seconds > YEAR_SECONDS {
                 return Err(format!("api.{name} is {seconds}: it must be at most {YEAR_SECONDS}, a year"));
             }
+        }
+        if self.refused_login_seconds > 60 {
+            let seconds = self.refused_login_seconds;
+            return Err(format!(
+                "api.refused_login_seconds is {seconds}: it must be at most 60, as a password may be put right"
+            ));
         }
         let at_least_one = [
             ("body_bytes_max", self.body_bytes_max as u64),

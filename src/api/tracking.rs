@@ -87,7 +87,7 @@ async fn set(call: &Call, caller: &Caller, asked: &Asked, callback: &Callback, s
     let wanted = asked.wanted(call, caller, callback, scope);
     let set = call.api.tracking.set(caller, call.driver.as_ref(), wanted).await;
     if let Err(track::Error::Driver(drivers::Error { kind: drivers::Kind::Denied, .. })) = set {
-        call.api.logins.refused(&caller.login, call.peer);
+        call.api.logins.refused(&caller.login, call.peer, call.api.clock.now());
     }
     let set = set?;
     call.moved(&caller.login).await;

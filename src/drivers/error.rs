@@ -14,6 +14,8 @@ pub enum Kind {
     NotFound,
     /// Too fast: come back, and not before `after` if it said so.
     Throttled { after: Option<Duration> },
+    /// Nothing was asked: our own bounds on calls under way are all taken. Says nothing of the provider, nor of who asks.
+    Busy,
     /// Not reached, or it failed by itself: try again later. Says nothing about any resource.
     Unavailable,
     /// As `Unavailable`, because time ran out.

@@ -14,6 +14,7 @@
 mod addresses;
 mod ask;
 mod bounded;
+mod bucket;
 mod buckets;
 mod deltacloud;
 mod ec2;
@@ -25,8 +26,9 @@ mod machine;
 mod metrics;
 mod mock;
 mod networks;
-mod pace;
 mod openstack;
+mod pace;
+mod places;
 mod reading;
 mod registry;
 mod retry;
@@ -39,6 +41,7 @@ use jiff::Timestamp;
 
 pub use addresses::Addresses;
 pub use ask::{lacks, list, list_again, look, storage};
+pub use bucket::{Rate as PaceRate, Urgency};
 pub use buckets::Buckets;
 pub use deltacloud::Settings as DeltacloudSettings;
 pub use ec2::Settings as Ec2Settings;
@@ -53,7 +56,7 @@ pub use mock::{
 };
 pub use networks::Networks;
 pub use openstack::Settings as OpenStackSettings;
-pub use pace::{Rate as PaceRate, Settings as PaceSettings, Urgency, raised, within};
+pub use pace::{Settings as PaceSettings, raised, waited, within};
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
 

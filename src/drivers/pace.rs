@@ -1,66 +1,64 @@
 //! How fast a provider is asked: a budget of calls for each login, shared by those who look and those who are waited for. What
 //! is decided is in [`Bucket`] (pure); [`Pace`] waits.
 //!
-//! Guarantees: nobody who looks on his own takes what clients may want, and the less urgent wait first. Where a provider throttles
-//! the rate falls, and rises again while it does not. What is under way at once is bounded for each login, each provider and in all.
+//! Guarantees: those who look leave clients their reserve, and clients those who look their share, as `bucket.rs` says. Where a provider
+//! throttles the rate falls, and rises again while it does not. What is under way at once is bounded for each login (of which clients
+//! never have all), each provider and in all; logins that hang have no more of these than `places.rs` says.
+//!
+//! A login is a user *and* his password. One that the provider has not let in yet shows its password at a user's cost, who may be somebody
+//! else: all such of a user share a small budget of their own. Whoever looks does so with credentials that were good when they were
+//! stored.
 //!
 //! A look that failed and may pass is asked again, as `retry.rs` says; a client's call never is, as he can ask again himself.
 //!
-//! Accepted: clients' own calls may run into debt by a whole burst, as the budget is a part of what providers allow; those who look
-//! pay it back. Two logins of one account have a budget each: whose account a login is is only known once it has called.
+//! Accepted: clients' own calls may run into debt by a whole burst, as the budget is a part of what providers allow. Two logins of one
+//! account have a budget each: whose account a login is is only known once it has called. What a provider shows to everybody it shows to
+//! wrong credentials too, which then have a budget of their own, and a full one.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Deserialize;
+use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::bucket::{Bucket, Rate, Urgency};
+use super::places::{self, Place, Places};
 use super::retry::{self, Quota, Retries};
 use super::{Error, Kind};
 use crate::chance::Chance;
-use crate::model::Credentials;
-
-/// How fast one kind of cloud is asked.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rate {
-    /// Calls a second for each login, in the long run. 0: no budget.
-    pub per_second: f64,
-    /// Calls that may come at once after a rest.
-    pub burst: f64,
-}
-
-impl Rate {
-    /// # Errors
-    /// A sentence that says what would be right, without the setting's place.
-    pub(super) fn check(self) -> Result<(), String> {
-        let Self { per_second, burst } = self;
-        if !(per_second.is_finite() && per_second >= 0.0) {
-            return Err(format!("per_second is {per_second}: it must be 0 or more"));
-        }
-        if !(burst.is_finite() && burst >= 1.0) {
-            return Err(format!("burst is {burst}: it must be at least 1"));
-        }
-        Ok(())
-    }
-}
+use crate::model::{Credentials, ExposeSecret as _};
 
 /// `[drivers.pace]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Calls under way at once for one login.
+    /// Calls under way at once for one login. Clients have all but one of them.
     pub login_at_once: usize,
-    /// To one provider.
+    /// To one provider. A quarter of them is for suspects: logins that got no answer last or a slow one, or are unknown to the provider;
+    /// the rest is for all others.
     pub provider_at_once: usize,
-    /// In all.
+    /// To one provider, calls that take longer than `slow_ms`: they count here and no more in `provider_at_once`. Suspects have a quarter.
+    pub provider_slow_at_once: usize,
+    /// In all: half of them for calls that have not taken `slow_ms` yet, half for those that have; a quarter of either for suspects.
     pub at_once: usize,
-    /// How long a call waits for its turn before it fails as throttled. Milliseconds.
+    /// A call that takes longer gives its place to the next. Milliseconds.
+    pub slow_ms: u64,
+    /// How long a call waits for its turn before it fails: as throttled when the login's budget is used up, as our own fault when there is
+    /// no place. Milliseconds.
     pub wait_max_ms: u64,
+    /// The part of a login's rate that those who look on their own get whatever clients ask. 0 to 0.8.
+    pub looks_share: f64,
+    /// The budget that all credentials of one user share that the provider has not let in yet.
+    pub strangers: Rate,
+    /// Calls under way at once with them.
+    pub strangers_at_once: usize,
     /// Logins whose budgets are remembered; of more those are forgotten that rested longest.
     pub logins_max: usize,
     /// How often a look is asked again at once that was not answered or throttled: each call of it, be it a page of a list.
@@ -83,8 +81,13 @@ impl Default for Settings {
         Self {
             login_at_once: 4,
             provider_at_once: 16,
+            provider_slow_at_once: 64,
             at_once: 256,
+            slow_ms: 5_000,
             wait_max_ms: 20_000,
+            looks_share: 0.25,
+            strangers: Rate { per_second: 1.0, burst: 5.0 },
+            strangers_at_once: 2,
             logins_max: 20_000,
             retries: 2,
             retry_wait_ms: 1_000,
@@ -104,7 +107,9 @@ impl Settings {
         for (name, value) in [
             ("login_at_once", self.login_at_once),
             ("provider_at_once", self.provider_at_once),
+            ("provider_slow_at_once", self.provider_slow_at_once),
             ("at_once", self.at_once),
+            ("strangers_at_once", self.strangers_at_once),
             ("logins_max", self.logins_max),
         ] {
             if value == 0 {
@@ -122,7 +127,19 @@ impl Settings {
             let (ms, most) = (self.retry_wait_ms, self.retry_wait_max_ms);
             return Err(format!("drivers.pace.retry_wait_ms is {ms}: it must be at most retry_wait_max_ms, {most}"));
         }
-        for (name, rate) in [("ec2", self.ec2), ("openstack", self.openstack), ("deltacloud", self.deltacloud)] {
+        if !(self.looks_share > 0.0 && self.looks_share <= LOOKS_SHARE_MAX) {
+            let share = self.looks_share;
+            return Err(format!(
+                "drivers.pace.looks_share is {share}: it must be above 0 and at most {LOOKS_SHARE_MAX}, as a fifth is for clients"
+            ));
+        }
+        let rates = [
+            ("ec2", self.ec2),
+            ("openstack", self.openstack),
+            ("deltacloud", self.deltacloud),
+            ("strangers", self.strangers),
+        ];
+        for (name, rate) in rates {
             rate.check().map_err(|text| format!("drivers.pace.{name}.{text}"))?;
         }
         Ok(())
@@ -131,6 +148,7 @@ impl Settings {
 
 /// What is asked more often than this keeps its unit from everything else.
 const RETRIES_MAX: u32 = 10;
+const LOOKS_SHARE_MAX: f64 = 0.8;
 /// A look that waits for longer is better made anew. Milliseconds.
 const RETRY_WAIT_LIMIT_MS: u64 = 60_000;
 
@@ -145,33 +163,17 @@ impl Settings {
     }
 }
 
-/// Who asks, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
-    /// A client waits for the answer.
-    Client,
-    /// A targeted look: something moves, was hinted, or may be gone.
-    Look,
-    /// The list of instances.
-    List,
-    /// All the rest.
-    Rest,
-}
-
-impl Urgency {
-    /// The part of a full bucket that has to stay in it.
-    fn reserve(self) -> f64 {
-        match self {
-            Self::Client => 0.0,
-            Self::Look => 0.2,
-            Self::List => 0.3,
-            Self::Rest => 0.4,
-        }
-    }
-}
-
 tokio::task_local! {
     static URGENCY: Urgency;
+    /// Milliseconds.
+    static WAITED: Arc<AtomicU64>;
+}
+
+/// Says how long calls in here waited for their turns, all of them together: what they took besides is the provider's.
+pub async fn waited<T>(calls: impl Future<Output = T>) -> (T, Duration) {
+    let waited = Arc::new(AtomicU64::new(0));
+    let outcome = WAITED.scope(waited.clone(), calls).await;
+    (outcome, Duration::from_millis(waited.load(Ordering::Relaxed)))
 }
 
 /// Calls made in here are as urgent as that; elsewhere they are a client's.
@@ -184,72 +186,6 @@ pub async fn raised<T>(urgency: Urgency, calls: impl Future<Output = T>) -> T {
     match URGENCY.try_with(|urgency| *urgency) {
         Ok(now) if now > urgency => within(urgency, calls).await,
         _ => calls.await,
-    }
-}
-
-/// A token bucket that learns from being throttled. Instants are lengths of time since a beginning of the caller's.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// What is allowed while nobody throttles.
-    base: Rate,
-    tokens: f64,
-    at: Duration,
-    /// The present rate; falls below the base where the provider throttles.
-    per_second: f64,
-    /// Those who look on their own wait until then.
-    not_before: Duration,
-}
-
-/// What a throttled rate is multiplied by.
-const SLOWER: f64 = 0.7;
-/// The lowest rate, calls a second.
-const SLOWEST: f64 = 0.1;
-/// What of the base rate is regained in a second without being throttled: a tenth in ten seconds.
-const REGAINED: f64 = 0.01;
-/// As far as a provider's word may put off those who look.
-const PUT_OFF_MAX: Duration = Duration::from_secs(900);
-
-impl Bucket {
-    fn full(rate: Rate, now: Duration) -> Self {
-        Self { base: rate, tokens: rate.burst, at: now, per_second: rate.per_second, not_before: Duration::ZERO }
-    }
-
-    fn refill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.at = now;
-        self.tokens = (self.tokens + passed * self.per_second).min(self.base.burst);
-        self.per_second = (self.per_second + passed * REGAINED * self.base.per_second).min(self.base.per_second);
-    }
-
-    /// Takes a call's token, or says how long to wait for it.
-    fn take(&mut self, urgency: Urgency, now: Duration) -> Result<(), Duration> {
-        self.refill(now);
-        let burst = self.base.burst;
-        let floor = match urgency {
-            Urgency::Client => -burst,
-            _ => urgency.reserve() * burst,
-        };
-        let put_off = if urgency == Urgency::Client { Duration::ZERO } else { self.not_before.saturating_sub(now) };
-        // A bucket smaller than its reserve would never serve anybody.
-        let lacking = (floor + 1.0).min(burst) - self.tokens;
-        if lacking <= 0.0 && put_off.is_zero() {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        let refilled = Duration::from_secs_f64((lacking / self.per_second).clamp(0.0, PUT_OFF_MAX.as_secs_f64()));
-        Err(put_off.max(refilled).max(Duration::from_millis(1)))
-    }
-
-    fn throttled(&mut self, after: Option<Duration>, now: Duration) {
-        self.refill(now);
-        self.per_second = (self.per_second * SLOWER).max(SLOWEST.min(self.base.per_second));
-        self.tokens = self.tokens.min(0.0);
-        self.not_before = self.not_before.max(now + after.unwrap_or_default().min(PUT_OFF_MAX));
-    }
-
-    /// Nothing would be lost with it.
-    fn is_at_rest(&self) -> bool {
-        self.tokens >= self.base.burst && self.per_second >= self.base.per_second
     }
 }
 
@@ -269,45 +205,80 @@ pub(super) struct Pace {
     begin: Instant,
     retries: Retries,
     chance: Arc<Chance>,
-    all: Arc<Semaphore>,
+    /// Of digests; drawn when Tracker starts.
+    secret: [u8; 32],
+    all: Arc<Places>,
     kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Default)]
 struct Kept {
     logins: HashMap<Key, Login>,
-    providers: HashMap<String, Arc<Semaphore>>,
+    strangers: HashMap<User, Stranger>,
+    providers: HashMap<String, Arc<Places>>,
 }
 
-/// Provider and user.
-type Key = (String, String);
+/// Provider and name.
+type User = (String, String);
 
-fn key(provider: &str, credentials: &Credentials) -> Key {
-    (provider.to_owned(), credentials.user.clone())
+/// A user's password stands here as what it makes of our secret: it can be compared, and not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    user: User,
+    digest: [u8; 32],
+}
+
+impl Key {
+    fn provider(&self) -> &str {
+        &self.user.0
+    }
 }
 
 struct Login {
     bucket: Bucket,
     quota: Quota,
     at_once: Arc<Semaphore>,
+    clients: Arc<Semaphore>,
+    /// Held by the first of those who look and wait for their share.
+    first: Arc<tokio::sync::Mutex<()>>,
+    /// The provider has let it in.
+    known: bool,
+    refused_in_a_row: u32,
+    /// The last call was not answered, or took long.
+    hangs: bool,
 }
+
+/// All credentials of a user that the provider does not know.
+struct Stranger {
+    bucket: Bucket,
+    at_once: Arc<Semaphore>,
+}
+
+/// A session may have ended, and its login still be good; then it is let in at the next call.
+const REFUSALS_OF_THE_UNKNOWN: u32 = 2;
 
 /// Leave to make one call.
 pub(super) struct Turn {
     pace: Pace,
     rate: Rate,
     key: Key,
-    _under_way: [OwnedSemaphorePermit; 3],
+    stranger: bool,
+    since: Instant,
+    _login: Vec<OwnedSemaphorePermit>,
+    _places: [Arc<Place>; 2],
 }
 
 impl Pace {
     pub(super) fn new(settings: &Settings, chance: Arc<Chance>) -> Self {
+        let half = (settings.at_once / 2).max(1);
+        let slow_after = Duration::from_millis(settings.slow_ms);
         Self {
             settings: settings.clone(),
             begin: Instant::now(),
             retries: settings.retrying(),
+            secret: chance.bytes(),
             chance,
-            all: Arc::new(Semaphore::new(settings.at_once.min(Semaphore::MAX_PERMITS))),
+            all: Arc::new(Places::new(places::Bounds { at_once: half, slow_at_once: half, slow_after })),
             kept: Arc::default(),
         }
     }
@@ -316,33 +287,84 @@ impl Pace {
         Budget { pace: self.clone(), rate }
     }
 
-    async fn turn(&self, rate: Rate, key: &Key) -> Result<Turn, Error> {
-        let provider = &key.0;
-        let longest = Duration::from_millis(self.settings.wait_max_ms);
-        let late = |after: Duration| {
-            let text = format!("{provider}: this login has used up its budget of calls to the provider");
-            Error::new(Kind::Throttled { after: Some(after) }, text)
-        };
-        let turn = async {
-            self.paid(key, rate, longest).await.map_err(late)?;
-            // The narrowest first, so that nobody who waits for it keeps others from what is wide.
-            let (login, provider) = self.bounds(key, rate);
-            let acquire = |bound: Arc<Semaphore>| async move { bound.acquire_owned().await.expect("nobody closes it") };
-            let under_way = [acquire(login).await, acquire(provider).await, acquire(self.all.clone()).await];
-            Ok(Turn { pace: self.clone(), rate, key: key.clone(), _under_way: under_way })
-        };
-        tokio::time::timeout(longest, turn).await.unwrap_or_else(|_| Err(late(longest)))
+    fn key(&self, provider: &str, credentials: &Credentials) -> Key {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
+        mac.update(credentials.password.expose_secret().as_bytes());
+        let user = (provider.to_owned(), credentials.user.clone());
+        Key { user, digest: mac.finalize().into_bytes().into() }
     }
 
-    async fn paid(&self, key: &Key, rate: Rate, longest: Duration) -> Result<(), Duration> {
+    async fn turn(&self, rate: Rate, key: &Key) -> Result<Turn, Error> {
+        let since = Instant::now();
+        let turn = self.turn_from(since, rate, key).await;
+        let waited = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let _outside_of_looks = WAITED.try_with(|sum| sum.fetch_add(waited, Ordering::Relaxed));
+        turn
+    }
+
+    async fn turn_from(&self, since: Instant, rate: Rate, key: &Key) -> Result<Turn, Error> {
+        let (provider, urgency) = (key.provider(), urgency());
+        let longest = Duration::from_millis(self.settings.wait_max_ms);
+        let end = since + longest;
+        let paid = timeout_at(end, self.paid(key, rate, urgency, end)).await.unwrap_or(Err(longest));
+        paid.map_err(|after| {
+            let text = if self.is_strange(key, urgency) {
+                "too many credentials that it does not know are shown for this user"
+            } else {
+                "this login has used up its budget of calls to the provider"
+            };
+            Error::new(Kind::Throttled { after: Some(after) }, format!("{provider}: {text}"))
+        })?;
+        let stranger = self.is_strange(key, urgency);
+        let busy = |whose: &'static str| {
+            move |_| {
+                let text = format!(
+                    "{provider}: nothing was asked, as Tracker has as many calls under way {whose} as it allows itself"
+                );
+                Error::new(Kind::Busy, text)
+            }
+        };
+        // The narrowest first, so that nobody who waits for it keeps others from what is wide.
+        let (own, of_provider) = self.bounds(key, rate, urgency, stranger);
+        let mut login = Vec::with_capacity(own.len());
+        for bound in own {
+            let permit = timeout_at(end, bound.acquire_owned()).await.map_err(busy("for this login"))?;
+            login.push(permit.expect("nobody closes it"));
+        }
+        let suspect = stranger || self.hangs(key);
+        let whose = if suspect { "to this provider that may hang" } else { "to this provider" };
+        let place = timeout_at(end, of_provider.place(suspect)).await.map_err(busy(whose))?;
+        let in_all = timeout_at(end, self.all.place(suspect)).await.map_err(busy("in all"))?;
+        let (pace, key, since) = (self.clone(), key.clone(), Instant::now());
+        Ok(Turn { pace, rate, key, stranger, since, _login: login, _places: [place, in_all] })
+    }
+
+    /// Waits for the budget, if there is one; otherwise says how much longer that would have taken.
+    async fn paid(&self, key: &Key, rate: Rate, urgency: Urgency, end: Instant) -> Result<(), Duration> {
         if rate.per_second == 0.0 {
             return Ok(());
         }
-        let urgency = urgency();
-        let end = self.now() + longest;
+        if urgency == Urgency::Client {
+            // Whoever waits as a stranger may be let in meanwhile.
+            let take = |now| match self.is_strange(key, urgency) {
+                true => self.with_stranger(key, now, |stranger| stranger.bucket.take(urgency, now)),
+                false => self.with(key, rate, |login, now| login.bucket.take(urgency, now)),
+            };
+            return self.until(end, take).await;
+        }
+        // Whoever is more urgent passes by the others, as long as there is enough.
+        if self.with(key, rate, |login, now| login.bucket.take(urgency, now)).is_ok() {
+            return Ok(());
+        }
+        let first = self.with(key, rate, |login, _| login.first.clone());
+        let _first = first.lock().await;
+        self.until(end, |_| self.with(key, rate, |login, now| login.bucket.take_first(urgency, now))).await
+    }
+
+    async fn until(&self, end: Instant, take: impl Fn(Duration) -> Result<(), Duration>) -> Result<(), Duration> {
         loop {
-            let Err(wait) = self.with(key, rate, |login, now| login.bucket.take(urgency, now)) else { return Ok(()) };
-            if self.now() + wait > end {
+            let Err(wait) = take(self.now()) else { return Ok(()) };
+            if Instant::now() + wait > end {
                 return Err(wait);
             }
             nap(wait).await;
@@ -353,33 +375,82 @@ impl Pace {
         self.begin.elapsed()
     }
 
+    /// A client's credentials of which nobody knows whether they are any good.
+    fn is_strange(&self, key: &Key, urgency: Urgency) -> bool {
+        urgency == Urgency::Client && !self.kept().logins.get(key).is_some_and(|login| login.known)
+    }
+
+    fn hangs(&self, key: &Key) -> bool {
+        self.kept().logins.get(key).is_some_and(|login| login.hangs)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("nobody panics while holding budgets")
+    }
+
     fn with<T>(&self, key: &Key, rate: Rate, act: impl FnOnce(&mut Login, Duration) -> T) -> T {
-        let now = self.now();
-        let mut kept = self.kept.lock().expect("nobody panics while holding budgets");
-        if kept.logins.len() >= self.settings.logins_max && !kept.logins.contains_key(key) {
+        let (now, settings) = (self.now(), &self.settings);
+        let mut kept = self.kept();
+        if kept.logins.len() >= settings.logins_max && !kept.logins.contains_key(key) {
             kept.logins.retain(|_, login| {
                 login.bucket.refill(now);
                 !login.bucket.is_at_rest() || Arc::strong_count(&login.at_once) > 1
             });
         }
+        let some = |many: usize| Arc::new(Semaphore::new(many.min(Semaphore::MAX_PERMITS)));
         let login = kept.logins.entry(key.clone()).or_insert_with(|| Login {
-            bucket: Bucket::full(rate, now),
+            bucket: Bucket::full(rate, settings.looks_share, now),
             quota: Quota::full(&self.retries),
-            at_once: Arc::new(Semaphore::new(self.settings.login_at_once.min(Semaphore::MAX_PERMITS))),
+            at_once: some(settings.login_at_once),
+            // One is for those who look.
+            clients: some((settings.login_at_once - 1).max(1)),
+            first: Arc::default(),
+            known: false,
+            refused_in_a_row: 0,
+            hangs: false,
         });
         act(login, now)
     }
 
-    fn bounds(&self, key: &Key, rate: Rate) -> (Arc<Semaphore>, Arc<Semaphore>) {
-        self.with(key, rate, |_, _| ());
-        let mut kept = self.kept.lock().expect("nobody panics while holding budgets");
-        let login = kept.logins.get(key).map(|login| login.at_once.clone());
-        let some = |many: usize| Arc::new(Semaphore::new(many.min(Semaphore::MAX_PERMITS)));
-        if kept.providers.len() >= self.settings.logins_max {
+    fn with_stranger<T>(&self, key: &Key, now: Duration, act: impl FnOnce(&mut Stranger) -> T) -> T {
+        let settings = &self.settings;
+        let mut kept = self.kept();
+        if kept.strangers.len() >= settings.logins_max && !kept.strangers.contains_key(&key.user) {
+            kept.strangers.retain(|_, stranger| {
+                stranger.bucket.refill(now);
+                !stranger.bucket.is_at_rest() || Arc::strong_count(&stranger.at_once) > 1
+            });
+        }
+        let stranger = kept.strangers.entry(key.user.clone()).or_insert_with(|| Stranger {
+            bucket: Bucket::full(settings.strangers, settings.looks_share, now),
+            at_once: Arc::new(Semaphore::new(settings.strangers_at_once.min(Semaphore::MAX_PERMITS))),
+        });
+        act(stranger)
+    }
+
+    /// What bounds the login's own calls, and those to its provider.
+    fn bounds(&self, key: &Key, rate: Rate, urgency: Urgency, stranger: bool) -> (Vec<Arc<Semaphore>>, Arc<Places>) {
+        let own = if stranger {
+            self.with_stranger(key, self.now(), |stranger| vec![stranger.at_once.clone()])
+        } else {
+            self.with(key, rate, |login, _| match urgency {
+                Urgency::Client => vec![login.clients.clone(), login.at_once.clone()],
+                _ => vec![login.at_once.clone()],
+            })
+        };
+        let settings = &self.settings;
+        let mut kept = self.kept();
+        if kept.providers.len() >= settings.logins_max {
             kept.providers.retain(|_, provider| Arc::strong_count(provider) > 1);
         }
-        let provider = kept.providers.entry(key.0.clone()).or_insert_with(|| some(self.settings.provider_at_once));
-        (login.unwrap_or_else(|| some(self.settings.login_at_once)), provider.clone())
+        let provider = kept.providers.entry(key.provider().to_owned()).or_insert_with(|| {
+            Arc::new(Places::new(places::Bounds {
+                at_once: settings.provider_at_once,
+                slow_at_once: settings.provider_slow_at_once,
+                slow_after: Duration::from_millis(settings.slow_ms),
+            }))
+        });
+        (own, provider.clone())
     }
 }
 
@@ -397,7 +468,7 @@ impl Tries {
     /// Waits until the call may be made. To be held until it is answered.
     ///
     /// # Errors
-    /// [`Kind::Throttled`] when that takes too long.
+    /// [`Kind::Throttled`] when the login's budget is used up for long, [`Kind::Busy`] when there is no place.
     pub(super) async fn turn(&self) -> Result<Turn, Error> {
         let Budget { pace, rate } = &self.budget;
         pace.turn(*rate, &self.key).await
@@ -405,13 +476,15 @@ impl Tries {
 
     /// Takes in how a try went. Whether to ask again, after having waited. `failed`: why there is no answer, if there is none of use.
     pub(super) async fn again(&mut self, turn: Turn, failed: Option<Kind>) -> bool {
-        if let Some(Kind::Throttled { after }) = failed {
-            turn.throttled(after);
-        }
+        let hung = turn.ended(failed);
         // While it waits others may ask.
+        let stranger = turn.stranger;
         drop(turn);
+        if stranger {
+            return false;
+        }
         let Budget { pace, rate } = &self.budget;
-        let wait = failed.filter(|_| self.may_repeat).and_then(|kind| {
+        let wait = failed.filter(|kind| self.may_repeat && !(hung && *kind == Kind::TimedOut)).and_then(|kind| {
             let wait = pace.retries.wait(kind, self.made, pace.chance.roll())?;
             let price = pace.with(&self.key, *rate, |login, _| login.quota.pay(kind))?;
             Some((wait, price))
@@ -423,7 +496,7 @@ impl Tries {
         };
         self.made += 1;
         self.paid += price;
-        debug!(provider = self.key.0, "asked again in {} ms, as it came to {failed:?}", wait.as_millis());
+        debug!(provider = self.key.provider(), "asked again in {} ms, as it came to {failed:?}", wait.as_millis());
         nap(wait).await;
         true
     }
@@ -441,7 +514,7 @@ impl Budget {
     pub(super) fn tries(&self, provider: &str, credentials: &Credentials, changes_nothing: bool) -> Tries {
         Tries {
             budget: self.clone(),
-            key: key(provider, credentials),
+            key: self.pace.key(provider, credentials),
             may_repeat: changes_nothing && urgency() != Urgency::Client,
             made: 0,
             paid: 0,
@@ -450,11 +523,32 @@ impl Budget {
 }
 
 impl Turn {
-    fn throttled(&self, after: Option<Duration>) {
-        let rate = self.rate;
-        if rate.per_second > 0.0 {
-            self.pace.with(&self.key, rate, |login, now| login.bucket.throttled(after, now));
+    /// Takes in how the call went. Whether the one before it hung already.
+    fn ended(&self, failed: Option<Kind>) -> bool {
+        let Self { pace, rate, key, .. } = self;
+        if self.stranger && failed.is_some() {
+            if let Some(Kind::Throttled { after }) = failed
+                && rate.per_second > 0.0
+            {
+                let now = pace.now();
+                pace.with_stranger(key, now, |stranger| stranger.bucket.throttled(after, now));
+            }
+            return false;
         }
+        let slow = self.since.elapsed() >= Duration::from_millis(pace.settings.slow_ms);
+        pace.with(key, *rate, |login, now| {
+            match failed {
+                None => (login.known, login.refused_in_a_row) = (true, 0),
+                Some(Kind::Denied) => {
+                    login.refused_in_a_row = login.refused_in_a_row.saturating_add(1);
+                    login.known &= login.refused_in_a_row < REFUSALS_OF_THE_UNKNOWN;
+                }
+                Some(Kind::Throttled { after }) if rate.per_second > 0.0 => login.bucket.throttled(after, now),
+                Some(_) => {}
+            }
+            let hangs = slow || matches!(failed, Some(Kind::Unavailable | Kind::TimedOut));
+            std::mem::replace(&mut login.hangs, hangs)
+        })
     }
 }
 
@@ -468,77 +562,46 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn taken(bucket: &mut Bucket, urgency: Urgency, now: Duration) -> usize {
-        (0..1_000).take_while(|_| bucket.take(urgency, now).is_ok()).count()
+    fn pace(edit: impl FnOnce(&mut Settings)) -> Pace {
+        let mut settings = Settings::default();
+        edit(&mut settings);
+        Pace::new(&settings, Arc::new(Chance::seeded(1)))
     }
 
-    #[test]
-    fn a_fifth_stays_for_clients_and_the_less_urgent_wait_first() {
-        let check = |urgency: Urgency, expected: usize| {
-            assert_eq!(taken(&mut Bucket::full(RATE, at(0)), urgency, at(0)), expected, "{urgency:?}");
-        };
-        check(Urgency::Client, 50);
-        check(Urgency::Look, 20);
-        check(Urgency::List, 17);
-        check(Urgency::Rest, 15);
-        let mut bucket = Bucket::full(RATE, at(0));
-        assert_eq!(taken(&mut bucket, Urgency::Rest, at(0)), 15);
-        assert_eq!(taken(&mut bucket, Urgency::Look, at(0)), 5);
-        assert_eq!(bucket.take(Urgency::Look, at(0)), Err(at(200)));
-        assert_eq!(bucket.take(Urgency::Look, at(200)), Ok(()));
-        assert_eq!(taken(&mut bucket, Urgency::Client, at(200)), 30, "also into debt");
+    fn login(pace: &Pace, provider: &str, user: &str, password: &str) -> Key {
+        pace.key(provider, &Credentials { user: user.to_owned(), password: password.to_owned().into() })
     }
 
-    #[test]
-    fn in_the_long_run_there_are_five_a_second() {
-        let mut bucket = Bucket::full(RATE, at(0));
-        let calls: usize = (0..600).map(|n| taken(&mut bucket, Urgency::List, at(100 * n))).sum();
-        assert!((310..=320).contains(&calls), "17 and 5 for each second: {calls}");
+    /// One that the provider has let in.
+    async fn known(pace: &Pace, provider: &str, user: &str) -> Key {
+        let key = login(pace, provider, user, "right");
+        pace.turn(RATE, &key).await.unwrap().ended(None);
+        key
     }
 
-    #[test]
-    fn being_throttled_slows_down_to_a_floor_and_wears_off() {
-        let mut bucket = Bucket::full(RATE, at(0));
-        let rates: Vec<f64> = (0..14)
-            .map(|_| {
-                bucket.throttled(None, at(0));
-                (bucket.per_second * 100.0).round() / 100.0
-            })
-            .collect();
-        assert_eq!((rates[0], rates[1], rates[13]), (3.5, 2.45, 0.1));
-        assert!(bucket.take(Urgency::Client, at(0)).is_ok(), "a client may still try");
-        assert!(bucket.take(Urgency::List, at(0)).is_err());
-        bucket.refill(at(10_000));
-        assert!((bucket.per_second - 0.6).abs() < 1e-6, "a tenth of the base in ten seconds: {}", bucket.per_second);
-        bucket.refill(at(1_000_000));
-        assert!(bucket.is_at_rest());
-    }
-
-    #[test]
-    fn who_looks_on_his_own_waits_as_long_as_the_provider_says() {
-        let mut bucket = Bucket::full(RATE, at(0));
-        bucket.throttled(Some(at(60_000)), at(0));
-        assert_eq!(bucket.take(Urgency::Rest, at(30_000)), Err(at(30_000)));
-        assert_eq!(bucket.take(Urgency::Rest, at(60_000)), Ok(()));
-        bucket.throttled(Some(Duration::from_secs(1_000_000)), at(60_000));
-        assert_eq!(bucket.take(Urgency::Rest, at(60_000 + 900_000)), Ok(()), "but not for days");
+    /// Makes a call as soon as it may. How long it waited, in milliseconds.
+    async fn call(pace: &Pace, key: &Key, failed: Option<Kind>) -> Result<u128, Kind> {
+        let since = Instant::now();
+        let turn = pace.turn(RATE, key).await.map_err(|error| error.kind)?;
+        turn.ended(failed);
+        Ok(since.elapsed().as_millis())
     }
 
     #[tokio::test(start_paused = true)]
     async fn calls_take_turns_and_give_up_in_time() {
-        let pace = Pace::new(&Settings { login_at_once: 2, ..Settings::default() }, Arc::new(Chance::seeded(1)));
-        let key = |provider: &str, user: &str| (provider.to_owned(), user.to_owned());
-        let (a, b, free_a) = (key("p", "a"), key("p", "b"), key("q", "a"));
+        let pace = pace(|settings| settings.login_at_once = 3);
+        let (a, b, free_a) = (known(&pace, "p", "a").await, known(&pace, "p", "b").await, login(&pace, "q", "a", "x"));
         let one = pace.turn(RATE, &a).await.unwrap();
         let _two = pace.turn(RATE, &a).await.unwrap();
-        assert!(tokio::time::timeout(at(1_000), pace.turn(RATE, &a)).await.is_err(), "two at once");
+        assert!(tokio::time::timeout(at(1_000), pace.turn(RATE, &a)).await.is_err(), "two of a client's at once");
+        drop(within(Urgency::Rest, pace.turn(RATE, &a)).await.unwrap());
         pace.turn(RATE, &b).await.unwrap();
         drop(one);
         pace.turn(RATE, &a).await.unwrap();
 
         // Throttled so hard that the next turn is too far away.
         for _ in 0..20 {
-            pace.turn(RATE, &b).await.unwrap().throttled(None);
+            pace.turn(RATE, &b).await.unwrap().ended(Some(Kind::Throttled { after: None }));
         }
         let refused = within(Urgency::Rest, pace.turn(RATE, &b)).await.err().unwrap();
         assert!(matches!(refused.kind, Kind::Throttled { after: Some(_) }), "{refused}");
@@ -549,5 +612,116 @@ mod tests {
         for _ in 0..1_000 {
             drop(within(Urgency::Rest, pace.turn(free, &free_a)).await.unwrap());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_with_a_wrong_password_uses_up_nothing_of_the_owners() {
+        let pace = pace(|_| {});
+        let owner = known(&pace, "p", "a").await;
+        let begin = Instant::now();
+        let mut asked = 0;
+        for n in 0..400 {
+            let wrong = login(&pace, "p", "a", &format!("wrong {}", n % 7));
+            asked += usize::from(call(&pace, &wrong, Some(Kind::Denied)).await.is_ok());
+        }
+        let seconds = begin.elapsed().as_secs();
+        assert!(asked as u64 <= seconds + 11, "ten, and one a second: {asked} in {seconds} s");
+        for _ in 0..20 {
+            assert_eq!(call(&pace, &owner, None).await, Ok(0));
+        }
+        assert_eq!(pace.kept().logins.len(), 1, "wrong passwords take no room");
+        // Strangers by the dozen, each with a call that hangs.
+        let hung: Vec<_> = futures_util::future::join_all((0..12).map(|n| {
+            let (pace, wrong) = (&pace, login(&pace, "p", "a", &n.to_string()));
+            async move { pace.turn(RATE, &wrong).await }
+        }))
+        .await;
+        assert_eq!(hung.iter().filter(|turn| turn.is_ok()).count(), 2);
+        assert_eq!(call(&pace, &owner, None).await, Ok(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_let_in_has_a_budget_of_his_own_from_then_on() {
+        let pace = pace(|_| {});
+        let key = login(&pace, "p", "a", "new");
+        // Five, and as many in debt.
+        for _ in 0..10 {
+            assert_eq!(call(&pace, &key, Some(Kind::Unavailable)).await, Ok(0));
+        }
+        assert_eq!(call(&pace, &key, Some(Kind::Unavailable)).await, Ok(1_000));
+        assert_eq!(call(&pace, &key, None).await, Ok(1_000));
+        for _ in 0..25 {
+            assert_eq!(call(&pace, &key, None).await, Ok(0));
+        }
+        // A session that ended is no stranger; a password that was withdrawn is.
+        assert_eq!(call(&pace, &key, Some(Kind::Denied)).await, Ok(0));
+        assert!(!pace.is_strange(&key, Urgency::Client));
+        assert_eq!(call(&pace, &key, Some(Kind::Denied)).await, Ok(0));
+        assert!(pace.is_strange(&key, Urgency::Client));
+        assert!(!pace.is_strange(&key, Urgency::Rest), "what is stored was good");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owners_clients_leave_those_who_look_their_share() {
+        let pace = pace(|_| {});
+        let owner = known(&pace, "p", "a").await;
+        let clients = (0..12).map(|_| {
+            let (pace, owner) = (pace.clone(), owner.clone());
+            tokio::spawn(async move {
+                loop {
+                    let turn = pace.turn(RATE, &owner).await;
+                    nap(at(30)).await;
+                    drop(turn);
+                }
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        nap(at(30_000)).await;
+        for urgency in [Urgency::Rest, Urgency::List, Urgency::Look, Urgency::Rest] {
+            let waited = within(urgency, call(&pace, &owner, None)).await.unwrap();
+            assert!(waited <= 1_000, "1 / (a quarter of 5 a second), and a call of a client's: {waited} ms");
+        }
+        clients.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logins_that_hang_leave_the_others_their_places() {
+        let pace = pace(|_| {});
+        let users: Vec<Key> =
+            futures_util::future::join_all((0..100).map(async |n: u32| known(&pace, "p", &n.to_string()).await)).await;
+        let (hung, healthy) = users.split_at(60);
+        // All begin to hang at once: the others wait until that shows.
+        let turns: Vec<_> = futures_util::future::join_all(hung.iter().map(|key| pace.turn(RATE, key))).await;
+        let begun = turns.iter().flatten().count();
+        assert_eq!(begun, 12 + 48, "those that are slow make room");
+        turns.into_iter().flatten().for_each(|turn| turn.ended(Some(Kind::TimedOut)));
+        // Now they are known for it.
+        let again = futures_util::future::join_all(hung.iter().map(|key| pace.turn(RATE, key))).await;
+        let errors: Vec<&Error> = again.iter().filter_map(|turn| turn.as_ref().err()).collect();
+        assert_eq!(errors.len(), 60 - 4 - 16, "a quarter");
+        assert!(errors.iter().all(|error| error.kind == Kind::Busy && error.text.contains("nothing was asked")));
+        for key in healthy {
+            assert_eq!(call(&pace, key, None).await, Ok(0));
+        }
+        drop(again);
+        assert_eq!(call(&pace, &hung[0], None).await, Ok(0));
+        assert!(!pace.hangs(&hung[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_said_how_long_calls_waited_for_themselves() {
+        let pace = pace(|settings| settings.login_at_once = 1);
+        let owner = known(&pace, "p", "a").await;
+        let held = pace.turn(RATE, &owner).await.unwrap();
+        let call = waited(async {
+            let free = async {
+                nap(at(3_000)).await;
+                drop(held);
+            };
+            let (turn, ()) = tokio::join!(pace.turn(RATE, &owner), free);
+            nap(at(7_000)).await;
+            drop(turn);
+        });
+        assert_eq!(call.await.1, at(3_000));
     }
 }

@@ -52,7 +52,7 @@ impl Retries {
 /// Whether it was no answer, so that the same call may be answered a moment later.
 pub(super) fn may_pass(kind: Kind) -> bool {
     match kind {
-        Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. } => true,
+        Kind::Unavailable | Kind::TimedOut | Kind::Throttled { .. } | Kind::Busy => true,
         Kind::Denied
         | Kind::Forbidden
         | Kind::NotFound

@@ -103,11 +103,11 @@ impl Bounded for Instance {
             cut(&mut fault.code);
         }
         if let Some(announced) = announced {
-            shorten(announced, PARTS_MAX);
-            for Announced { what, text, not_before: _, not_after: _ } in announced {
+            parts.keep(announced, PARTS_MAX, |Announced { what, text, not_before: _, not_after: _ }| {
                 cut(what);
                 cut(text);
-            }
+                what.len() + text.len()
+            });
         }
     }
 

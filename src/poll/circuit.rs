@@ -54,7 +54,7 @@ pub(super) enum Heard {
     Fault,
     /// It refused the credentials.
     Refused,
-    /// Throttled, or about one request only: neither well nor a fault.
+    /// Throttled, not asked for want of a place of ours, or about one request only: neither well nor a fault.
     Nothing,
 }
 
@@ -66,6 +66,7 @@ impl Heard {
             Kind::Forbidden
             | Kind::NotFound
             | Kind::Throttled { .. }
+            | Kind::Busy
             | Kind::Unsupported
             | Kind::Invalid
             | Kind::Conflict => Self::Nothing,

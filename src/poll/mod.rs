@@ -27,6 +27,7 @@ mod parts;
 mod pass;
 mod plan;
 mod pulse;
+mod slots;
 mod split;
 mod standing;
 mod stuck;

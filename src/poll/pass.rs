@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, debug, debug_span, error, warn};
@@ -13,6 +14,7 @@ use super::circuit::{Admission, Heard};
 use super::hints::Hints;
 use super::parts::Part;
 use super::plan::{self, Settings};
+use super::slots::{self, Slots};
 use super::visit::Next;
 use super::{Error, Observer};
 use crate::chance::Chance;
@@ -23,7 +25,7 @@ use crate::store::{self, DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
 use crate::tasks::{Pass, Report, Wake};
 
 /// Looks at every unit that is due. A visit runs on its own, so that a provider that hangs keeps nobody waiting but
-/// itself; a pass starts what is due and reaps what has ended, and the end of a visit wakes the next pass.
+/// itself, as far as `slots.rs` says; a pass starts what is due and reaps what has ended, and the end of a visit wakes the next pass.
 pub struct Poll {
     visitor: Visitor,
     settings: Settings,
@@ -31,6 +33,11 @@ pub struct Poll {
     running: JoinSet<(AccountId, Collection, Visited)>,
     /// Units being visited: never two visits of one at once.
     busy: BTreeSet<(AccountId, Collection)>,
+    slots: Slots,
+    /// Units whose last look took long.
+    slow: BTreeSet<(AccountId, Collection)>,
+    /// Suspects that found no slot, and until when they wait.
+    put_off: BTreeMap<(AccountId, Collection), Timestamp>,
     /// Units whose plan the store did not take, and when they were visited. They still read as due, and without a pause the
     /// provider would be asked again at once for as long as the store fails.
     unplanned: BTreeMap<(AccountId, Collection), Timestamp>,
@@ -40,6 +47,8 @@ pub struct Poll {
 /// How a visit ended.
 struct Visited {
     well: bool,
+    /// What was asked took long, waits of our own left out.
+    slow: bool,
     /// When it ended, if its plan could not be stored.
     unplanned_at: Option<Timestamp>,
 }
@@ -66,8 +75,23 @@ impl Poll {
     ) -> Self {
         let drift = Drift::new(clock.as_ref());
         let visitor = Visitor { store, drivers, observer, clock, chance, settings: settings.clone() };
-        let (running, busy, unplanned) = (JoinSet::new(), BTreeSet::new(), BTreeMap::new());
-        Self { visitor, settings, wake, running, busy, unplanned, drift }
+        let slots = Slots::new(slots::Bounds {
+            at_once: settings.units_at_once,
+            slow_at_once: settings.slow_units_at_once,
+            slow_after: Duration::from_millis(settings.slow_ms),
+        });
+        Self {
+            visitor,
+            settings,
+            wake,
+            running: JoinSet::new(),
+            busy: BTreeSet::new(),
+            slots,
+            slow: BTreeSet::new(),
+            put_off: BTreeMap::new(),
+            unplanned: BTreeMap::new(),
+            drift,
+        }
     }
 
     /// Waits until every visit under way has ended. Passes go on without it; a stop and a test do not.
@@ -83,7 +107,7 @@ impl Poll {
 
     /// Units that hints make due. Before all others, as somebody knows that there is something to see.
     async fn hinted(&self, now: Timestamp, ended_after: Timestamp) -> Vec<Unit> {
-        let room = self.settings.units_at_once.saturating_sub(self.busy.len());
+        let room = self.slots.room(false, now);
         let mut units = Vec::new();
         for key in self.hints().due(now, &self.busy, room) {
             match self.visitor.store.unit(key.0, key.1, ended_after).await {
@@ -97,6 +121,34 @@ impl Poll {
             }
         }
         units
+    }
+
+    /// When a suspect that finds no slot comes again: the later, the more of them wait.
+    fn wait_for_slot(&mut self, key: (AccountId, Collection), now: Timestamp) -> Timestamp {
+        let slots = (self.settings.units_at_once / 4).max(1);
+        let waits = u32::try_from(1 + self.put_off.len() / slots).unwrap_or(u32::MAX);
+        let wait =
+            Duration::from_millis(self.settings.failed_wait_ms).saturating_mul(waits).min(self.longest_put_off());
+        let until = now + wait.mul_f64(0.5 + self.visitor.chance.roll() / 2.0);
+        self.put_off.insert(key, until);
+        until
+    }
+
+    fn longest_put_off(&self) -> Duration {
+        Duration::from_millis(self.settings.circuit_wait_ms)
+    }
+
+    /// All at once, so that the store writes them together.
+    async fn wait(&self, units: Vec<(Unit, Timestamp)>, now: Timestamp) -> Result<(), store::Error> {
+        let wait = units.into_iter().map(async |(unit, until)| {
+            if unit.plan.due_at > now {
+                self.hints().put_off((unit.account.id, unit.collection), until);
+                return Ok(());
+            }
+            let plan = UnitPlan { due_at: until, ..unit.plan.clone() };
+            self.visitor.store.plan_unit(unit.account.id, unit.collection, unit.plan.due_at, &plan).await
+        });
+        join_all(wait).await.into_iter().collect()
     }
 
     fn reap(&mut self, report: &mut Report) {
@@ -113,6 +165,12 @@ impl Poll {
     fn take(&mut self, (account, collection, visited): (AccountId, Collection, Visited)) -> bool {
         let key = (account, collection);
         self.busy.remove(&key);
+        self.slots.ended(key);
+        if visited.slow {
+            self.slow.insert(key);
+        } else {
+            self.slow.remove(&key);
+        }
         if let Some(at) = visited.unplanned_at {
             self.unplanned.insert(key, at);
         }
@@ -146,8 +204,9 @@ impl Pass for Poll {
                 "{overlong} looks were planned for later than any wait is long, by a clock that was ahead: they are due now"
             );
         }
-        // Those under way still read as due, and there are fewer of them than this while there is room for another.
-        let DueUnits { units, unreadable } = store.due_units(now, ended_after, self.settings.units_at_once).await?;
+        // Those under way still read as due.
+        let limit = self.busy.len() + self.settings.units_at_once;
+        let DueUnits { units, unreadable } = store.due_units(now, ended_after, limit).await?;
         report.due += unreadable.len();
         report.failed += unreadable.len();
         for UnreadableUnit { account, collection, due_at, error } in unreadable {
@@ -157,12 +216,24 @@ impl Pass for Poll {
             let plan = UnitPlan { due_at: later, failures: 1, error: None, rest_until: None };
             store.plan_unit(account, collection, due_at, &plan).await?;
         }
+        let longest = self.longest_put_off();
+        self.put_off.retain(|_, until| now < *until + longest);
+        let mut put_off = Vec::new();
         for unit in self.hinted(now, ended_after).await.into_iter().chain(units) {
             let key = (unit.account.id, unit.collection);
-            let paused = self.unplanned.contains_key(&key);
-            if paused || self.busy.len() >= self.settings.units_at_once || !self.busy.insert(key) {
+            if self.unplanned.contains_key(&key) || self.busy.contains(&key) {
                 continue;
             }
+            let suspect = unit.plan.failures > 0 || self.slow.contains(&key);
+            if self.slots.room_at(&unit.account.key.provider, suspect, now) == 0 {
+                // Others wait for their turn. But of suspects there may be so many that nobody behind them would be seen.
+                if suspect {
+                    let until = self.wait_for_slot(key, now);
+                    put_off.push((unit, until));
+                }
+                continue;
+            }
+            self.busy.insert(key);
             let (observer, settings) = (&self.visitor.observer, &self.settings);
             let part = Part::of(key.1);
             let admission = observer.memories.circuits(key.0, |parts| parts.of(part).admit(key.1, now, settings));
@@ -177,6 +248,8 @@ impl Pass for Poll {
                 continue;
             }
             report.due += 1;
+            self.put_off.remove(&key);
+            self.slots.begin(key, unit.account.key.provider.clone(), suspect, now);
             let visitor = self.visitor.clone();
             let wake = self.wake.clone();
             let span = debug_span!("poll.account", account.id = %key.0, collection = %key.1);
@@ -189,6 +262,7 @@ impl Pass for Poll {
                 .instrument(span),
             );
         }
+        self.wait(put_off, now).await?;
         report.next_due_at = self.visitor.store.next_unit_due_at(ended_after).await?;
         if !self.busy.is_empty() || !self.unplanned.is_empty() {
             // What is being visited, or pauses, still reads as due. Its end wakes us; others that fall due meanwhile wait a second at most.
@@ -196,7 +270,7 @@ impl Pass for Poll {
             report.next_due_at = report.next_due_at.map(|at| at.max(soon));
         }
         // Of those being visited the end wakes us, and so it does when there is no room for more.
-        let room = self.busy.len() < self.settings.units_at_once;
+        let room = self.slots.room(false, now) > 0;
         let hinted_at = room.then(|| self.hints().next_due_at(&self.busy)).flatten();
         let judged_at = self.visitor.observer.judge.next_due_at();
         report.next_due_at = report.next_due_at.into_iter().chain(hinted_at).chain(judged_at).min();
@@ -207,7 +281,10 @@ impl Pass for Poll {
 impl Visitor {
     /// Looks at the unit and plans the next look.
     async fn visit(&self, unit: Unit) -> Visited {
-        let outcome = AssertUnwindSafe(self.look(&unit)).catch_unwind().await;
+        let begun_at = self.clock.now();
+        let (outcome, waited) = drivers::waited(AssertUnwindSafe(self.look(&unit)).catch_unwind()).await;
+        let asked_for = self.clock.now().duration_since(begun_at).unsigned_abs().saturating_sub(waited);
+        let slow = asked_for >= Duration::from_millis(self.settings.slow_ms);
         let well = matches!(outcome, Ok(Ok(_)));
         let standing = match &outcome {
             Ok(outcome) => self.note(&unit, outcome).await,
@@ -231,7 +308,7 @@ impl Visitor {
             warn!("the next look was not planned: {err}");
             self.clock.now()
         });
-        Visited { well, unplanned_at }
+        Visited { well, slow, unplanned_at }
     }
 
     async fn look(&self, unit: &Unit) -> Result<Next, Error> {
@@ -293,6 +370,13 @@ impl Visitor {
                 }
                 debug!("looked at, next look at {due_at}");
                 UnitPlan { due_at, failures: 0, error: None, rest_until }
+            }
+            // Not the provider's fault either, and nothing that its owner has to know: it comes again soon.
+            Err(Error::Driver(err)) if err.kind == Kind::Busy => {
+                let wait = Duration::from_millis(self.settings.failed_wait_ms).mul_f64(1.0 + self.chance.roll());
+                let due_at = now + wait;
+                warn!("the next look comes at {due_at}, as this one found no place: {err}");
+                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone(), rest_until: None }
             }
             Err(Error::Driver(err)) => {
                 let part = Part::of(unit.collection);

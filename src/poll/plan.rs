@@ -59,8 +59,13 @@ pub struct Settings {
     pub split_after: u32,
     /// Targeted looks into one realm, each of `look_ids_max` ids, when realms are asked one by one; the rest waits for the list.
     pub split_looks_max: usize,
-    /// Units (a collection of an account) looked at at once, in all.
+    /// Units (a collection of an account) looked at at once, in all. A quarter is for suspects, whose last look failed or was slow; the
+    /// rest is for all others.
     pub units_at_once: usize,
+    /// A look that takes longer, waits of our own not counted where it has ended, gives its place to the next. Milliseconds.
+    pub slow_ms: u64,
+    /// Looks at once that have taken longer than `slow_ms`: they count here and no more in `units_at_once`. Suspects have a quarter.
+    pub slow_units_at_once: usize,
     /// Resources that are kept in memory from one look to the next, about a KiB each; of those beyond, what is known is read anew for
     /// each look. 0 keeps none.
     pub known_rows_max: usize,
@@ -130,6 +135,8 @@ impl Default for Settings {
             split_after: 2,
             split_looks_max: 10,
             units_at_once: 64,
+            slow_ms: 5_000,
+            slow_units_at_once: 256,
             known_rows_max: 50_000,
             failed_wait_ms: 5_000,
             failed_wait_max_ms: 600_000,
@@ -169,6 +176,7 @@ impl Settings {
             ("failed_wait_ms", self.failed_wait_ms),
             ("look_ids_max", self.look_ids_max as u64),
             ("units_at_once", self.units_at_once as u64),
+            ("slow_units_at_once", self.slow_units_at_once as u64),
             ("circuit_faults", u64::from(self.circuit_faults)),
             ("circuit_window", self.circuit_window as u64),
             ("circuit_refusals", u64::from(self.circuit_refusals)),

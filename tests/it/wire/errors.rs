@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::{Method, StatusCode};
 use tracker::drivers::Kind;
 
 use super::{EC2, reference};
 use crate::support::faulty::Faulty;
 use crate::support::raw::{Answer, BAD, EMPTY, GOOD, JSON};
-use crate::support::world::World;
+use crate::support::world::{World, seconds};
 
 #[tokio::test]
 async fn t06_t07_t09_t20_t21_every_error_is_a_document_that_agrees_with_its_status() {
@@ -163,5 +164,28 @@ async fn a_driver_that_hangs_is_given_up() {
     })
     .await;
     world.raw().get("/api/realms").await.is_error(502);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_that_is_repeated_is_refused_unasked_for_a_few_seconds() {
+    let world = World::new().await;
+    let check = async |expected: Option<&str>| {
+        let answer = world.request_as(Method::GET, "/instances", "mockuser", "wrong").await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}", answer.text);
+        let after = answer.headers.get("retry-after").map(|value| value.to_str().unwrap());
+        assert_eq!(after, expected, "{}", answer.text);
+    };
+    check(None).await;
+    check(Some("5")).await;
+    assert_eq!(world.get("/instances").await.status, StatusCode::OK, "the owner is no stranger");
+    world.clock.advance(seconds(5));
+    check(None).await;
+    check(Some("5")).await;
+    // It is put right at the provider.
+    world.provider.add_user("mockuser", "wrong");
+    world.clock.advance(seconds(5));
+    let right = world.request_as(Method::GET, "/instances", "mockuser", "wrong").await;
+    assert_eq!(right.status, StatusCode::OK, "{}", right.text);
     world.end().await;
 }
