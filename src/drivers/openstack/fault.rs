@@ -95,9 +95,12 @@ fn is_state(message: &str) -> bool {
         && ["status", "attach", "in use", "in-use", "dependent"].iter().any(|words| message.contains(words))
 }
 
+/// Of a 413, which is else about how often one asks.
 fn is_quota(message: &str) -> bool {
     let message = message.to_lowercase();
-    message.contains("quota") || message.contains("number of ports exceeded")
+    // `SnapshotLimitExceeded: Maximum number of snapshots allowed (10) exceeded` is Cinder's.
+    let words = ["quota", "number of ports exceeded", "limitexceeded", "maximum number of", "exceeds allowed"];
+    words.iter().any(|words| message.contains(words))
 }
 
 /// Seconds or a date; `None` when it is absent, over, or neither.
@@ -132,7 +135,26 @@ pub(super) fn of_server(code: Option<u64>, message: &str) -> model::Fault {
 }
 
 /// The messages that Nova is known for, and the exceptions behind them. Users see the message only.
+///
+/// A build that was given up brings another exception's words in its own: these are judged, and the build as such only
+/// where they say nothing. So a user who chose too small a flavor has the blame for it, though the code is 500.
 fn known(message: &str) -> Option<(FaultKind, &'static str)> {
+    let message = message.to_lowercase();
+    let mut reason = message.as_str();
+    let mut given_up = None;
+    if let Some((_, rest)) = reason.split_once("build of instance").and_then(|(_, rest)| rest.split_once("aborted:")) {
+        reason = rest;
+        given_up = Some((FaultKind::Infrastructure, "BuildAbortException"));
+    }
+    if let Some((_, rest)) = reason.split_once("failed to allocate the network(s) with error") {
+        reason = rest;
+        given_up = Some((FaultKind::Infrastructure, "VirtualInterfaceCreateException"));
+    }
+    in_table(reason).or(given_up)
+}
+
+/// `message` in lower case.
+fn in_table(message: &str) -> Option<(FaultKind, &'static str)> {
     use FaultKind::{Capacity, Infrastructure, Quota, Request};
     const TABLE: &[(&str, FaultKind, &str)] = &[
         ("no valid host", Capacity, "NoValidHost"),
@@ -142,8 +164,20 @@ fn known(message: &str) -> Option<(FaultKind, &'static str)> {
         ("no more available networks", Capacity, "NoMoreNetworks"),
         ("no more ip addresses", Request, "NoMoreFixedIps"),
         ("no more fixed ips", Request, "NoMoreFixedIps"),
+        ("no fixed ip addresses available", Request, "NoMoreFixedIps"),
+        ("number of fixed ips exceeded", Quota, "FixedIpLimitExceeded"),
         ("number of ports exceeded", Quota, "PortLimitExceeded"),
         ("quota", Quota, "QuotaExceeded"),
+        ("is over a limit for", Quota, "QuotaExceeded"),
+        ("is over limit of", Quota, "QuotaExceeded"),
+        ("flavor's disk is too small", Request, "FlavorDiskSmallerThanImage"),
+        ("flavor's memory is too small", Request, "FlavorMemoryTooSmall"),
+        ("block device mapping is invalid", Request, "InvalidBDM"),
+        ("disk info file is invalid", Request, "InvalidDiskInfo"),
+        ("is unacceptable", Request, "ImageUnacceptable"),
+        ("signature", Request, "SignatureVerificationError"),
+        ("certificate validation failed", Request, "CertificateValidationFailed"),
+        ("invalid input", Request, "InvalidInput"),
         // Only after several hosts failed to build it.
         ("exhausted all hosts", Infrastructure, "MaxRetriesExceeded"),
         ("exceeded maximum number of retries", Infrastructure, "MaxRetriesExceeded"),
@@ -156,12 +190,9 @@ fn known(message: &str) -> Option<(FaultKind, &'static str)> {
         ("compute service", Infrastructure, "ComputeServiceUnavailable"),
         ("libvirt", Infrastructure, "LibvirtError"),
         ("hypervisor", Infrastructure, "HypervisorError"),
-        ("flavor's disk is too small", Request, "FlavorDiskSmallerThanImage"),
-        ("flavor's memory is too small", Request, "FlavorMemoryTooSmall"),
-        ("block device mapping is invalid", Request, "InvalidBDM"),
+        ("disk format", Request, "InvalidDiskFormat"),
         ("image", Request, "Image"),
     ];
-    let message = message.to_lowercase();
     TABLE.iter().find(|(words, ..)| message.contains(words)).map(|(_, kind, code)| (*kind, *code))
 }
 
@@ -174,15 +205,30 @@ const CODE_CHARS_MAX: usize = 120;
 
 /// One line, without what must not be seen, and of bounded length.
 pub(super) fn shown(fault: &Fault, secrets: &[&str]) -> String {
-    let mut text =
-        if fault.word.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.word, fault.message) };
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "***");
-    }
+    let masked = |text: &str| {
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    };
+    // What Keystone says to everybody tells nothing of a password that is one of its words.
+    let (own, rest) = KEYSTONES_OWN
+        .iter()
+        .find_map(|own| Some((*own, fault.message.strip_prefix(own)?)))
+        .unwrap_or(("", &fault.message));
+    let word = if fault.word.is_empty() { String::new() } else { format!("{}: ", masked(&fault.word)) };
+    let text = format!("{word}{own}{}", masked(rest));
     plain(&text).chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 const SHOWN_CHARS_MAX: usize = 400;
+
+/// The beginnings of what Keystone says of logins. What follows may be of this login.
+const KEYSTONES_OWN: &[&str] = &[
+    "The request you have made requires authentication.",
+    "The password is expired and needs to be changed for user:",
+    "The account is locked for user:",
+    "User is disabled:",
+    "Invalid username or password",
+];
 
 /// The highest microversion that Nova has, of its answer to one that it has not: "Minimum is 2.1 and maximum is 2.104".
 pub(super) fn supported(fault: &Fault) -> Option<(u32, u32)> {
@@ -269,7 +315,10 @@ mod tests {
         check(409, "Cannot 'start' instance x while it is in vm_state active", Kind::Conflict);
         check(410, "This API is no more", Kind::Unsupported);
         check(413, "VolumeSizeExceedsAvailableQuota: exceeds allowed gigabytes quota", Kind::Forbidden);
+        check(413, "SnapshotLimitExceeded: Maximum number of snapshots allowed (10) exceeded", Kind::Forbidden);
+        check(413, "Requested volume or snapshot exceeds allowed gigabytes", Kind::Forbidden);
         check(413, "This request was rate-limited.", Kind::Throttled { after: None });
+        check(413, "Only 10 POST request(s) can be made to * every minute.", Kind::Throttled { after: None });
         check(422, "x", Kind::Invalid);
         check(429, "Too many", Kind::Throttled { after: None });
         check(500, "Unexpected API Error.", Kind::Unavailable);
@@ -325,17 +374,45 @@ mod tests {
             "BuildAbortException",
         );
         check(403, "Quota exceeded for instances", Quota, "QuotaExceeded");
-        check(400, "Image x is unacceptable: Converted to raw, but format is now qcow2", Request, "Image");
-        check(
-            400,
-            "Build of instance x aborted: Flavor's disk is too small for requested image.",
-            Infrastructure,
-            "BuildAbortException",
-        );
+        check(400, "Image x is unacceptable: Converted to raw, but format is now qcow2", Request, "ImageUnacceptable");
+        check(500, "Unknown libvirt error while reading the image", Infrastructure, "LibvirtError");
         check(500, "Something odd", Infrastructure, "Something odd");
         check(422, "Something odd", Request, "Something odd");
         assert_eq!(of_server(None, "").kind, Infrastructure);
         assert_eq!(of_server(None, &"x".repeat(999)).code.len(), CODE_CHARS_MAX);
+    }
+
+    #[test]
+    fn whoever_made_a_build_fail_is_to_blame_for_it() {
+        use FaultKind::{Infrastructure, Quota, Request};
+        let check = |reason: &str, kind: FaultKind, word: &str| {
+            let fault = of_server(Some(500), &format!("Build of instance d3f25e27-7ccf aborted: {reason}"));
+            assert_eq!((fault.kind, fault.code.as_str()), (kind, word), "{reason}");
+        };
+        check(
+            "Flavor's disk is too small for requested image. Flavor disk is 1073741824 bytes, image is 2361393152 bytes.",
+            Request,
+            "FlavorDiskSmallerThanImage",
+        );
+        check("Flavor's memory is too small for requested image.", Request, "FlavorMemoryTooSmall");
+        check("Image x is not active.", Request, "Image");
+        check("Image x is unacceptable: image data exceeds its virtual size", Request, "ImageUnacceptable");
+        check("Disk info file is invalid: x", Request, "InvalidDiskInfo");
+        check("Disk format xyz is not acceptable", Request, "InvalidDiskFormat");
+        check("Signature verification for the image failed: x", Request, "SignatureVerificationError");
+        check("Certificate validation failed for the chain", Request, "CertificateValidationFailed");
+        check("Invalid input received: Requested CPU policy is not one", Request, "InvalidInput");
+        check("Block Device Mapping is Invalid: x", Request, "InvalidBDM");
+        let network = |error: &str| format!("Failed to allocate the network(s) with error {error}, not rescheduling.");
+        check(&network("No fixed IP addresses available for network: x"), Request, "NoMoreFixedIps");
+        check(&network("Maximum number of fixed IPs exceeded"), Quota, "FixedIpLimitExceeded");
+        check(&network("Maximum number of ports exceeded"), Quota, "PortLimitExceeded");
+        check(&network("Connection refused"), Infrastructure, "VirtualInterfaceCreateException");
+        check("Something odd", Infrastructure, "BuildAbortException");
+        let limit = "User x of project y is over a limit for [Resource servers is over limit of 10 due to current usage 10 and delta 1]";
+        let fault = Fault { word: "forbidden".to_owned(), message: limit.to_owned() };
+        let fault = of_launch(StatusCode::FORBIDDEN, Some(&fault)).expect("somebody");
+        assert_eq!((fault.kind, fault.code.as_str()), (Quota, "QuotaExceeded"));
     }
 
     #[test]
@@ -366,6 +443,18 @@ mod tests {
         assert_eq!(supported(&fault), Some((1, 104)));
         let odd = Fault { message: "Minimum is 3.1 and maximum is 2.x".to_owned(), ..fault };
         assert_eq!(supported(&odd), None);
+    }
+
+    #[test]
+    fn a_password_that_is_a_word_of_keystones_hides_nothing_of_it() {
+        let check = |message: &str, secret: &str, expected: &str| {
+            let fault = Fault { word: String::new(), message: message.to_owned() };
+            assert_eq!(shown(&fault, &[secret]), expected);
+        };
+        let expired = "The password is expired and needs to be changed for user: 7d1a.";
+        check(expired, "expired", expired);
+        check(&format!("{expired} expired"), "expired", &format!("{expired} ***"));
+        check("Your password is expired", "expired", "Your password is ***");
     }
 
     #[test]

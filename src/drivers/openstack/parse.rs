@@ -10,14 +10,21 @@ use crate::model::Secret;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Link {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     rel: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     href: String,
 }
 
 fn next(links: Vec<Link>) -> Option<String> {
     links.into_iter().find(|link| link.rel == "next").map(|link| link.href)
+}
+
+/// What may be left out may also be null: one such member must not fail its list.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The text, unless there is none in it.
@@ -28,7 +35,7 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Servers {
     servers: Vec<Server>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     servers_links: Vec<Link>,
 }
 
@@ -50,26 +57,31 @@ pub(super) struct OneServer {
 pub(super) struct Server {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     #[serde(rename = "OS-EXT-STS:task_state")]
     pub(super) task_state: Option<String>,
+    #[serde(rename = "OS-EXT-STS:vm_state")]
+    pub(super) vm_state: Option<String>,
+    /// 1 runs, 3 is paused, 4 is shut down.
+    #[serde(rename = "OS-EXT-STS:power_state")]
+    pub(super) power_state: Option<i64>,
     #[serde(rename = "OS-EXT-AZ:availability_zone")]
     pub(super) zone: Option<String>,
     /// An object, or an empty text for one that was started from a volume.
     #[serde(default, deserialize_with = "id_of")]
     pub(super) image: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) flavor: Flavor,
     pub(super) tenant_id: Option<String>,
     pub(super) created: Option<String>,
     pub(super) updated: Option<String>,
     pub(super) key_name: Option<String>,
-    #[serde(default)]
-    pub(super) addresses: BTreeMap<String, Vec<NetAddress>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) addresses: BTreeMap<String, Option<Vec<NetAddress>>>,
     #[serde(rename = "accessIPv4")]
     pub(super) access_ipv4: Option<String>,
-    #[serde(default, rename = "os-extended-volumes:volumes_attached")]
+    #[serde(default, rename = "os-extended-volumes:volumes_attached", deserialize_with = "or_default")]
     pub(super) volumes: Vec<Attached>,
     pub(super) fault: Option<ServerFault>,
     /// `None`: the role may not see it, or Nova is too old.
@@ -85,8 +97,9 @@ pub(super) struct Flavor {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct NetAddress {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) addr: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) version: u8,
     #[serde(rename = "OS-EXT-IPS:type")]
     pub(super) kind: Option<String>,
@@ -100,7 +113,7 @@ pub(super) struct Attached {
 #[derive(Debug, Deserialize)]
 pub(super) struct ServerFault {
     pub(super) code: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) message: String,
 }
 
@@ -164,18 +177,18 @@ pub(super) struct Services {
 pub(super) struct Service {
     pub(super) binary: String,
     pub(super) host: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) zone: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) state: String,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Flavors {
     flavors: Vec<Size>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     flavors_links: Vec<Link>,
 }
 
@@ -190,14 +203,14 @@ impl Page for Flavors {
 #[derive(Debug, Deserialize)]
 pub(super) struct Size {
     pub(super) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
     pub(super) vcpus: Option<u64>,
     /// MiB.
     pub(super) ram: Option<u64>,
     /// GiB.
     pub(super) disk: Option<u64>,
-    #[serde(default, rename = "OS-FLV-DISABLED:disabled")]
+    #[serde(default, rename = "OS-FLV-DISABLED:disabled", deserialize_with = "or_default")]
     pub(super) disabled: bool,
 }
 
@@ -205,16 +218,27 @@ pub(super) struct Size {
 #[derive(Debug, Deserialize)]
 pub(super) struct Network {
     pub(super) id: String,
-    #[serde(default, rename = "router:external")]
+    name: Option<String>,
+    #[serde(default, rename = "router:external", deserialize_with = "or_default")]
     pub(super) external: bool,
     pub(super) tenant_id: Option<String>,
     pub(super) project_id: Option<String>,
 }
 
+impl Network {
+    /// `lan (ID)`: a name may be anything, and long.
+    pub(super) fn shown(&self) -> String {
+        let name = self.name.as_deref().unwrap_or_default().chars().filter(|char| !char.is_control());
+        format!("{} ({})", name.take(NAME_CHARS_SHOWN).collect::<String>(), self.id)
+    }
+}
+
+const NAME_CHARS_SHOWN: usize = 40;
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Networks {
     networks: Vec<Network>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     networks_links: Vec<Link>,
 }
 
@@ -246,7 +270,7 @@ pub(super) struct Image {
     pub(super) name: Option<String>,
     pub(super) status: Option<String>,
     pub(super) owner: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) protected: bool,
     pub(super) created_at: Option<String>,
     pub(super) description: Option<String>,
@@ -265,7 +289,7 @@ pub(super) struct Image {
 #[derive(Debug, Deserialize)]
 pub(super) struct Volumes {
     volumes: Vec<Volume>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     volumes_links: Vec<Link>,
 }
 
@@ -287,14 +311,14 @@ pub(super) struct Volume {
     pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     /// GiB.
     pub(super) size: Option<u64>,
     pub(super) availability_zone: Option<String>,
     pub(super) created_at: Option<String>,
     pub(super) volume_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) attachments: Vec<VolumeAttachment>,
 }
 
@@ -307,7 +331,7 @@ pub(super) struct VolumeAttachment {
 #[derive(Debug, Deserialize)]
 pub(super) struct Snapshots {
     snapshots: Vec<Snapshot>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     snapshots_links: Vec<Link>,
 }
 
@@ -329,7 +353,7 @@ pub(super) struct Snapshot {
     pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     pub(super) volume_id: Option<String>,
     pub(super) created_at: Option<String>,
@@ -338,7 +362,7 @@ pub(super) struct Snapshot {
 #[derive(Debug, Deserialize)]
 pub(super) struct KeyPairs {
     keypairs: Vec<OneKeyPair>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     keypairs_links: Vec<Link>,
 }
 
