@@ -13,7 +13,7 @@ use url::Url;
 use super::catalog::{self, Service};
 use super::provider::{self, Provider};
 use super::session::{self, Session, Sessions, Wanted};
-use super::{Settings, fault, who};
+use super::{Settings, blame, fault, who};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::line::Line;
@@ -265,7 +265,7 @@ impl Client {
         }
         let is_launch = ask.method == Method::POST && ask.path == ["servers"];
         let said = is_launch.then(|| fault::parse(&answer.body)).flatten();
-        error.blaming(fault::of_launch(answer.status, said.as_ref()))
+        error.blaming(blame::of_launch(answer.status, said.as_ref()))
     }
 
     fn kind(&self, answer: &Answer, said: Option<&fault::Fault>) -> Kind {

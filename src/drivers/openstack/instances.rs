@@ -202,8 +202,9 @@ impl OpenStack {
             only => {
                 own.extend(only);
                 let found = if own.is_empty() { all } else { shown(&own) };
+                let found = if found.is_empty() { "none".to_owned() } else { found };
                 let text = format!(
-                    "{} There are {found}; its operator can name one in drivers.openstack.network",
+                    "{}; the project sees {found}: name one in drivers.openstack.network, for the cloud at drivers.openstack.auth_url",
                     undecided.text
                 );
                 Err(Error { kind: Kind::Invalid, text, ..undecided })

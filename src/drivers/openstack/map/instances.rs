@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use super::profiles::Flavors;
 use super::states::Power;
 use super::{actions, state};
-use crate::drivers::openstack::fault;
+use crate::drivers::openstack::blame;
 use crate::drivers::openstack::parse::{NetAddress, Server, filled};
 use crate::model::{Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance};
 
@@ -42,7 +42,7 @@ pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors)
             .collect(),
         login: Some(LoginKind::Key(filled(server.key_name))),
         network_interfaces: None,
-        fault: fault.map(|fault| fault::of_server(fault.code, &fault.message)),
+        fault: fault.map(|fault| blame::of_server(fault.code, &fault.message)),
         impaired: server.host_status.is_some_and(|host| matches!(host.as_str(), "DOWN" | "UNKNOWN")),
         modified_at: server.updated.and_then(|at| at.parse().ok()),
         announced: None,
