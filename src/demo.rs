@@ -25,6 +25,7 @@ use crate::client::{because, news};
 use crate::clock::{Clock, SystemClock};
 use crate::deliver;
 use crate::drivers::{Drivers, MockSettings};
+use crate::log::{OneLine, harmless};
 use crate::model::{ExposeSecret as _, Secret};
 use crate::outbound::{Bounds, Outbound, Request};
 use crate::service::{Parts, Service, drivers_outbound};
@@ -40,7 +41,7 @@ const TOLERANCE_S: u32 = 300;
 /// When a port or the folder cannot be had.
 pub async fn run(port: u16, seed: u64, stop: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     // Only what went wrong: the callbacks are the show.
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().fmt_fields(OneLine).with_env_filter("warn").with_writer(std::io::stderr).init();
     let folder = tempfile::Builder::new().prefix("tracker-demo-").tempdir().context("no temporary folder")?;
     let settings = settings(folder.path(), seed)?;
     let (clock, chance) = (Arc::new(SystemClock), Arc::new(Chance::from_system()));
@@ -170,14 +171,14 @@ async fn print_callback(State(printer): State<Arc<Printer>>, headers: HeaderMap,
 
 /// `10:15:02  instances/inst1    RUNNING -> STOPPING   seq 3`.
 fn line(change: &Value, colours: bool) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| harmless(value.as_str().unwrap_or_default());
     let resource = &change["resource"];
     let what = format!("{}/{}", text(&resource["collection"]), text(&resource["id"]));
     let time: String = text(&change["timestamp"]).chars().skip(11).take(8).collect();
-    let news = news(change);
+    let news = harmless(&news(change));
     let news = format!("{news:<26}");
     let news = if colours { format!("\x1b[1m{news}\x1b[0m") } else { news };
-    let why = because(change);
+    let why = harmless(&because(change));
     format!("  {time}  {what:<18} {news} seq {}{why}", change["seq"])
 }
 
@@ -196,6 +197,10 @@ mod tests {
         check(change.clone(), "  10:15:02  instances/inst1    RUNNING -> STOPPING        seq 3");
         change["why"] = serde_json::json!([{"rule": "D1", "text": "power failure"}]);
         check(change.clone(), "  10:15:02  instances/inst1    RUNNING -> STOPPING        seq 3  because power failure");
+        change["why"] = serde_json::json!([{"rule": "D1", "text": "up\u{202e}\n\u{1b}[2J"}]);
+        change["resource"]["id"] = "a\nb".into();
+        assert!(!line(&change, false).contains(char::is_control), "names do not command the terminal");
+        change["resource"]["id"] = "inst1".into();
         change["why"] = serde_json::json!([]);
         change["type"] = "instance.addresses".into();
         change["to"] = serde_json::json!({"public_addresses": ["192.0.2.1"], "private_addresses": []});

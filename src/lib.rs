@@ -46,6 +46,8 @@ pub mod tasks;
 pub mod clock;
 /// The only file that draws lots.
 pub mod chance;
+/// What is logged: one event, one line.
+pub mod log;
 /// One struct of settings, made of one per room.
 pub mod settings;
 /// The rooms put together; decides nothing.

@@ -14,6 +14,7 @@ use tracker::chance::Chance;
 use tracker::client::{self, Client, EXIT_CODES};
 use tracker::clock::SystemClock;
 use tracker::drivers::Drivers;
+use tracker::log::OneLine;
 use tracker::service::{self, Parts, Service};
 use tracker::settings::{self, LogFormat, Settings};
 use tracker::store::{self, KeyRing};
@@ -131,7 +132,7 @@ fn log_to_stderr(log: &settings::Log) {
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false);
     match log.format {
-        LogFormat::Text => subscriber.init(),
+        LogFormat::Text => subscriber.fmt_fields(OneLine).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
 }

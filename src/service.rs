@@ -25,7 +25,7 @@ use crate::reads::Reads;
 use crate::retain::{Beat, Retain};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::tasks::{Cron, CronWork, Tasks, Wake};
+use crate::tasks::{Cron, CronWork, Tasks, Wake, Wall};
 use crate::track::{Care, Tracking};
 
 /// How Tracker names itself to providers and receivers.
@@ -40,6 +40,9 @@ pub struct Parts {
     pub poll_wake: Wake,
     pub deliver_wake: Wake,
     pub retain_beat: Beat,
+    pub wall: Wall,
+    /// The clock was set: for [`Cron::start`].
+    pub beat_again: Wake,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
 }
@@ -139,7 +142,9 @@ impl Parts {
             chance,
             registry,
         });
-        Ok(Self { api, poll, deliver, retain, poll_wake, deliver_wake, retain_beat, store, clock })
+        let beat_again = Wake::default();
+        let wall = Wall::new(store.clone(), clock.clone(), beat_again.clone());
+        Ok(Self { api, poll, deliver, retain, poll_wake, deliver_wake, retain_beat, wall, beat_again, store, clock })
     }
 }
 
@@ -199,8 +204,10 @@ impl Service {
         if released > 0 {
             info!("{released} deliveries were under way when Tracker ended; they are sent again");
         }
-        let cron = Cron::start(cadences(settings, &parts)).await.map_err(anyhow::Error::msg)?;
+        let cron =
+            Cron::start(cadences(settings, &parts), parts.beat_again.clone()).await.map_err(anyhow::Error::msg)?;
         let tasks = Tasks::new(settings.tasks.clone(), parts.clock.clone());
+        tasks.run(parts.wall, Wake::default());
         tasks.run(parts.poll, parts.poll_wake);
         // Whoever is started for an hour a day may never run when the cron says so.
         parts.retain_beat.ring();
@@ -237,13 +244,13 @@ impl Service {
 /// Each tick marks the units of a collection as due and wakes the poller, or has a round of pruning begin; what that means is
 /// decided there.
 fn cadences(settings: &Settings, parts: &Parts) -> Vec<(String, CronWork)> {
-    let spread = Duration::from_millis(settings.poll.spread_ms);
+    let (spread, rest_max) = (Duration::from_millis(settings.poll.spread_ms), settings.poll.longest_rest());
     let cadence = |collection: Collection| {
         let (store, clock, wake) = (parts.store.clone(), parts.clock.clone(), parts.poll_wake.clone());
         let work: CronWork = Arc::new(move || {
             let (store, clock, wake) = (store.clone(), clock.clone(), wake.clone());
             Box::pin(async move {
-                if let Err(err) = store.bring_forward(collection, clock.now(), spread).await {
+                if let Err(err) = store.bring_forward(collection, clock.now(), spread, rest_max).await {
                     warn!("the cadence of {collection} missed a beat: {err}");
                 }
                 wake.notify_one();

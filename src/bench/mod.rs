@@ -110,7 +110,11 @@ impl Common {
     /// Logs as asked, and the settings as `serve` would have them.
     fn begin(&self) -> anyhow::Result<Settings> {
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log)?;
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .fmt_fields(crate::log::OneLine)
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
         Ok(Settings::load(self.config.as_deref(), std::env::vars())?)
     }
 

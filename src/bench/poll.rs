@@ -265,7 +265,7 @@ impl Rig {
     async fn look_at_all(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         for collection in [Collection::Instances, Collection::Realms] {
-            self.store.bring_forward(collection, now, Duration::from_millis(1)).await?;
+            self.store.bring_forward(collection, now, Duration::from_millis(1), Duration::from_secs(600)).await?;
         }
         self.clock.advance(Duration::from_millis(1));
         loop {

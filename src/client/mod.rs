@@ -133,7 +133,7 @@ fn conclude(end: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text() {
-                eprintln!("tracker: {text}");
+                output::note(&format!("tracker: {text}"));
             }
             ExitCode::from(failure.exit().code())
         }

@@ -5,6 +5,8 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::ValueEnum;
 
 use super::failure::Failure;
+use crate::log::commands;
+pub(super) use crate::log::harmless;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
@@ -77,11 +79,6 @@ impl Cell {
     }
 }
 
-/// Without control characters: a name in a cloud must not command the terminal, nor turn the line around.
-pub(super) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if commands(c) { '\u{fffd}' } else { c }).collect()
-}
-
 /// JSON that means the same, and shows on a terminal what it is.
 pub(super) fn harmless_json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -94,12 +91,6 @@ pub(super) fn harmless_json(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Control characters, C1 and DEL among them, and those that change the direction or the line of what follows.
-fn commands(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Columns as wide as their widest cell, two spaces between.

@@ -20,7 +20,7 @@ use super::send::{Message, Sender};
 use super::settings::Settings;
 use crate::chance::Chance;
 use crate::changes::{Told, disabling};
-use crate::clock::Clock;
+use crate::clock::{Clock, Leaps};
 use crate::model::{
     AccountId, AccountKey, Attempt, Callback, ChangeId, Delivery, Disabling, Entry, HookId, Merged, Outcome, Seq,
     Verdict,
@@ -54,6 +54,8 @@ pub struct Deliver {
     counters: Counters,
     /// What the store has not taken yet.
     results: Results,
+    leaps: Leaps,
+    begun: bool,
 }
 
 /// Names one delivery.
@@ -130,6 +132,8 @@ impl Deliver {
             schedule: settings.schedule(),
             lanes: Lanes::new(settings.lanes(), settings.rules()),
             settings,
+            leaps: Leaps::new(clock.as_ref()),
+            begun: false,
             clock,
             chance,
             woken,
@@ -165,6 +169,7 @@ impl Pass for Deliver {
         let mut look = true;
         // The store failed: it is left alone until the next recheck.
         let mut failure: Option<store::Error> = None;
+        self.compare().await?;
         self.lanes.clear();
         self.consents.clear_asking();
         self.tell_recovered();
@@ -229,6 +234,21 @@ impl Pass for Deliver {
 }
 
 impl Deliver {
+    /// Whether the clock was set ahead while Tracker did not run is not known: until it has stayed so for a while, time counts from
+    /// what was recorded last.
+    async fn compare(&mut self) -> Result<(), store::Error> {
+        if !self.begun {
+            let newest = self.store.newest().await?;
+            self.begun = true;
+            let now = self.clock.now();
+            if let Some(ahead) = newest.and_then(|at| Duration::try_from(now.duration_since(at)).ok()) {
+                self.leaps.doubt(self.clock.as_ref(), ahead);
+            }
+        }
+        self.leaps.ahead(self.clock.as_ref());
+        Ok(())
+    }
+
     /// Begins what may begin, and gives back what may not for long.
     fn begin(&mut self, tries: &mut Tries, report: &mut Report) {
         let now = self.clock.now();
@@ -402,7 +422,15 @@ impl Deliver {
             info!(receiver, "{receiver} works again");
             self.results.recovered.push(Recovered { receiver: receiver.clone(), since: ended_at });
         }
-        let standing = Standing { attempt: attempt.number, created_at, failing_since, ended_at };
+        // Nothing is given up because the clock was set ahead a moment ago.
+        let ahead = self.leaps.ahead(self.clock.as_ref());
+        let younger = |at: Timestamp| at.checked_add(ahead).map_or(ended_at, |at| at.min(ended_at));
+        let standing = Standing {
+            attempt: attempt.number,
+            created_at: younger(created_at),
+            failing_since: failing_since.map(younger),
+            ended_at,
+        };
         let disabling = |rule, text| {
             let id = ChangeId(self.chance.id("chg", ended_at));
             disabling(&hook, id, ended_at, rule, text)

@@ -4,7 +4,7 @@
 //! room's door: what leaves it are our nouns, with the native word kept beside ours.
 //!
 //! Guarantees: a list is complete (every page of it) or an error, never short. `None` or an absent id means that the
-//! backend clearly said so. Nothing secret is in an error's text.
+//! backend clearly said so. Nothing secret is in an error's text. What a provider says of one thing has bounds.
 //!
 //! How fast is asked, and whether a call is made again, is decided in one place for all (`pace.rs`, `retry.rs`). What changes something
 //! is sent once.
@@ -13,6 +13,7 @@
 
 mod addresses;
 mod ask;
+mod bounded;
 mod buckets;
 mod deltacloud;
 mod ec2;
@@ -26,6 +27,7 @@ mod mock;
 mod networks;
 mod pace;
 mod openstack;
+mod reading;
 mod registry;
 mod retry;
 mod storage;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::bounded::Bounded;
 use super::pace::{self, Pace};
 use super::{
     DeltacloudSettings, Driver, Ec2Settings, MockSettings, OpenStackSettings, deltacloud, ec2, mock, openstack,
@@ -125,7 +126,8 @@ impl Drivers {
 
     /// Just these: for tests that bring their own.
     pub fn of(drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
-        Self(drivers.into_iter().map(|driver| (DriverId::new(driver.abilities().id), driver)).collect())
+        let bounded = drivers.into_iter().map(|driver| Arc::new(Bounded(driver)) as Arc<dyn Driver>);
+        Self(bounded.map(|driver| (DriverId::new(driver.abilities().id), driver)).collect())
     }
 
     pub fn get(&self, id: &DriverId) -> Option<&Arc<dyn Driver>> {

@@ -30,6 +30,8 @@ pub struct Item {
 /// A change in memory, with what was written of it lately.
 pub struct Kept {
     pub entry: Entry,
+    /// About as many as one wording of it has.
+    bytes: usize,
     written: Mutex<Vec<Written>>,
 }
 
@@ -58,6 +60,7 @@ pub struct Tail {
     account: AccountId,
     key: AccountKey,
     tail_max: usize,
+    tail_bytes_max: usize,
     /// For those who wait.
     places: Arc<Semaphore>,
     moved: watch::Receiver<u64>,
@@ -97,6 +100,18 @@ impl Ring {
     }
 }
 
+impl Ring {
+    /// The oldest go. The newest stays, as by it the ring knows where it ends.
+    fn shed(&mut self, max: usize, bytes_max: usize) {
+        let excess = self.kept.len().saturating_sub(max);
+        self.kept.drain(..excess);
+        let mut bytes: usize = self.kept.iter().map(|kept| kept.bytes).sum();
+        while bytes > bytes_max && self.kept.len() > 1 {
+            bytes -= self.kept.pop_front().map_or(0, |kept| kept.bytes);
+        }
+    }
+}
+
 /// Read from the store at once.
 pub(super) const CHUNK: usize = 1_000;
 
@@ -108,6 +123,7 @@ impl Tail {
             account,
             key,
             tail_max: settings.tail_max,
+            tail_bytes_max: settings.tail_bytes_max,
             places: Arc::new(Semaphore::new(settings.followers_per_account_max.min(Semaphore::MAX_PERMITS))),
             moved,
             ring: Mutex::default(),
@@ -258,8 +274,7 @@ impl Tail {
             Some(found) => found,
             None => ring.kept.iter().filter(|kept| kept.entry.seq > place).take(limit).cloned().collect(),
         };
-        let excess = ring.kept.len().saturating_sub(self.tail_max);
-        ring.kept.drain(..excess);
+        ring.shed(self.tail_max, self.tail_bytes_max);
         Ok(found)
     }
 
@@ -293,7 +308,7 @@ impl Tail {
 
 impl Kept {
     fn new(entry: Entry) -> Self {
-        Self { entry, written: Mutex::default() }
+        Self { bytes: size(&entry), entry, written: Mutex::default() }
     }
 
     fn text(&self, key: &AccountKey, hook: Option<&Hook>, base: &str) -> Bytes {
@@ -314,6 +329,17 @@ impl Kept {
     }
 }
 
+/// What of a change may be long.
+fn size(entry: &Entry) -> usize {
+    let subject = &entry.change.subject;
+    let texts = [Some(&subject.id), subject.name.as_ref(), subject.realm.as_ref()];
+    let said = serde_json::to_vec(&entry.change.news).map_or(0, |text| text.len());
+    FRAME_BYTES + said + texts.into_iter().flatten().map(String::len).sum::<usize>()
+}
+
+/// What every change has.
+const FRAME_BYTES: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -333,6 +359,21 @@ mod tests {
         let observed = Observed { before: None, at: Timestamp::UNIX_EPOCH };
         let change = Change { id: ChangeId(format!("chg_{seq}")), at: Timestamp::UNIX_EPOCH, subject, observed, news };
         Arc::new(Kept::new(Entry { seq: Seq(seq), change }))
+    }
+
+    #[test]
+    fn a_ring_keeps_no_more_than_it_may() {
+        let check = |max: usize, bytes_max: usize, expected: &[u64]| {
+            let mut ring = Ring { kept: (5..=9).map(kept).collect(), filled: Some(3) };
+            ring.shed(max, bytes_max);
+            assert_eq!(ring.kept.iter().map(|kept| kept.entry.seq.0).collect::<Vec<_>>(), expected);
+        };
+        let one = kept(5).bytes;
+        assert!((FRAME_BYTES..2 * FRAME_BYTES).contains(&one), "{one}");
+        check(9, 9 * one, &[5, 6, 7, 8, 9]);
+        check(2, 9 * one, &[8, 9]);
+        check(9, 3 * one, &[7, 8, 9]);
+        check(9, 1, &[9]);
     }
 
     #[test]

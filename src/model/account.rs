@@ -103,6 +103,8 @@ pub struct Outage {
     pub last_good_at: Option<Timestamp>,
     /// What the backend said, without secrets.
     pub error: String,
+    /// What could not be looked at: it is over when that can be again. `None`: nobody noted it.
+    pub blamed: Option<super::Collection>,
 }
 
 /// An account that Tracker keeps: its identity and the newest credentials the backend accepted.

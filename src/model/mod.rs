@@ -6,6 +6,7 @@
 mod account;
 mod address;
 mod availability;
+mod bounds;
 mod bucket;
 mod change;
 mod delivery;
@@ -26,6 +27,9 @@ mod storage;
 pub use account::{Account, AccountId, AccountKey, Credentials, DriverId, Login, Outage, Standing};
 pub use address::PublicAddress;
 pub use availability::{Availability, Elsewhere, Figure, Reading, Share, Signal, SignalKind, Why};
+pub use bounds::{
+    ADDRESS_BYTES_MAX, ADDRESSES_MAX, Bounded, ID_BYTES_MAX, PARTS_MAX, PROFILES_MAX, TEXT_BYTES_MAX, is_id,
+};
 pub use bucket::{Blob, Bucket, NewBlob};
 pub use change::{
     Change, ChangeId, Condition, Entry, Facts, Judgement, News, Observed, Reason, Seq, Stuck, Subject, Topic,

@@ -1,6 +1,5 @@
 use std::error::Error as StdError;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BadProxy, NoAddress, Refused, TooWide};
@@ -40,8 +39,8 @@ impl Error {
 pub enum SetupError {
     #[error(transparent)]
     TooWide(#[from] TooWide),
-    #[error("ca_file {}: {1}", .0.display())]
-    Authorities(PathBuf, String),
+    #[error("ca_file {0}: {1}")]
+    Authorities(String, String),
     #[error("proxy: {0}")]
     Proxy(#[from] BadProxy),
     /// Mostly: the machine has no certificate authorities installed.

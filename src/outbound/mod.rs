@@ -248,7 +248,7 @@ fn client(
 
 /// Read when the client is made: it is the operator's, and small.
 fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
-    let bad = |why: String| SetupError::Authorities(file.to_owned(), why);
+    let bad = |why: String| SetupError::Authorities(file.display().to_string(), why);
     let pem = std::fs::read(file).map_err(|err| bad(err.to_string()))?;
     let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|err| bad(reason(&err)))?;
     if found.is_empty() { Err(bad("there is no certificate in it (PEM)".to_owned())) } else { Ok(found) }

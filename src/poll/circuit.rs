@@ -1,10 +1,13 @@
 //! When a part of an account is left alone, because looking at it only fails. Pure. What is noted is what became of a look: one
 //! whose calls were answered when they were made again went well.
+//!
+//! Guarantees: what fails is counted by collection, and while a part is left alone one of its collections is to blame. Only a good look
+//! at that one ends it; another that answers meanwhile is looked at as ever, and says nothing of the one that does not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
 use crate::drivers::Kind;
@@ -15,20 +18,28 @@ use crate::model::{Collection, Standing};
 pub(super) struct Circuit {
     /// The newest last; `true` went well.
     recent: VecDeque<bool>,
-    faults_in_a_row: u32,
-    refused_in_a_row: u32,
-    /// How often it opened since a look went well.
+    runs: BTreeMap<Collection, Run>,
+    /// How often it opened since what was blamed went well.
     opened: u32,
     open: Option<Open>,
-    pub(super) last_good_at: Option<Timestamp>,
+}
+
+/// Of a collection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    faults_in_a_row: u32,
+    refused_in_a_row: u32,
+    last_good_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
     standing: Standing,
     until: Timestamp,
-    /// What failed when it opened. Whether that works again says most.
+    /// What failed when it opened, and has not gone well since.
     blamed: Collection,
+    /// Another answers, so it alone is left alone.
+    alone: bool,
     /// When the look began that is to find out.
     probed_at: Option<Timestamp>,
 }
@@ -72,6 +83,9 @@ impl Circuit {
     pub(super) fn admit(&mut self, collection: Collection, now: Timestamp, settings: &Settings) -> Admission {
         let patience = Duration::from_millis(settings.probe_wait_ms);
         let Some(open) = &mut self.open else { return Admission::Go };
+        if open.alone && collection != open.blamed {
+            return Admission::Go;
+        }
         let longest = Duration::from_millis(settings.denied_wait_ms.max(settings.circuit_wait_max_ms)).mul_f64(1.3);
         if open.until > now + longest {
             // The clock was set back.
@@ -98,25 +112,20 @@ impl Circuit {
         roll: f64,
         settings: &Settings,
     ) {
+        let run = self.runs.entry(collection).or_default();
         match heard {
-            Heard::Well => {
-                if self.open.take().is_some() {
-                    self.recent.clear();
-                }
-                (self.faults_in_a_row, self.refused_in_a_row, self.opened) = (0, 0, 0);
-                self.last_good_at = Some(now);
-            }
+            Heard::Well => *run = Run { last_good_at: Some(now), ..Run::default() },
             Heard::Fault => {
-                self.faults_in_a_row += 1;
-                self.refused_in_a_row = 0;
+                run.faults_in_a_row = run.faults_in_a_row.saturating_add(1);
+                run.refused_in_a_row = 0;
             }
             Heard::Refused => {
-                self.refused_in_a_row += 1;
-                self.faults_in_a_row = 0;
+                run.refused_in_a_row = run.refused_in_a_row.saturating_add(1);
+                run.faults_in_a_row = 0;
             }
             Heard::Nothing => {
                 // It was reached, and said nothing of use: a probe that is over.
-                if let Some(open) = &mut self.open {
+                if let Some(open) = self.open.as_mut().filter(|open| !open.alone || open.blamed == collection) {
                     open.probed_at = None;
                     open.until = open.until.max(now + Duration::from_millis(settings.circuit_wait_ms));
                 }
@@ -130,23 +139,44 @@ impl Circuit {
             }
             self.recent.push_back(heard == Heard::Well);
         }
-        if let Some(standing) = self.verdict(settings) {
+        if heard == Heard::Well {
+            self.went_well(collection);
+            return;
+        }
+        if let Some(standing) = self.verdict(collection, settings) {
             let wait = self.wait(standing, roll, settings);
             self.opened = self.opened.saturating_add(1);
-            self.open = Some(Open { standing, until: now + wait, blamed: collection, probed_at: None });
+            // Another that was tried in its place does not take the blame.
+            let blamed = self.open.map_or(collection, |open| open.blamed);
+            let alone = blamed == collection && self.open.is_some_and(|open| open.alone);
+            self.open = Some(Open { standing, until: now + wait, blamed, alone, probed_at: None });
         }
     }
 
-    fn verdict(&self, settings: &Settings) -> Option<Standing> {
+    fn went_well(&mut self, collection: Collection) {
+        let Some(open) = &mut self.open else { return };
+        if collection == open.blamed {
+            (self.open, self.opened) = (None, 0);
+            self.recent.clear();
+        } else {
+            open.alone = true;
+            open.probed_at = None;
+        }
+    }
+
+    fn verdict(&self, collection: Collection, settings: &Settings) -> Option<Standing> {
+        let run = self.runs.get(&collection).copied().unwrap_or_default();
+        let open = self.open.filter(|open| !open.alone || open.blamed == collection);
         // Who was refused and now gets no answer is not known to be let in.
-        if self.refused_in_a_row >= settings.circuit_refusals || self.is(Standing::Denied) {
+        let denied = open.is_some_and(|open| open.standing == Standing::Denied);
+        if run.refused_in_a_row >= settings.circuit_refusals || denied {
             return Some(Standing::Denied);
         }
         let failed = self.recent.iter().filter(|well| !**well).count();
         let many = self.recent.len() >= settings.circuit_window && failed * 2 >= self.recent.len();
-        let last_failed = self.recent.back() == Some(&false);
-        let probe_failed = self.open.is_some() && self.faults_in_a_row > 0;
-        (last_failed && (many || self.faults_in_a_row >= settings.circuit_faults || probe_failed))
+        let last_failed = run.faults_in_a_row > 0;
+        let probe_failed = open.is_some() && last_failed;
+        (last_failed && (many || run.faults_in_a_row >= settings.circuit_faults || probe_failed))
             .then_some(Standing::Unreachable)
     }
 
@@ -161,27 +191,46 @@ impl Circuit {
         Duration::from_millis(ms).mul_f64(0.8 + 0.4 * roll)
     }
 
-    fn is(&self, standing: Standing) -> bool {
-        self.standing() == standing
-    }
-
     pub(super) fn standing(&self) -> Standing {
         self.open.map_or(Standing::Reachable, |open| open.standing)
     }
 
     /// `None`: no look has said so.
     pub(super) fn known_standing(&self) -> Option<Standing> {
-        (self.last_good_at.is_some() || self.open.is_some()).then(|| self.standing())
+        let looked = self.runs.values().any(|run| run.last_good_at.is_some());
+        (looked || self.open.is_some()).then(|| self.standing())
     }
 
-    /// When it may be tried again; `None` while it is closed.
-    pub(super) fn open_until(&self) -> Option<Timestamp> {
-        self.open.map(|open| open.until)
+    /// When this may be tried again; `None` while it may be at any time.
+    pub(super) fn open_until(&self, collection: Collection) -> Option<Timestamp> {
+        self.open.filter(|open| !open.alone || open.blamed == collection).map(|open| open.until)
+    }
+
+    /// The clock was set, ahead or back by that much: it is left alone as long as it was to.
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        let moved = |at: Timestamp| at.saturating_add(by).unwrap_or(at);
+        if let Some(open) = &mut self.open {
+            open.until = moved(open.until);
+            open.probed_at = open.probed_at.map(moved);
+        }
     }
 
     /// Somebody has reason to believe that it works: the next look finds out.
     pub(super) fn try_now(&mut self) {
-        *self = Self { last_good_at: self.last_good_at, ..Self::default() };
+        let forgiven = |run: &Run| Run { last_good_at: run.last_good_at, ..Run::default() };
+        let runs = self.runs.iter().map(|(collection, run)| (*collection, forgiven(run))).collect();
+        *self = Self { runs, ..Self::default() };
+    }
+
+    /// Before the first look at a collection in this process: so many failed in a row, as is recorded. One more has to fail, as it is not
+    /// recorded how they did.
+    pub(super) fn recall(&mut self, collection: Collection, failures: u32, settings: &Settings) {
+        let faults_in_a_row = failures.min(settings.circuit_faults.saturating_sub(1));
+        self.runs.entry(collection).or_insert(Run { faults_in_a_row, ..Run::default() });
+    }
+
+    pub(super) fn last_good_at(&self, collection: Collection) -> Option<Timestamp> {
+        self.runs.get(&collection)?.last_good_at
     }
 }
 
@@ -209,7 +258,7 @@ mod tests {
     fn five_faults_in_a_row_open_it_and_one_good_look_closes_it() {
         let check = |story: &[(i64, Heard)], standing: Standing, until: Option<i64>| {
             let circuit = after(story);
-            assert_eq!((circuit.standing(), circuit.open_until()), (standing, until.map(at)), "{story:?}");
+            assert_eq!((circuit.standing(), circuit.open_until(LISTS)), (standing, until.map(at)), "{story:?}");
         };
         let faults = |count: i64| (0..count).map(|second| (second, Heard::Fault)).collect::<Vec<_>>();
         check(&faults(4), Standing::Reachable, None);
@@ -234,9 +283,9 @@ mod tests {
         let refused = |second| (second, Heard::Refused);
         assert_eq!(after(&[refused(0)]).standing(), Standing::Reachable);
         let circuit = after(&[refused(0), refused(5)]);
-        assert_eq!((circuit.standing(), circuit.open_until()), (Standing::Denied, Some(at(5 + 900))));
+        assert_eq!((circuit.standing(), circuit.open_until(LISTS)), (Standing::Denied, Some(at(5 + 900))));
         let circuit = after(&[refused(0), refused(5), refused(905)]);
-        assert_eq!((circuit.standing(), circuit.open_until()), (Standing::Denied, Some(at(905 + 900))));
+        assert_eq!((circuit.standing(), circuit.open_until(LISTS)), (Standing::Denied, Some(at(905 + 900))));
         assert_eq!(after(&[refused(0), refused(5), (905, Heard::Well)]).standing(), Standing::Reachable);
     }
 
@@ -264,6 +313,53 @@ mod tests {
         let mut circuit = after(&[(0, Heard::Refused), (5, Heard::Refused)]);
         circuit.try_now();
         assert_eq!(circuit.admit(LISTS, at(6), &Settings::default()), Admission::Go);
+    }
+
+    #[test]
+    fn one_that_answers_says_nothing_of_one_that_does_not() {
+        let settings = Settings::default();
+        let mut circuit = Circuit::default();
+        let turn = |circuit: &mut Circuit, second, collection, heard| {
+            circuit.note(collection, heard, at(second), 0.5, &settings);
+            circuit.standing()
+        };
+        // Whatever realms answer in between, instances have failed five times in a row.
+        for second in 0..4 {
+            assert_eq!(turn(&mut circuit, second, LISTS, Heard::Fault), Standing::Reachable);
+            assert_eq!(turn(&mut circuit, second, Collection::Realms, Heard::Well), Standing::Reachable);
+        }
+        assert_eq!(turn(&mut circuit, 4, LISTS, Heard::Fault), Standing::Unreachable);
+        assert_eq!(circuit.admit(Collection::Realms, at(5), &Settings::default()), Admission::Wait(at(64)));
+        // Realms answer, so they are looked at as ever, and instances are left alone as before.
+        assert_eq!(turn(&mut circuit, 64, Collection::Realms, Heard::Well), Standing::Unreachable);
+        assert_eq!(circuit.admit(Collection::Realms, at(65), &Settings::default()), Admission::Go);
+        assert_eq!(circuit.admit(LISTS, at(33), &Settings::default()), Admission::Wait(at(34)));
+        // Neither what realms are throttled nor a fault of theirs puts off the probe.
+        turn(&mut circuit, 66, Collection::Realms, Heard::Nothing);
+        turn(&mut circuit, 67, Collection::Realms, Heard::Fault);
+        assert_eq!(circuit.open_until(LISTS), Some(at(34)));
+        assert_eq!(circuit.admit(LISTS, at(68), &Settings::default()), Admission::Go);
+        assert_eq!(turn(&mut circuit, 68, LISTS, Heard::Well), Standing::Reachable);
+    }
+
+    #[test]
+    fn what_failed_before_a_restart_is_counted_on() {
+        let settings = Settings::default();
+        let check = |failures: u32, more: u32, expected: Standing| {
+            let mut circuit = Circuit::default();
+            for second in 0..more {
+                circuit.recall(LISTS, failures + second, &settings);
+                circuit.note(LISTS, Heard::Fault, at(second.into()), 0.5, &settings);
+            }
+            assert_eq!(circuit.standing(), expected, "{failures} and {more}");
+        };
+        check(0, 4, Standing::Reachable);
+        check(2, 2, Standing::Reachable);
+        check(2, 3, Standing::Unreachable);
+        check(4, 1, Standing::Unreachable);
+        // What the last of them was is not known, so one more has to fail.
+        check(70, 0, Standing::Reachable);
+        check(70, 1, Standing::Unreachable);
     }
 
     proptest! {

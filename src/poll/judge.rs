@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use self::endpoints::Endpoints;
@@ -72,6 +72,11 @@ impl Judge {
         bench.due.remove(&account);
         bench.endpoints.forget(account);
         bench.pool.forget(account);
+    }
+
+    /// The clock was set, ahead or back by that much.
+    pub(super) fn clock_set(&self, by: SignedDuration) {
+        self.bench().due.values_mut().for_each(|at| *at = at.saturating_add(by).unwrap_or(*at));
     }
 
     fn take_due(&self, now: Timestamp) -> Vec<AccountId> {

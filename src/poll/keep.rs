@@ -178,7 +178,13 @@ impl Observer {
             now,
         };
         let changes = match self.store.commit_sample(&commit).await {
-            Ok(changes) => changes,
+            Ok(changes) => {
+                if observed_at.is_some() {
+                    let now = self.clock.steady();
+                    self.memories.unit(account.id, known.collection, |memory| memory.complete_at = Some(now));
+                }
+                changes
+            }
             Err(store::Error::Conflict) => return Ok(None),
             Err(err) => return Err(err),
         };
@@ -203,12 +209,15 @@ impl Observer {
     ) -> Result<Option<diff::Told>, store::Error> {
         let collection = known.collection;
         let (Some(before), Some(at)) = (known.observed_at, looked_at) else { return Ok(None) };
-        if !gap::is_long(before, at, collection, &self.settings) {
+        let complete = self.memories.unit(account, collection, |memory| memory.complete_at);
+        let passed = complete.map(|then| self.clock.steady().saturating_sub(then));
+        let span = gap::Span { before, at, passed };
+        if !span.is_long(Duration::from_millis(self.settings.gap_ms(collection))) {
             return Ok(None);
         }
         let ended_after = at - Duration::from_millis(self.settings.linger_ms);
         let watch = self.store.watch(account, collection, ended_after).await?;
-        Ok(watch.and_then(|watch| gap::gap(before, at, collection, &watch, &self.settings)))
+        Ok(watch.and_then(|watch| gap::gap(span, collection, &watch, &self.settings)))
     }
 
     pub(super) fn tell(&self, account: AccountId, changes: &[Entry]) {

@@ -12,6 +12,7 @@ use super::keep::{Kept, Outcome};
 use super::knowns::Knowns;
 use super::memory::Memories;
 use super::plan::{Ask, Settings};
+use super::pulse;
 use super::turns::{Turn, Turns};
 use crate::availability;
 use crate::chance::Chance;
@@ -39,6 +40,9 @@ pub enum Error {
     /// The list failed, and these realms were asked for one by one.
     #[error("{source}; asked realm by realm, {answered} of {realms} answered")]
     Split { source: drivers::Error, answered: usize, realms: usize },
+    /// It was not the provider that was not there.
+    #[error("Tracker itself was stopped for {} s while it waited for an answer: {source}", slept.as_secs())]
+    Slept { source: drivers::Error, slept: Duration },
     #[error("what is known was rewritten by others {CONTENDED_TRIES} times while we looked")]
     Contended,
 }
@@ -233,11 +237,13 @@ impl Observer {
                 self.knowns.give(account.id, known, self.clock.now());
                 return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
             }
-            let mut answer = match self.ask(&account.login, driver, &known, ask).await {
+            let asked = self.ask(&account.login, driver, &known, ask);
+            let (answer, slept) = pulse::beside(self.clock.as_ref(), asked).await;
+            let mut answer = match answer {
                 Ok(answer) => answer,
                 Err(err) => {
                     self.knowns.give(account.id, known, self.clock.now());
-                    return Err(err.into());
+                    return Err(pulse::blame(err, slept));
                 }
             };
             if let Some(missing) = answer.missing_mut() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Settings;
 use super::order::Order;
@@ -33,6 +33,11 @@ impl Memories {
 
     pub(super) fn circuits<T>(&self, account: AccountId, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(self.kept().accounts.entry(account).or_default())
+    }
+
+    /// The clock was set, ahead or back by that much.
+    pub(super) fn clock_set(&self, by: SignedDuration) {
+        self.kept().accounts.values_mut().for_each(|parts| parts.clock_set(by));
     }
 
     /// Whether an account stands so.
@@ -64,6 +69,8 @@ pub(super) struct Memory {
     news: bool,
     /// When all of it was last read in full, and not made of what was known.
     full_at: Option<Timestamp>,
+    /// When all of it was last seen and recorded, by the steady clock.
+    pub(super) complete_at: Option<Duration>,
     /// Lists in a row that failed because the backend did.
     pub(super) broken_lists: u32,
     pub(super) order: Order,

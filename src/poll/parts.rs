@@ -3,6 +3,8 @@
 //! Guarantees: a service that is down closes no eye on what others serve. An account stands as its instances and realms do, which
 //! are watched in every account; that nobody could look at another part is said of that part afterwards, as a gap.
 
+use jiff::SignedDuration;
+
 use super::circuit::Circuit;
 use crate::model::Collection;
 
@@ -43,9 +45,20 @@ impl Parts {
 
     /// See [`Circuit::try_now`].
     pub(super) fn try_now(&mut self) {
-        for part in [&mut self.compute, &mut self.storage, &mut self.images] {
+        for part in self.all() {
             part.try_now();
         }
+    }
+
+    /// See [`Circuit::clock_set`].
+    pub(super) fn clock_set(&mut self, by: SignedDuration) {
+        for part in self.all() {
+            part.clock_set(by);
+        }
+    }
+
+    fn all(&mut self) -> [&mut Circuit; 3] {
+        [&mut self.compute, &mut self.storage, &mut self.images]
     }
 }
 

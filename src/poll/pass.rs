@@ -16,7 +16,7 @@ use super::plan::{self, Settings};
 use super::visit::Next;
 use super::{Error, Observer};
 use crate::chance::Chance;
-use crate::clock::Clock;
+use crate::clock::{Clock, Drift};
 use crate::drivers::{self, Drivers, Kind, Urgency};
 use crate::model::{AccountId, Collection, Standing};
 use crate::store::{self, DueUnits, Store, Unit, UnitPlan, UnreadableUnit};
@@ -34,6 +34,7 @@ pub struct Poll {
     /// Units whose plan the store did not take, and when they were visited. They still read as due, and without a pause the
     /// provider would be asked again at once for as long as the store fails.
     unplanned: BTreeMap<(AccountId, Collection), Timestamp>,
+    drift: Drift,
 }
 
 /// How a visit ended.
@@ -63,8 +64,10 @@ impl Poll {
         settings: Settings,
         wake: Wake,
     ) -> Self {
+        let drift = Drift::new(clock.as_ref());
         let visitor = Visitor { store, drivers, observer, clock, chance, settings: settings.clone() };
-        Self { visitor, settings, wake, running: JoinSet::new(), busy: BTreeSet::new(), unplanned: BTreeMap::new() }
+        let (running, busy, unplanned) = (JoinSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { visitor, settings, wake, running, busy, unplanned, drift }
     }
 
     /// Waits until every visit under way has ended. Passes go on without it; a stop and a test do not.
@@ -127,11 +130,22 @@ impl Pass for Poll {
         let mut report = Report::default();
         self.reap(&mut report);
         let pause = Duration::from_millis(self.settings.failed_wait_ms);
+        // What is remembered waits as long as it was to, whatever the clock shows.
+        if let Some(jump) = self.drift.jump(self.visitor.clock.as_ref()) {
+            self.visitor.observer.memories.clock_set(jump);
+            self.visitor.observer.judge.clock_set(jump);
+        }
         self.unplanned.retain(|_, at| now.duration_since(*at).unsigned_abs() < pause);
         // First, as it may make a look due.
         self.visitor.observer.judge_due().await;
         let store = &self.visitor.store;
         let ended_after = now - Duration::from_millis(self.settings.linger_ms);
+        let overlong = store.make_due_beyond(now + self.settings.longest_wait(), now).await?;
+        if overlong > 0 {
+            warn!(
+                "{overlong} looks were planned for later than any wait is long, by a clock that was ahead: they are due now"
+            );
+        }
         // Those under way still read as due, and there are fewer of them than this while there is room for another.
         let DueUnits { units, unreadable } = store.due_units(now, ended_after, self.settings.units_at_once).await?;
         report.due += unreadable.len();
@@ -245,7 +259,7 @@ impl Visitor {
             Err(Error::Driver(err)) => (Heard::of(err.kind), err.to_string()),
             // It answers, as far as it can.
             Err(Error::Split { source, .. }) => (Heard::Nothing, source.to_string()),
-            Err(Error::Store(_) | Error::Contended) => return Ok(()),
+            Err(Error::Slept { .. } | Error::Store(_) | Error::Contended) => return Ok(()),
         };
         let part = Part::of(unit.collection);
         match heard {
@@ -258,6 +272,7 @@ impl Visitor {
         let (account, now, roll) = (&unit.account, self.clock.now(), self.chance.roll());
         let found = self.observer.memories.circuits(account.id, |parts| {
             let circuit = parts.of(part);
+            circuit.recall(unit.collection, unit.plan.failures, &self.settings);
             circuit.note(unit.collection, heard, now, roll, &self.settings);
             circuit.standing()
         });
@@ -265,7 +280,7 @@ impl Visitor {
         if part != Part::Compute || found == Standing::Reachable && heard != Heard::Well {
             return Ok(());
         }
-        self.observer.stand(account, found, &error).await
+        self.observer.stand(account, unit.collection, found, &error).await
     }
 
     fn plan(&self, unit: &Unit, outcome: Result<Next, Error>) -> UnitPlan {
@@ -281,7 +296,10 @@ impl Visitor {
             }
             Err(Error::Driver(err)) => {
                 let part = Part::of(unit.collection);
-                let alone = self.observer.memories.circuits(unit.account.id, |parts| parts.of(part).open_until());
+                let alone = self
+                    .observer
+                    .memories
+                    .circuits(unit.account.id, |parts| parts.of(part).open_until(unit.collection));
                 let alone = alone.filter(|at| *at > now);
                 let backed_off = plan::after_failure(err.kind, failures, now, self.chance.roll(), &self.settings);
                 let due_at = match err.kind {
@@ -298,6 +316,11 @@ impl Visitor {
                 UnitPlan { due_at, failures, error: Some(err.to_string()), rest_until: None }
             }
             // Not the provider's fault: no backing off from it.
+            Err(err @ Error::Slept { .. }) => {
+                let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
+                warn!("nothing could be seen, next look at {due_at}: {err}");
+                UnitPlan { due_at, failures: unit.plan.failures, error: unit.plan.error.clone(), rest_until: None }
+            }
             Err(err @ (Error::Store(_) | Error::Contended)) => {
                 let due_at = now + Duration::from_millis(self.settings.failed_wait_ms);
                 warn!("what was seen could not be kept, next look at {due_at}: {err}");

@@ -239,6 +239,20 @@ impl Settings {
         }
     }
 
+    /// The longest that the cadence may pass a unit over.
+    pub fn longest_rest(&self) -> Duration {
+        Duration::from_millis(self.quiet_wait_max_ms.max(self.hinted_wait_max_ms))
+    }
+
+    /// No look is ever planned for later than this, whatever happened. What is was planned by a clock that was ahead.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let waits = [self.idle_wait_max_ms, self.failed_wait_max_ms, self.denied_wait_ms, self.circuit_wait_max_ms];
+        let longest = waits.into_iter().max().unwrap_or_default();
+        // All are spread by a fifth at most; whoever may not find out whether an account works waits for who may.
+        let beyond = self.circuit_wait_ms + self.probe_wait_ms + self.list_every_ms + self.spread_ms;
+        Duration::from_millis(longest).mul_f64(1.2) + Duration::from_millis(beyond)
+    }
+
     pub fn cron(&self, collection: Collection) -> &str {
         match collection {
             Collection::Instances => &self.instances_cron,

@@ -8,19 +8,30 @@ use tracing::warn;
 use super::look::Observer;
 use super::parts::{Part, Parts};
 use crate::changes::fan_out;
-use crate::model::{Account, AccountId, Change, ChangeId, News, Observed, Outage, Reason, Standing, Subject, Topic};
+use crate::model::{
+    Account, AccountId, Change, ChangeId, Collection, News, Observed, Outage, Reason, Standing, Subject, Topic,
+};
 use crate::store::{self, NewChange};
 
 impl Observer {
-    /// Has what is recorded of the account agree with what is found of its instances and realms. Whoever comes second finds it recorded.
-    pub(super) async fn stand(&self, account: &Account, found: Standing, error: &str) -> Result<(), store::Error> {
+    /// Has what is recorded of the account agree with what is found of its instances and realms, by a look at one of them. Whoever comes
+    /// second finds it recorded. An outage is over when what was blamed for it answers, whatever others do.
+    pub(super) async fn stand(
+        &self,
+        account: &Account,
+        collection: Collection,
+        found: Standing,
+        error: &str,
+    ) -> Result<(), store::Error> {
         let (standings, outage) = self.store.standing(account.id).await?;
         let recorded = outage.as_ref().map_or(Standing::Reachable, |outage| outage.standing);
-        if recorded == found {
+        let blamed = outage.as_ref().and_then(|outage| outage.blamed);
+        if recorded == found || found == Standing::Reachable && blamed.is_some_and(|blamed| blamed != collection) {
             return Ok(());
         }
+        let blamed = blamed.unwrap_or(collection);
         let now = self.clock.now();
-        let last_good_at = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).last_good_at);
+        let last_good_at = self.memories.circuits(account.id, |parts| parts.of(Part::Compute).last_good_at(blamed));
         let last_good_at = outage.as_ref().map_or(last_good_at, |outage| outage.last_good_at);
         let told = told(recorded, found, outage.as_ref(), last_good_at, error, now);
         let subject = Subject {
@@ -46,6 +57,7 @@ impl Observer {
             since: outage.map_or(now, |outage| outage.since),
             last_good_at,
             error: error.to_owned(),
+            blamed: Some(blamed),
         });
         let entries = match self.store.record_standing(account.id, standings, away.as_ref(), &change, now).await {
             Ok(entries) => entries,

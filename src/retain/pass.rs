@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Counters, Settings};
-use crate::clock::Clock;
-use crate::store::{PruneFrom, PruneRules, Pruned, Store};
+use crate::clock::{Clock, Leaps};
+use crate::store::{self, PruneFrom, PruneRules, Pruned, Store};
 use crate::tasks::{Pass, Report, Wake};
 
 /// Says that a round is to begin: the operator's cron expression came round. Clones are one.
@@ -41,6 +41,8 @@ pub struct Retain {
     round: Option<Round>,
     /// Where a round begins: where the last one had to stop.
     from: PruneFrom,
+    leaps: Leaps,
+    begun: bool,
 }
 
 #[derive(Default)]
@@ -51,17 +53,30 @@ struct Round {
 
 impl Retain {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: Settings, beat: Beat) -> Self {
-        Self { store, clock, settings, counters: Counters::default(), beat, round: None, from: PruneFrom::default() }
+        let leaps = Leaps::new(clock.as_ref());
+        let (counters, from) = (Counters::default(), PruneFrom::default());
+        Self { store, clock, settings, counters, beat, round: None, from, leaps, begun: false }
     }
 
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    fn rules(&self, now: Timestamp) -> PruneRules {
+    /// What was recorded last is young, whatever the clock shows, until the clock has shown it for a while.
+    async fn compare(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        let newest = self.store.newest().await?;
+        self.begun = true;
+        if let Some(ahead) = newest.and_then(|at| Duration::try_from(now.duration_since(at)).ok()) {
+            self.leaps.doubt(self.clock.as_ref(), ahead);
+        }
+        Ok(())
+    }
+
+    fn rules(&self, now: Timestamp, ahead: Duration) -> PruneRules {
+        let kept = Duration::from_millis(self.settings.keep_ms);
         PruneRules {
             now,
-            before: now - Duration::from_millis(self.settings.keep_ms),
+            before: now.checked_sub(kept.saturating_add(ahead)).unwrap_or(Timestamp::MIN),
             changes_max: self.settings.changes_max,
             rows_max: self.settings.batch,
         }
@@ -75,10 +90,15 @@ impl Pass for Retain {
     }
 
     async fn pass(&mut self, now: Timestamp) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+        if !self.begun {
+            self.compare(now).await?;
+        }
+        // Asked in each pass, as it compares with the last.
+        let ahead = self.leaps.ahead(self.clock.as_ref());
         if self.round.is_none() && !self.beat.take() {
             return Ok(Report::default());
         }
-        let rules = self.rules(now);
+        let rules = self.rules(now, ahead);
         let round = self.round.get_or_insert_default();
         let mut rows = 0;
         loop {

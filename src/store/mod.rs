@@ -244,6 +244,10 @@ pub trait Polls: Send + Sync {
     /// When the next unit of such an account falls due.
     async fn next_unit_due_at(&self, ended_after: Timestamp) -> Result<Option<Timestamp>, Error>;
 
+    /// Makes due at `now` what is planned for later than `beyond`: no wait that is meant is so long, so it was planned by a clock that
+    /// was ahead. Answers with how many units that were.
+    async fn make_due_beyond(&self, beyond: Timestamp, now: Timestamp) -> Result<u64, Error>;
+
     /// Sets when a unit is looked at next and how the last look went, unless its due time is no longer `was`: then
     /// somebody wants a look meanwhile, and that stands.
     async fn plan_unit(
@@ -291,7 +295,14 @@ pub trait Polls: Send + Sync {
 
     /// The cadence: every unit of the collection that is healthy (`failures` 0), does not rest beyond `at`, and is due later than
     /// that becomes due between `at` and `at + spread`, at a point fixed by its account. Units that are backing off are left alone.
-    async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error>;
+    /// A rest that ends later than `rest_max` after `at` is none.
+    async fn bring_forward(
+        &self,
+        collection: Collection,
+        at: Timestamp,
+        spread: Duration,
+        rest_max: Duration,
+    ) -> Result<u64, Error>;
 }
 
 #[derive(Debug, Default)]

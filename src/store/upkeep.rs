@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -21,6 +23,13 @@ pub trait Upkeep: Send + Sync {
     /// erased, as [`super::Hooks::remove_hook`] does it), and the revisions of resources that were known once and that
     /// no hook is set on.
     async fn prune(&self, rules: &PruneRules, from: PruneFrom) -> Result<Pruned, Error>;
+
+    /// The latest moment that something was recorded to have happened at; `None`: nothing was.
+    async fn newest(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// The clock was set back by `by` and shows `now`: brings what was planned by the old time, looks and callbacks, to the same time
+    /// from now on. What would have been before `now` is due now. Answers with how many plans that were.
+    async fn set_back(&self, by: Duration, now: Timestamp) -> Result<u64, Error>;
 }
 
 /// What is kept.

@@ -1,8 +1,9 @@
 //! Runs passes: on time, when woken, never two of the same at once. Owns waiting, waking, stopping and catching panics,
-//! once for all.
+//! once for all, and what follows when somebody sets the clock.
 
 mod cron;
 mod run;
+mod wall;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use tracing::Instrument as _;
 
 pub use cron::{Cron, CronWork, check_cron};
 pub use run::{Settings, Status, Tasks, Wake};
+pub use wall::Wall;
 
 /// One round of background work: do what is due at `now`, report, and be harmless when cut short or run again. What is
 /// due is read from the store, so a restart and a busy day run the same code. Retrying is the next pass.

@@ -131,7 +131,9 @@ pub enum Error {
 impl From<poll::Error> for Error {
     fn from(err: poll::Error) -> Self {
         match err {
-            poll::Error::Driver(source) | poll::Error::Split { source, .. } => Self::Driver(source),
+            poll::Error::Driver(source) | poll::Error::Split { source, .. } | poll::Error::Slept { source, .. } => {
+                Self::Driver(source)
+            }
             poll::Error::Store(err) => Self::Store(err),
             poll::Error::Contended => Self::Busy(err.to_string()),
         }

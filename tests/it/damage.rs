@@ -55,7 +55,11 @@ async fn an_account_that_cannot_be_read_holds_up_no_other() {
     world.provider.set_realm("us", RealmState::Unavailable, None);
     world.clock.advance(minutes(5));
     for collection in Collection::ALL {
-        world.store().bring_forward(collection, world.clock_now(), Duration::ZERO).await.unwrap();
+        world
+            .store()
+            .bring_forward(collection, world.clock_now(), Duration::ZERO, Duration::from_secs(600))
+            .await
+            .unwrap();
     }
     damage(&world, "UPDATE accounts SET sealed = x'00' WHERE identity = 'alice'").await;
 

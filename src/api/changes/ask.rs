@@ -8,7 +8,7 @@ use crate::api::params::Params;
 use crate::api::tracking;
 use crate::api::{front, negotiate};
 use crate::feed::{self, Filter};
-use crate::model::{News, Seq, Subscriber, Topic};
+use crate::model::{ID_BYTES_MAX, News, Seq, Subscriber, Topic};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -97,8 +97,8 @@ fn filter(params: &Params) -> Result<Filter, Fault> {
         Topic::parse(text).ok_or_else(wrong)
     });
     let plain = |name: &str| match params.given(name) {
-        Some(text) if text.len() > TEXT_BYTES_MAX => {
-            Err(Fault::invalid(format!("`{name}` is longer than {TEXT_BYTES_MAX} bytes")))
+        Some(text) if text.len() > ID_BYTES_MAX => {
+            Err(Fault::invalid(format!("`{name}` is longer than {ID_BYTES_MAX} bytes")))
         }
         text => Ok(text.map(str::to_owned)),
     };
@@ -109,9 +109,6 @@ fn filter(params: &Params) -> Result<Filter, Fault> {
         realm: plain("realm")?,
     })
 }
-
-/// Ids and names of realms are shorter everywhere.
-const TEXT_BYTES_MAX: usize = 512;
 
 /// `state,gone` or `instance.state,realm.state`.
 fn types(list: &str) -> Result<BTreeSet<String>, Fault> {
@@ -174,7 +171,7 @@ mod tests {
         ] {
             check(bad, None);
         }
-        assert!(read(&format!("resource={}", "x".repeat(513)), &[]).is_none());
+        assert!(read(&format!("resource={}", "x".repeat(1_025)), &[]).is_none());
     }
 
     #[test]

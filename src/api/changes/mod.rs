@@ -21,7 +21,7 @@ use super::call::{self, Call};
 use super::error::{Fault, Problem};
 use super::receipt;
 use super::serve::Stopping;
-use crate::feed::{Follower, Item, Lost, Reader, Tail};
+use crate::feed::{self, Follower, Item, Lost, Reader, Tail};
 use crate::model::{AccountId, AccountKey, Scope, Seq};
 use ask::{Ask, How, Place};
 
@@ -148,24 +148,45 @@ async fn first_tracked(
 }
 
 async fn read(call: &Call, tail: &Tail, reader: &Reader, ask: &Ask, from: Seq) -> Result<Page, Fault> {
-    let scan_max = call.api.feeds.settings().scan_max;
+    let &feed::Settings { scan_max, page_bytes_max, .. } = call.api.feeds.settings();
     let lost = |err| match err {
         Lost::Pruned(_) => Fault::new(Problem::Gone, "What came after that is no longer kept"),
         Lost::Store(err) => err.into(),
     };
-    // One more than asked for tells whether there are more.
-    let mut found = tail.page(reader, from, ask.limit + 1, scan_max).await.map_err(lost)?;
-    // What is owed and does not fit stays owed, so a next question without a place would find it again, and nothing else.
-    // Others want their turn; the time for an answer bounds it.
-    while reader.undelivered && found.items.is_empty() && found.more {
+    let (mut items, mut bytes, mut through) = (Vec::new(), 0, from);
+    loop {
+        // One more than asked for tells whether there are more.
+        let at_once = at_once(items.len(), bytes, page_bytes_max).min(ask.limit + 1 - items.len());
+        let found = tail.page(reader, through, at_once, scan_max).await.map_err(lost)?;
+        let is_short = found.items.len() < at_once;
+        for item in found.items {
+            bytes += tail.text(&item, reader).len();
+            if items.len() == ask.limit || (bytes > page_bytes_max && !items.is_empty()) {
+                let last = items.last().map_or(from, |item: &Arc<Item>| item.entry.entry.seq);
+                return Ok(Page { items, through: last, more: true });
+            }
+            items.push(item);
+        }
+        through = found.through;
+        // What is owed and does not fit stays owed, so a next question without a place would find it again, and nothing else.
+        // Others want their turn; the time for an answer bounds it.
+        let is_vain = reader.undelivered && items.is_empty();
+        if !found.more || (is_short && !is_vain) {
+            return Ok(Page { items, through, more: found.more && through > from });
+        }
         tokio::task::yield_now().await;
-        found = tail.page(reader, found.through, ask.limit + 1, scan_max).await.map_err(lost)?;
     }
-    let over = found.items.len() > ask.limit;
-    found.items.truncate(ask.limit);
-    let last = found.items.last().map(|item| item.entry.entry.seq);
-    let through = if over { last.unwrap_or(from) } else { found.through };
-    Ok(Page { items: found.items, through, more: over || (found.more && found.through > from) })
+}
+
+/// Changes that are asked for first: by them it is seen how large they are.
+const FIRST: usize = 16;
+
+/// How many more to ask for, with so many of so many bytes in hand.
+fn at_once(items: usize, bytes: usize, bytes_max: usize) -> usize {
+    match bytes.checked_div(items) {
+        None => FIRST,
+        Some(each) => (bytes_max.saturating_sub(bytes) / each.max(1)).clamp(1, usize::from(u16::MAX)),
+    }
 }
 
 /// The bare array, with where to go on.
@@ -299,4 +320,19 @@ fn next(call: &Call, ask: &Ask, through: Seq) -> String {
         Place::Undelivered(_) => String::new(),
     };
     format!("<{href}?{place}limit={}&{filters}>; rel=\"next\"", ask.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_asked_for_as_there_is_room_for() {
+        let check = |items, bytes, expected| assert_eq!(at_once(items, bytes, 10_000), expected, "{items} of {bytes}");
+        check(0, 0, FIRST);
+        check(16, 1_600, 84);
+        check(16, 16, 9_984);
+        check(1, 9_000, 1);
+        check(1, 50_000, 1);
+    }
 }

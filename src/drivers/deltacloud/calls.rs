@@ -9,7 +9,7 @@ use super::Deltacloud;
 use super::client::{Answer, Failed, Form, Question, Target};
 use super::document::{Malformed, Node};
 use crate::drivers::{Error, Kind};
-use crate::model::{Credentials, Login};
+use crate::model::{Credentials, Login, is_id};
 
 /// A collection, as paths and lists call it, and its members.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,12 @@ pub(super) struct Rel {
 }
 
 macro_rules! rels {
-    ($($name:ident = $plural:literal, $singular:literal;)*) => {$(
-        pub(super) const $name: Rel = Rel { plural: $plural, singular: $singular };
-    )*};
+    ($($name:ident = $plural:literal, $singular:literal;)*) => {
+        $(pub(super) const $name: Rel = Rel { plural: $plural, singular: $singular };)*
+
+        /// All of them.
+        pub(super) const LISTS: &[Rel] = &[$($name),*];
+    };
 }
 
 rels! {
@@ -73,7 +76,7 @@ impl Deltacloud {
     /// `None`: the upstream itself said that it does not have it.
     pub(super) async fn member(&self, login: &Login, rel: Rel, id: &str) -> Result<Option<Node>, Error> {
         if !is_id(id) {
-            return Ok(None);
+            return Err(Error::new(Kind::Invalid, format!("There can be nothing of that id among {}", rel.plural)));
         }
         let target = self.client.target(login)?;
         let what = format!("GET one of {}", rel.plural);
@@ -157,11 +160,6 @@ impl Deltacloud {
         let path: Vec<&str> = [rel.plural, id].into_iter().chain(action).collect();
         Ok(target.at(&path))
     }
-}
-
-/// Some texts are no place of their own in a path, and so nobody's ids.
-pub(super) fn is_id(text: &str) -> bool {
-    !matches!(text.trim(), "" | "." | "..")
 }
 
 /// One that has an id.

@@ -19,7 +19,7 @@ use super::{Settings, provider};
 use crate::clock::Clock;
 use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, reading};
 use crate::model::{Credentials, ExposeSecret as _, Login};
 use crate::outbound::{self, Outbound, Request};
 
@@ -232,7 +232,7 @@ impl Client {
 
         let outbound::Answer { status, headers, body } = answer;
         let location = headers.get(LOCATION).and_then(|to| target.below(to.to_str().ok()?));
-        let document = Node::parse(&body);
+        let document = reading::apart(body.clone(), Node::parse).await;
         let said = document.as_ref().ok().and_then(fault::said);
         if said.is_none() && (status.is_success() || status.is_redirection() && location.is_some()) {
             return Ok(Answer { at: at.to_owned(), status, location, document, body });

@@ -4,18 +4,39 @@
 //! Lenient where servers are: text that nobody escaped (`A & B`), names with dashes (before 1.0) instead of underscores,
 //! namespaces. Strict in what makes an answer an answer: it must be whole.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// An element, with its own text.
-#[derive(Default, PartialEq, Eq)]
+use super::calls::LISTS;
+use crate::drivers::reading::{ATTRIBUTES_MAX, DEPTH_MAX, MEMBERS_MAX, pieces_max};
+
+/// An element, with its own text. There are many: they take no more room than they need.
+#[derive(PartialEq, Eq)]
 pub(super) struct Node {
-    name: String,
-    attributes: Vec<(String, String)>,
+    name: Arc<str>,
+    attributes: Box<[(Arc<str>, Box<str>)]>,
+    text: Box<str>,
+    children: Box<[Node]>,
+}
+
+/// An element of which the end is yet to come.
+struct Open {
+    name: Arc<str>,
+    attributes: Box<[(Arc<str>, Box<str>)]>,
     text: String,
     children: Vec<Node>,
+}
+
+impl Open {
+    fn close(self) -> Node {
+        let Self { name, attributes, text, children } = self;
+        Node { name, attributes, text: text.into(), children: children.into() }
+    }
 }
 
 /// Its name: the rest may hold what opens machines.
@@ -35,6 +56,8 @@ pub(super) enum Malformed {
     Broken,
     #[error("the answer is <{found}>, not <{expected}>")]
     Other { found: String, expected: &'static str },
+    #[error("the answer has more in it than any answer has")]
+    TooMuch,
     #[error("the answer is a <{list}> with something else in it than <{member}>")]
     Mixed { list: &'static str, member: &'static str },
     #[error("the answer is about a <{0}> without an id")]
@@ -43,8 +66,8 @@ pub(super) enum Malformed {
     Stranger(&'static str),
 }
 
-/// Deeper ones are nobody's answer. Deltacloud's own have six.
-const DEPTH_MAX: usize = 32;
+/// Different names of elements and attributes in one document. Deltacloud's own have fifty.
+const NAMES_MAX: usize = 512;
 
 /// Characters of a root's name that are shown.
 const NAME_SHOWN_MAX: usize = 24;
@@ -57,11 +80,11 @@ impl Node {
         if text.is_empty() {
             return Err(Malformed::Empty);
         }
-        tree(text).ok_or(Malformed::Broken)
+        Tree { names: HashSet::new(), pieces: 0, pieces_max: pieces_max(text.len()) }.read(text)
     }
 
     pub(super) fn is(&self, name: &str) -> bool {
-        self.name == name
+        &*self.name == name
     }
 
     /// # Errors
@@ -80,12 +103,12 @@ impl Node {
         if children.iter().any(|child| !child.is(member)) || !text.trim().is_empty() {
             return Err(Malformed::Mixed { list, member });
         }
-        Ok(children)
+        Ok(children.into_vec())
     }
 
     /// Empty is as good as none.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        let value = self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim())?;
+        let value = self.attributes.iter().find(|(key, _)| **key == *name).map(|(_, value)| value.trim())?;
         Some(value).filter(|value| !value.is_empty())
     }
 
@@ -97,7 +120,7 @@ impl Node {
     /// In whatever is called `within`, all that are called `name`.
     pub(super) fn all<'a>(&'a self, within: &'a str, name: &'a str) -> impl Iterator<Item = &'a Self> {
         let within = self.children.iter().filter(move |child| child.is(within));
-        within.flat_map(|list| &list.children).filter(move |child| child.is(name))
+        within.flat_map(|list| list.children.iter()).filter(move |child| child.is(name))
     }
 
     pub(super) fn each<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
@@ -129,56 +152,105 @@ impl Node {
     }
 }
 
-/// `None`: broken, or not all of it.
-fn tree(text: &str) -> Option<Node> {
-    let mut reader = Reader::from_str(text);
-    reader.config_mut().allow_dangling_amp = true;
-    let mut open: Vec<Node> = Vec::new();
-    let mut root: Option<Node> = None;
-    loop {
-        let closed = match reader.read_event().ok()? {
-            Event::Start(start) => {
-                if open.len() == DEPTH_MAX || root.is_some() {
-                    return None;
+/// A document on the way to a tree.
+struct Tree {
+    /// Each is kept once.
+    names: HashSet<Arc<str>>,
+    pieces: usize,
+    pieces_max: usize,
+}
+
+impl Tree {
+    fn read(mut self, text: &str) -> Result<Node, Malformed> {
+        let mut reader = Reader::from_str(text);
+        reader.config_mut().allow_dangling_amp = true;
+        let mut open: Vec<Open> = Vec::new();
+        let mut root: Option<Node> = None;
+        loop {
+            let closed = match reader.read_event().map_err(|_| Malformed::Broken)? {
+                Event::Start(_) if open.len() == DEPTH_MAX || root.is_some() => return Err(Malformed::Broken),
+                Event::Start(start) => {
+                    let node = self.node(&start)?;
+                    fits(&open, &node)?;
+                    open.push(node);
+                    None
                 }
-                open.push(node(&start)?);
-                None
+                Event::Empty(start) => {
+                    let node = self.node(&start)?;
+                    fits(&open, &node)?;
+                    Some(node)
+                }
+                Event::End(_) => Some(open.pop().ok_or(Malformed::Broken)?),
+                Event::Text(text) => said(&mut open, text.as_ref())?,
+                Event::CData(text) => said(&mut open, text.as_ref())?,
+                Event::GeneralRef(reference) => said(&mut open, &resolved(reference.as_ref()))?,
+                Event::Eof => return root.filter(|_| open.is_empty()).ok_or(Malformed::Broken),
+                Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => None,
+            };
+            match (closed.map(Open::close), open.last_mut()) {
+                (None, _) => {}
+                (Some(_), Some(parent)) if parent.children.len() == MEMBERS_MAX => return Err(Malformed::TooMuch),
+                (Some(node), Some(parent)) => parent.children.push(node),
+                (Some(_), None) if root.is_some() => return Err(Malformed::Broken),
+                (Some(node), None) => root = Some(node),
             }
-            Event::Empty(start) => Some(node(&start)?),
-            Event::End(_) => Some(open.pop()?),
-            Event::Text(text) => said(&mut open, text.as_ref())?,
-            Event::CData(text) => said(&mut open, text.as_ref())?,
-            Event::GeneralRef(reference) => said(&mut open, &resolved(reference.as_ref()))?,
-            Event::Eof => return root.filter(|_| open.is_empty()),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => None,
-        };
-        match (closed, open.last_mut()) {
-            (None, _) => {}
-            (Some(node), Some(parent)) => parent.children.push(node),
-            (Some(_), None) if root.is_some() => return None,
-            (Some(node), None) => root = Some(node),
         }
+    }
+
+    fn node(&mut self, start: &BytesStart) -> Result<Open, Malformed> {
+        self.count()?;
+        let mut attributes = Vec::new();
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(|_| Malformed::Broken)?;
+            self.count()?;
+            if attributes.len() == ATTRIBUTES_MAX {
+                return Err(Malformed::TooMuch);
+            }
+            let name = self.name(attribute.key.local_name().as_ref())?;
+            attributes.push((name, unescaped(&attribute.value).into()));
+        }
+        let name = self.name(start.local_name().as_ref())?;
+        Ok(Open { name, attributes: attributes.into(), text: String::new(), children: Vec::new() })
+    }
+
+    fn count(&mut self) -> Result<(), Malformed> {
+        self.pieces += 1;
+        if self.pieces > self.pieces_max { Err(Malformed::TooMuch) } else { Ok(()) }
+    }
+
+    fn name(&mut self, name: &str) -> Result<Arc<str>, Malformed> {
+        let plain = if name.contains('-') { Cow::from(name.replace('-', "_")) } else { Cow::from(name) };
+        if let Some(known) = self.names.get(&*plain) {
+            return Ok(known.clone());
+        }
+        if self.names.len() == NAMES_MAX {
+            return Err(Malformed::TooMuch);
+        }
+        let new: Arc<str> = plain.into();
+        self.names.insert(new.clone());
+        Ok(new)
     }
 }
 
-/// `None`: text outside of the root.
-fn said(open: &mut [Node], text: &str) -> Option<Option<Node>> {
+/// What begins in the root of a list must be a member: what comes after the first that is none is not read.
+fn fits(open: &[Open], node: &Open) -> Result<(), Malformed> {
+    let [root] = open else { return Ok(()) };
+    match LISTS.iter().find(|list| *root.name == *list.plural) {
+        Some(list) if *node.name != *list.singular => {
+            Err(Malformed::Mixed { list: list.plural, member: list.singular })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// [`Malformed::Broken`]: text outside of the root.
+fn said(open: &mut [Open], text: &str) -> Result<Option<Open>, Malformed> {
     match open.last_mut() {
         Some(node) => node.text.push_str(text),
         None if text.trim().is_empty() => {}
-        None => return None,
+        None => return Err(Malformed::Broken),
     }
-    Some(None)
-}
-
-fn node(start: &BytesStart) -> Option<Node> {
-    let plain = |name: &str| name.replace('-', "_");
-    let mut attributes = Vec::new();
-    for attribute in start.attributes() {
-        let attribute = attribute.ok()?;
-        attributes.push((plain(attribute.key.local_name().as_ref()), unescaped(&attribute.value)));
-    }
-    Some(Node { name: plain(start.local_name().as_ref()), attributes, ..Node::default() })
+    Ok(None)
 }
 
 /// As XML means it, and as it stands where XML does not know it: Deltacloud's servers do not escape.
@@ -272,6 +344,33 @@ mod tests {
         check(&deep, "the answer is not XML, or not all of it");
         let latin = Node::parse(b"<instances>\xe9</instances>");
         assert_eq!(latin, Err(Malformed::Broken));
+    }
+
+    #[test]
+    fn what_is_large_as_a_tree_is_not_read_to_its_end() {
+        let check = |text: String, expected: Malformed| {
+            assert_eq!(Node::parse(text.as_bytes()).expect_err("too much"), expected, "{}", &text[..40]);
+        };
+        let many = |piece: &str| piece.repeat(200_000);
+        let mixed = Malformed::Mixed { list: "instances", member: "instance" };
+        check(format!("<instances>{}</instances>", many("<i/>")), mixed);
+        // At the first one: what comes after it is not even well formed.
+        check("<instances><i/><<</instances>".to_owned(), Malformed::Mixed { list: "instances", member: "instance" });
+        check(format!("<instances>{}</instances>", many("<instance/>")), Malformed::TooMuch);
+        let wide = format!("<instance id='{}'/>", "x".repeat(80));
+        check(format!("<instances>{}</instances>", wide.repeat(MEMBERS_MAX + 1)), Malformed::TooMuch);
+        check(format!("<x>{}</x>", many("<i/>")), Malformed::TooMuch);
+        let attributes: String = (0..200_000).map(|number| format!(" a{number}=''")).collect();
+        check(format!("<instances{attributes}/>"), Malformed::TooMuch);
+        let names: String = (0..1_000).map(|number| format!("<an_element_{number}/>")).collect();
+        check(format!("<x>{names}</x>"), Malformed::TooMuch);
+    }
+
+    #[test]
+    fn a_long_list_is_read() {
+        let one = LIST.split_once("<instance ").and_then(|(_, rest)| rest.split_once("</instance>")).expect("one").0;
+        let list = format!("<instances>{}</instances>", format!("<instance {one}</instance>").repeat(10_000));
+        assert_eq!(members(&list).expect("whole").len(), 10_000);
     }
 
     #[test]

@@ -9,12 +9,12 @@ use reqwest::Method;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use super::calls::{self, INSTANCES, identified};
+use super::calls::{INSTANCES, identified};
 use super::client::{Answer, Failed, Form, Question};
 use super::document::Node;
 use super::{Deltacloud, fault, map};
 use crate::drivers::{Error, Kind};
-use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewInstance};
+use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewInstance, is_id};
 
 impl Deltacloud {
     pub(super) async fn list_instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
@@ -143,7 +143,7 @@ fn method(link: &Node, action: Action) -> Method {
 fn made_at(answer: &Answer) -> Option<String> {
     let last = answer.location.as_ref()?.path_segments()?.next_back()?;
     let id = percent_decode_str(last).decode_utf8().ok()?.into_owned();
-    calls::is_id(&id).then_some(id)
+    is_id(&id).then_some(id)
 }
 
 fn form(new: &NewInstance) -> Form {

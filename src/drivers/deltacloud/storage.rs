@@ -9,7 +9,7 @@ use super::calls::{SNAPSHOTS, VOLUMES};
 use super::client::{Form, JSON, Question};
 use super::document::{Malformed, Node};
 use super::{Deltacloud, map};
-use crate::drivers::{Error, Kind, Storage};
+use crate::drivers::{Error, Kind, Storage, reading};
 use crate::model::{Login, Mount, NewSnapshot, NewVolume, Snapshot, Volume};
 
 #[async_trait]
@@ -127,6 +127,9 @@ fn has_state(node: &Node) -> bool {
 
 /// By id, of a list or of one.
 fn states(body: &[u8]) -> Result<BTreeMap<String, String>, Malformed> {
+    if !reading::is_json_within_bounds(body) {
+        return Err(Malformed::TooMuch);
+    }
     let document: Value = serde_json::from_slice(body).map_err(|_| Malformed::Broken)?;
     let list = match (&document[SNAPSHOTS.plural], &document[SNAPSHOTS.singular]) {
         (Value::Array(list), _) => list.as_slice(),

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::client::{Params, Target};
+use super::client::{Params, Target, read};
 use super::{Ec2, map, parse, provider};
+use crate::drivers::reading::LIST_BYTES_MAX;
 use crate::drivers::{Error, Kind};
 use crate::model::Login;
 
@@ -35,9 +36,18 @@ impl Ec2 {
         let target = self.ec2(login)?;
         let mut members = Vec::new();
         let mut token: Option<String> = None;
+        let mut bytes = 0;
         for _ in 0..self.settings.pages_max {
             let params = params.clone().with("MaxResults", page_size).with_some("NextToken", token.as_deref());
-            let page: T = self.client.call(&login.credentials, &target, action, params).await?;
+            let body = self.client.post(&login.credentials, &target, action, params).await?;
+            bytes += body.len();
+            if bytes > LIST_BYTES_MAX {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{action}: more than {LIST_BYTES_MAX} bytes of pages"),
+                ));
+            }
+            let page: T = read(body, &target, action).await?;
             let (more, next) = page.into_parts();
             members.extend(more);
             match next {

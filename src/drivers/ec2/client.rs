@@ -18,7 +18,7 @@ use super::{Settings, blame, fault, parse};
 use crate::clock::Clock;
 use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, reading};
 use crate::model::{Credentials, ExposeSecret as _};
 use crate::outbound::{self, Outbound, Request};
 
@@ -125,7 +125,7 @@ impl Client {
         params: Params,
     ) -> Result<T, Error> {
         let body = self.post(credentials, target, action, params).await?;
-        read(&body, target, action)
+        read(body, target, action).await
     }
 
     /// As [`Client::call`], for whoever wants to know in which word it was refused, and reads the answer itself.
@@ -219,8 +219,11 @@ fn at(target: &Target, action: &str) -> String {
     format!("{action} at {}", target.url.authority())
 }
 
-fn read<T: parse::Reply>(body: &[u8], target: &Target, action: &str) -> Result<T, Error> {
-    parse::reply(body).map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", at(target, action))))
+/// The answer to [`Client::post`].
+pub(super) async fn read<T: parse::Reply>(body: Bytes, target: &Target, action: &str) -> Result<T, Error> {
+    reading::apart(body, parse::reply)
+        .await
+        .map_err(|error| Error::new(Kind::Unavailable, format!("{}: {error}", at(target, action))))
 }
 
 impl Params {

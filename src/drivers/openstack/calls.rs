@@ -7,12 +7,13 @@ use serde::de::DeserializeOwned;
 
 use super::OpenStack;
 use super::catalog::Service;
-use super::client::Ask;
+use super::client::{Ask, read};
+use crate::drivers::reading::LIST_BYTES_MAX;
 use crate::drivers::{Error, Kind};
-use crate::model::Login;
+use crate::model::{Login, is_id};
 
 /// One page of a list.
-pub(super) trait Page: DeserializeOwned + Send {
+pub(super) trait Page: DeserializeOwned + Send + 'static {
     type Member: Send;
 
     /// What is on it, and the address of the next one.
@@ -32,17 +33,23 @@ impl OpenStack {
         let failed = |why: String| Error::new(Kind::Unavailable, format!("GET {}/{name}: {why}", service.as_str()));
         let mut members = Vec::new();
         let mut marker: Option<String> = None;
+        let mut bytes = 0;
         for _ in 0..self.settings.pages_max {
             let mut ask = Ask::get(service, path).with("limit", self.settings.page_size);
             ask.query.extend(query.iter().cloned());
             if let Some(marker) = &marker {
                 ask = ask.with("marker", marker);
             }
-            let page: P = self.client.call(login, ask).await.map_err(|error| match error.kind {
+            let answer = self.client.send(login, ask).await.map_err(|error| match error.kind {
                 // A list is always there; what is missing is the way to it.
                 Kind::NotFound => Error { kind: Kind::Unavailable, ..error },
                 _ => error,
             })?;
+            bytes += answer.body.len();
+            if bytes > LIST_BYTES_MAX {
+                return Err(failed(format!("more than {LIST_BYTES_MAX} bytes of pages")));
+            }
+            let page: P = read(answer.body).await.map_err(failed)?;
             let (more, next) = page.into_parts();
             members.extend(more);
             let Some(next) = next else { return Ok(members) };
@@ -58,19 +65,19 @@ impl OpenStack {
         Err(failed(format!("more than {bound} pages (drivers.openstack.pages_max)")))
     }
 
-    /// One member; `None`: the service clearly does not have it.
-    pub(super) async fn one<T: DeserializeOwned>(
+    /// One member; `None`: the service clearly does not have it. [`Kind::Invalid`] for an id that cannot be asked for.
+    pub(super) async fn one<T: DeserializeOwned + Send + 'static>(
         &self,
         login: &Login,
         service: Service,
         path: &[&str],
     ) -> Result<Option<T>, Error> {
         // Such a part would lead elsewhere.
-        if path.iter().any(|part| matches!(*part, "" | "." | "..")) || path.iter().any(|part| part.len() > ID_BYTES_MAX)
-        {
+        if !path.iter().all(|part| is_id(part)) {
             // The login is judged all the same.
             self.client.session(login, super::session::Wanted::Any).await?;
-            return Ok(None);
+            let text = format!("There can be nothing of that id in {}", service.as_str());
+            return Err(Error::new(Kind::Invalid, text));
         }
         match self.client.call(login, Ask::get(service, path)).await {
             Ok(found) => Ok(Some(found)),
@@ -80,7 +87,7 @@ impl OpenStack {
     }
 
     /// Those of `ids` that exist: one by one, a few at a time.
-    pub(super) async fn each<T: DeserializeOwned + Send>(
+    pub(super) async fn each<T: DeserializeOwned + Send + 'static>(
         &self,
         login: &Login,
         service: Service,
@@ -93,9 +100,6 @@ impl OpenStack {
         Ok(found.into_iter().flatten().collect())
     }
 }
-
-/// Longer than any id and any name of a key.
-const ID_BYTES_MAX: usize = 1024;
 
 /// `marker` in the address of a next page, absolute or not.
 fn marker_of(address: &str) -> Option<String> {

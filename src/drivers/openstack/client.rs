@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, reading};
 use crate::model::{Credentials, ExposeSecret as _, Login, Secret};
 use crate::outbound::{self, Answer, Outbound, Request};
 
@@ -117,7 +118,10 @@ impl Client {
         let not_keystone = |why: &str| Error::new(Kind::Unavailable, format!("{what}: {why}"));
         let token = answer.headers.get(SUBJECT_TOKEN).and_then(|value| value.to_str().ok());
         let token = token.ok_or_else(|| not_keystone("an answer without a token"))?;
-        let issued: session::Issued = read(&answer.body).map_err(|error| not_keystone(&error))?;
+        if answer.body.len() > TOKEN_BYTES_MAX {
+            return Err(not_keystone("a catalog that is longer than any"));
+        }
+        let issued: session::Issued = read(answer.body).await.map_err(|error| not_keystone(&error))?;
         let margin = Duration::from_millis(self.settings.token_margin_ms);
         let session = session::begin(Secret::from(token), issued.token, margin, self.clock.now())?;
         debug!(project = %session.project, "Keystone gave a token for a project");
@@ -125,10 +129,14 @@ impl Client {
     }
 
     /// Asks, and reads the answer.
-    pub(super) async fn call<T: DeserializeOwned>(&self, login: &Login, ask: Ask<'_>) -> Result<T, Error> {
+    pub(super) async fn call<T: DeserializeOwned + Send + 'static>(
+        &self,
+        login: &Login,
+        ask: Ask<'_>,
+    ) -> Result<T, Error> {
         let what = ask.what();
         let answer = self.send(login, ask).await?;
-        read(&answer.body).map_err(|error| Error::new(Kind::Unavailable, format!("{what}: {error}")))
+        read(answer.body).await.map_err(|error| Error::new(Kind::Unavailable, format!("{what}: {error}")))
     }
 
     /// Asks until there is an answer to what was asked: once more with a new token, once more in a version that Nova speaks.
@@ -369,7 +377,18 @@ fn under(base: &Url, parts: &[&str]) -> Url {
     url
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+/// Bytes of Keystone's answer: its catalog is kept with the token.
+const TOKEN_BYTES_MAX: usize = 1024 * 1024;
+
+/// The answer to [`Client::send`].
+pub(super) async fn read<T: DeserializeOwned + Send + 'static>(body: Bytes) -> Result<T, String> {
+    reading::apart(body, parse).await
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if !reading::is_json_within_bounds(body) {
+        return Err("more in it than in any answer".to_owned());
+    }
     // serde's own text may quote what it read.
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => "not what OpenStack answers to that".to_owned(),

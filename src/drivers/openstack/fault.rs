@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::drivers::Kind;
+use crate::drivers::reading::FAULT_BYTES_MAX;
 
 /// An error as a service put it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub(super) struct Fault {
 /// Every service has a form of its own: `{"itemNotFound": {"message"}}` of Nova and Cinder, `{"error": {"message"}}` of
 /// Keystone, `{"message", "title"}` of Glance, and a page of HTML of those that were not asked for JSON.
 pub(super) fn parse(body: &[u8]) -> Option<Fault> {
+    if body.len() > FAULT_BYTES_MAX {
+        return None;
+    }
     if let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(body) {
         let message = |value: &Value| Some(value.get("message")?.as_str()?.to_owned());
         let nested = object.iter().find_map(|(word, value)| Some((word.clone(), message(value)?)));

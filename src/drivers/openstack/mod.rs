@@ -51,7 +51,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::pace::Budget;
 use crate::model::{
-    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
+    Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm, is_id,
 };
 use crate::outbound::Outbound;
 
@@ -81,7 +81,7 @@ impl OpenStack {
     }
 
     async fn delete(&self, login: &Login, service: Service, path: &[&str]) -> Result<(), Error> {
-        if path.iter().any(|part| matches!(*part, "" | "." | "..")) {
+        if !path.iter().all(|part| is_id(part)) {
             self.client.session(login, Wanted::Any).await?;
             return Err(Error::new(Kind::NotFound, "There is nothing of that name"));
         }

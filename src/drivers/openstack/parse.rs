@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::calls::Page;
+use crate::drivers::reading::members;
 use crate::model::Secret;
 
 #[derive(Debug, Deserialize)]
@@ -34,6 +35,7 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Servers {
+    #[serde(deserialize_with = "members")]
     servers: Vec<Server>,
     #[serde(default, deserialize_with = "or_default")]
     servers_links: Vec<Link>,
@@ -141,7 +143,7 @@ pub(super) struct CreatedImage {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Zones {
-    #[serde(rename = "availabilityZoneInfo")]
+    #[serde(rename = "availabilityZoneInfo", deserialize_with = "members")]
     pub(super) zones: Vec<Zone>,
 }
 
@@ -170,6 +172,7 @@ pub(super) struct ZoneService {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Services {
+    #[serde(deserialize_with = "members")]
     pub(super) services: Vec<Service>,
 }
 
@@ -187,6 +190,7 @@ pub(super) struct Service {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Flavors {
+    #[serde(deserialize_with = "members")]
     flavors: Vec<Size>,
     #[serde(default, deserialize_with = "or_default")]
     flavors_links: Vec<Link>,
@@ -237,6 +241,7 @@ const NAME_CHARS_SHOWN: usize = 40;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Networks {
+    #[serde(deserialize_with = "members")]
     networks: Vec<Network>,
     #[serde(default, deserialize_with = "or_default")]
     networks_links: Vec<Link>,
@@ -252,6 +257,7 @@ impl Page for Networks {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Images {
+    #[serde(deserialize_with = "members")]
     images: Vec<Image>,
     next: Option<String>,
 }
@@ -288,6 +294,7 @@ pub(super) struct Image {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Volumes {
+    #[serde(deserialize_with = "members")]
     volumes: Vec<Volume>,
     #[serde(default, deserialize_with = "or_default")]
     volumes_links: Vec<Link>,
@@ -330,6 +337,7 @@ pub(super) struct VolumeAttachment {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Snapshots {
+    #[serde(deserialize_with = "members")]
     snapshots: Vec<Snapshot>,
     #[serde(default, deserialize_with = "or_default")]
     snapshots_links: Vec<Link>,
@@ -361,6 +369,7 @@ pub(super) struct Snapshot {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct KeyPairs {
+    #[serde(deserialize_with = "members")]
     keypairs: Vec<OneKeyPair>,
     #[serde(default, deserialize_with = "or_default")]
     keypairs_links: Vec<Link>,

@@ -78,6 +78,7 @@ row! {
         away_since: Option<i64>,
         away_last_good_at: Option<i64>,
         away_error: Option<String>,
+        away_blamed: Option<String>,
     }
 }
 
@@ -178,6 +179,29 @@ impl Polls for Sqlite {
         next.map(|ms| cell.instant(ms)).transpose()
     }
 
+    async fn make_due_beyond(&self, beyond: Timestamp, now: Timestamp) -> Result<u64, Error> {
+        const ACTION: &str = "making due what was planned by another time";
+        let any: Option<i64> = sqlx::query_scalar("SELECT 1 FROM units INDEXED BY units_due WHERE due_at > $1 LIMIT 1")
+            .bind(beyond.as_millisecond())
+            .fetch_optional(&self.readers)
+            .await
+            .doing(ACTION)?;
+        // Asked in every pass, and no pass waits for the writer to hear that all is as it should be.
+        if any.is_none() {
+            return Ok(0);
+        }
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let made = sqlx::query("UPDATE units SET due_at = $2, rest_until = NULL WHERE due_at > $1")
+            .bind(beyond.as_millisecond())
+            .bind(now.as_millisecond())
+            .execute(&mut *tx)
+            .await
+            .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(made.rows_affected())
+    }
+
     async fn plan_unit(
         &self,
         account: AccountId,
@@ -217,7 +241,8 @@ impl Polls for Sqlite {
         let mut turn = self.writer.turn(ACTION).await?;
         let mut tx = turn.begin().await?;
         let raised = sqlx::query(
-            "UPDATE accounts SET standings = standings + 1, away = $3, away_since = $4, away_last_good_at = $5, away_error = $6
+            "UPDATE accounts SET standings = standings + 1, away = $3, away_since = $4, away_last_good_at = $5, away_error = $6,
+                 away_blamed = $7
              WHERE account_id = $1 AND standings = $2",
         )
         .bind(account.0)
@@ -226,6 +251,7 @@ impl Polls for Sqlite {
         .bind(outage.map(|outage| outage.since.as_millisecond()))
         .bind(outage.and_then(|outage| outage.last_good_at).map(Timestamp::as_millisecond))
         .bind(outage.map(|outage| outage.error.as_str()))
+        .bind(outage.and_then(|outage| outage.blamed).map(Collection::as_str))
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;
@@ -243,7 +269,8 @@ impl Polls for Sqlite {
 
     async fn standing(&self, account: AccountId) -> Result<(u64, Option<Outage>), Error> {
         let row: Option<StandingRow> = sqlx::query_as(
-            "SELECT standings, away, away_since, away_last_good_at, away_error FROM accounts WHERE account_id = $1",
+            "SELECT standings, away, away_since, away_last_good_at, away_error, away_blamed
+             FROM accounts WHERE account_id = $1",
         )
         .bind(account.0)
         .fetch_optional(&self.readers)
@@ -260,6 +287,7 @@ impl Polls for Sqlite {
             since: instant("away_since", since)?,
             last_good_at: row.away_last_good_at.map(|ms| instant("away_last_good_at", ms)).transpose()?,
             error: row.away_error.unwrap_or_default(),
+            blamed: row.away_blamed.map(|word| cell.column("away_blamed").collection(&word)).transpose()?,
         };
         Ok((standings, Some(outage)))
     }
@@ -349,7 +377,13 @@ impl Polls for Sqlite {
         }))
     }
 
-    async fn bring_forward(&self, collection: Collection, at: Timestamp, spread: Duration) -> Result<u64, Error> {
+    async fn bring_forward(
+        &self,
+        collection: Collection,
+        at: Timestamp,
+        spread: Duration,
+        rest_max: Duration,
+    ) -> Result<u64, Error> {
         const ACTION: &str = "bringing looks forward";
         let spread_ms = int(spread.as_millis()).min(SPREAD_MS_MAX);
         let mut turn = self.writer.turn(ACTION).await?;
@@ -359,11 +393,12 @@ impl Polls for Sqlite {
         let brought = sqlx::query(
             "UPDATE units
              SET due_at = min(due_at, $2 + (((account_id & 2147483647) * 2654435769 & 4294967295) * $3 >> 32))
-             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND (coalesce(rest_until, 0) <= $2 OR rest_until > $2 + 3600000)",
+             WHERE collection = $1 AND failures = 0 AND due_at > $2 AND (coalesce(rest_until, 0) <= $2 OR rest_until > $2 + $4)",
         )
         .bind(collection.as_str())
         .bind(at.as_millisecond())
         .bind(spread_ms)
+        .bind(int(rest_max.as_millis()).min(SPREAD_MS_MAX))
         .execute(&mut *tx)
         .await
         .doing(ACTION)?;

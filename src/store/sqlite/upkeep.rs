@@ -1,11 +1,14 @@
 //! What is removed, and in which order, so that nothing that is kept refers to anything that is not.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::deliveries::{self, Line};
-use super::rows::{Doing as _, int, json, row};
+use super::rows::{Cell, Doing as _, int, json, row};
 use super::{Sqlite, accounts, hooks};
 use crate::model::AccountId;
 use crate::store::{Error, PruneFrom, PruneRules, Pruned, Upkeep};
@@ -59,6 +62,52 @@ impl Upkeep for Sqlite {
             PruneFrom::Hooks => self.prune_hooks(rules).await,
             PruneFrom::FormerResources => self.prune_former(rules).await,
         }
+    }
+
+    async fn newest(&self) -> Result<Option<Timestamp>, Error> {
+        const ACTION: &str = "reading when something was recorded last";
+        // Of each account the last change, and not all of its log.
+        let newest: Option<i64> = sqlx::query_scalar(
+            "SELECT max(at) FROM (
+                 SELECT max(observed_at) AS at FROM units
+                 UNION ALL
+                 SELECT max((SELECT c.at FROM changes c WHERE c.account_id = a.account_id ORDER BY c.seq DESC LIMIT 1))
+                 FROM accounts a)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .doing(ACTION)?;
+        let cell = Cell { table: "units", column: "observed_at", account: AccountId(0), key: &"(the latest)" };
+        newest.map(|ms| cell.instant(ms)).transpose()
+    }
+
+    async fn set_back(&self, by: Duration, now: Timestamp) -> Result<u64, Error> {
+        const ACTION: &str = "bringing plans to a clock that was set back";
+        let (by, now) = (int(by.as_millis()), now.as_millisecond());
+        let mut turn = self.writer.turn(ACTION).await?;
+        let mut tx = turn.begin().await?;
+        let units = sqlx::query(
+            "UPDATE units SET due_at = iif(due_at > $2, max(due_at - $1, $2), due_at), rest_until = rest_until - $1
+             WHERE due_at > $2",
+        )
+        .bind(by)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        // A claim runs out when it did, for those that are not recorded first.
+        let deliveries = sqlx::query(
+            "UPDATE deliveries
+             SET due_at = iif(due_at > $2, max(due_at - $1, $2), due_at), next_at = iif(next_at > $2, max(next_at - $1, $2), next_at)
+             WHERE next_at IS NOT NULL AND max(due_at, next_at) > $2",
+        )
+        .bind(by)
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .doing(ACTION)?;
+        tx.commit().await.doing(ACTION)?;
+        Ok(units.rows_affected() + deliveries.rows_affected())
     }
 }
 

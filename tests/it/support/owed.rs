@@ -406,7 +406,11 @@ impl Polls for Owed {
         unreachable!("{BEYOND}")
     }
 
-    async fn bring_forward(&self, _: Collection, _: Timestamp, _: Duration) -> Result<u64, Error> {
+    async fn make_due_beyond(&self, _: Timestamp, _: Timestamp) -> Result<u64, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn bring_forward(&self, _: Collection, _: Timestamp, _: Duration, _: Duration) -> Result<u64, Error> {
         unreachable!("{BEYOND}")
     }
 }
@@ -538,6 +542,14 @@ impl Upkeep for Owed {
     }
 
     async fn prune(&self, _: &PruneRules, _: PruneFrom) -> Result<Pruned, Error> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn newest(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(None)
+    }
+
+    async fn set_back(&self, _: Duration, _: Timestamp) -> Result<u64, Error> {
         unreachable!("{BEYOND}")
     }
 }

@@ -74,6 +74,8 @@ struct Rooms {
     poll: tracker::poll::Poll,
     deliver: tracker::deliver::Deliver,
     retain: tracker::retain::Retain,
+    wall: tracker::tasks::Wall,
+    beat_again: tracker::tasks::Wake,
     retain_beat: tracker::retain::Beat,
     store: Arc<dyn store::Store>,
 }
@@ -275,15 +277,20 @@ impl World {
         store.release_claims().await.unwrap();
         let drivers = self.drivers(chance.clone());
         let parts = Parts::new(&self.settings, store, drivers, self.clock.clone(), chance).unwrap();
-        let Parts { api, poll, deliver, retain, retain_beat, store, .. } = parts;
+        let Parts { api, poll, deliver, retain, retain_beat, wall, beat_again, store, .. } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let base = format!("http://{address}/api");
         let stop = CancellationToken::new();
         let (router, api_settings, stopped) = (api::router(api), self.settings.api.clone(), stop.clone());
         let server = tokio::spawn(async move { api::serve(listener, router, &api_settings, stopped).await });
-        self.running =
-            Some(Running { parts: Rooms { poll, deliver, retain, retain_beat, store }, address, base, stop, server });
+        self.running = Some(Running {
+            parts: Rooms { poll, deliver, retain, wall, beat_again, retain_beat, store },
+            address,
+            base,
+            stop,
+            server,
+        });
     }
 
     /// The real ones, with the world's hands on the mock cloud.
@@ -351,6 +358,14 @@ impl World {
         report
     }
 
+    /// Lets Tracker look at the clock. `true`: the beats begin anew.
+    pub async fn look_at_the_clock(&mut self) -> bool {
+        let now = self.clock.now();
+        let Rooms { wall, beat_again, .. } = &mut self.running.as_mut().expect("Tracker runs").parts;
+        wall.pass(now).await.unwrap();
+        futures_util::FutureExt::now_or_never(beat_again.notified()).is_some()
+    }
+
     /// Starts to look at what is due and does not wait for the end of it.
     pub async fn begin_to_poll(&mut self) {
         let now = self.clock.now();
@@ -360,7 +375,10 @@ impl World {
     /// Polls as the cron tick would: everything healthy is due, at once.
     pub async fn tick(&mut self) {
         for collection in tracker::model::Collection::ALL {
-            self.store().bring_forward(collection, self.clock.now(), Duration::ZERO).await.unwrap();
+            self.store()
+                .bring_forward(collection, self.clock.now(), Duration::ZERO, self.settings.poll.longest_rest())
+                .await
+                .unwrap();
         }
         self.poll().await;
     }

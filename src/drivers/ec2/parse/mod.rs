@@ -11,9 +11,11 @@ mod types;
 mod zones;
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::drivers::reading::{ATTRIBUTES_MAX, DEPTH_MAX, FAULT_BYTES_MAX, members, pieces_max};
 
 pub(super) use self::addresses::{Address, Addresses, AllocatedAddress};
 pub(super) use self::firewalls::{
@@ -30,7 +32,7 @@ pub(super) use self::types::{InstanceType, InstanceTypes};
 pub(super) use self::zones::{Zone, Zones};
 
 /// An answer, known by the name of its root.
-pub(super) trait Reply: DeserializeOwned + Send {
+pub(super) trait Reply: DeserializeOwned + Send + 'static {
     const ROOT: &'static str;
 }
 
@@ -49,6 +51,8 @@ pub(super) enum Malformed {
     Other(&'static str),
     #[error("the answer is a broken or incomplete {0}")]
     Broken(&'static str),
+    #[error("the answer has more in it than any {0}")]
+    TooMuch(&'static str),
 }
 
 pub(super) fn reply<T: Reply>(body: &[u8]) -> Result<T, Malformed> {
@@ -57,7 +61,39 @@ pub(super) fn reply<T: Reply>(body: &[u8]) -> Result<T, Malformed> {
     if root(text).as_deref() != Some(T::ROOT) {
         return Err(Malformed::Other(T::ROOT));
     }
+    if !is_within_bounds(text) {
+        return Err(Malformed::TooMuch(T::ROOT));
+    }
     quick_xml::de::from_str(text).map_err(|_| Malformed::Broken(T::ROOT))
+}
+
+/// As far as it can be read.
+fn is_within_bounds(text: &str) -> bool {
+    let (mut pieces, mut depth) = (0, 0);
+    let mut reader = Reader::from_str(text);
+    while let Ok(event) = reader.read_event() {
+        match event {
+            Event::Start(_) if depth == DEPTH_MAX => return false,
+            Event::Start(start) => {
+                depth += 1;
+                pieces += 1 + attributes(&start);
+            }
+            Event::Empty(start) => pieces += 1 + attributes(&start),
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Eof => break,
+            _ => {}
+        }
+        if pieces > pieces_max(text.len()) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Too many count as too much.
+fn attributes(start: &BytesStart) -> usize {
+    let count = start.attributes().with_checks(false).take(ATTRIBUTES_MAX + 1).count();
+    if count > ATTRIBUTES_MAX { usize::MAX / 2 } else { count }
 }
 
 /// The local name of the root element.
@@ -77,7 +113,7 @@ pub(super) fn root(text: &str) -> Option<String> {
 /// EC2's way to write a list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Set<T> {
-    #[serde(rename = "item", default = "Vec::new")]
+    #[serde(rename = "item", default = "Vec::new", deserialize_with = "members", bound = "T: Deserialize<'de>")]
     pub(super) items: Vec<T>,
 }
 
@@ -177,6 +213,9 @@ impl Reply for StsFault {
 
 /// `None`: the body is no error of EC2's or STS's.
 pub(super) fn fault(body: &[u8]) -> Option<Fault> {
+    if body.len() > FAULT_BYTES_MAX {
+        return None;
+    }
     let ec2 = reply::<Ec2Faults>(body).ok().and_then(|faults| faults.errors.errors.into_iter().next());
     ec2.or_else(|| reply::<StsFault>(body).ok().map(|sts| sts.error))
 }
@@ -184,6 +223,7 @@ pub(super) fn fault(body: &[u8]) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::reading::MEMBERS_MAX;
 
     const PAGE: &str = include_str!("../replies/DescribeInstances-1.xml");
 
@@ -235,6 +275,32 @@ mod tests {
         );
         let empty = b"<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>";
         assert_eq!(reply::<Instances>(empty).expect("an honest empty list").into_parts().0.len(), 0);
+    }
+
+    #[test]
+    fn what_is_large_as_a_tree_is_not_read() {
+        let check = |inner: &str, times: usize, expected: Malformed| {
+            let inner = inner.repeat(times);
+            let body = format!(
+                "<DescribeInstancesResponse><reservationSet>{inner}</reservationSet></DescribeInstancesResponse>"
+            );
+            assert_eq!(reply::<Instances>(body.as_bytes()).err(), Some(expected), "{}", &inner[..12]);
+        };
+        const ROOT: &str = Instances::ROOT;
+        check("<item/>", 100_000, Malformed::TooMuch(ROOT));
+        check("<x a='' b='' c=''/>", 100_000, Malformed::TooMuch(ROOT));
+        let empty = "<item><instancesSet></instancesSet></item>";
+        check(empty, MEMBERS_MAX + 1, Malformed::Broken(ROOT));
+        let attributes: String = (0..100).map(|number| format!(" a{number}=''")).collect();
+        check(&format!("<item{attributes}/>"), 1, Malformed::TooMuch(ROOT));
+        check(&"<deeper>".repeat(100), 1, Malformed::TooMuch(ROOT));
+        let one = PAGE.split_once("<item>").expect("one").1.rsplit_once("</reservationSet>").expect("its end").0;
+        let whole =
+            format!("<{ROOT}><reservationSet>{}</reservationSet></{ROOT}>", format!("<item>{one}").repeat(1_000));
+        assert!(
+            reply::<Instances>(whole.as_bytes()).is_ok(),
+            "a thousand reservations of EC2's own are no more than may be"
+        );
     }
 
     #[test]

@@ -240,7 +240,10 @@ async fn a_cadence_brings_healthy_units_forward(world: World) {
         accounts.push(id);
     }
     let spread = Duration::from_secs(60);
-    assert_eq!(world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap(), 19);
+    assert_eq!(
+        world.store.bring_forward(Collection::Instances, at(100), spread, Duration::from_secs(600)).await.unwrap(),
+        19
+    );
     let points = async || {
         let units = world.store.due_units(at(9_999), at(0), 100).await.unwrap().units;
         assert!(units.iter().all(|unit| unit.collection == Collection::Instances && unit.account.id != accounts[0]));
@@ -254,7 +257,7 @@ async fn a_cadence_brings_healthy_units_forward(world: World) {
     for (id, _) in &first {
         world.plan(*id, Collection::Instances, &plan(10_000, 0)).await;
     }
-    world.store.bring_forward(Collection::Instances, at(100), spread).await.unwrap();
+    world.store.bring_forward(Collection::Instances, at(100), spread, Duration::from_secs(600)).await.unwrap();
     assert_eq!(points().await, first, "each at a point of its own");
 }
 
@@ -266,13 +269,28 @@ async fn a_cadence_never_puts_anything_off(world: World) {
         world.plan(id, Collection::Realms, &plan(10_000, 0)).await;
         wanted.push((id, second));
     }
-    world.store.bring_forward(Collection::Instances, at(100), Duration::from_secs(3_600)).await.unwrap();
+    world
+        .store
+        .bring_forward(Collection::Instances, at(100), Duration::from_secs(3_600), Duration::from_secs(600))
+        .await
+        .unwrap();
     for unit in world.store.due_units(at(9_999), at(0), 100).await.unwrap().units {
         let (_, before) = wanted.iter().find(|(id, _)| *id == unit.account.id).unwrap();
         assert!(unit.plan.due_at <= at(*before), "{:?}", unit.plan);
     }
-    assert_eq!(world.store.bring_forward(Collection::Instances, at(5_000), Duration::ZERO).await.unwrap(), 0);
-    let brought = world.store.bring_forward(Collection::Realms, at(5_000), Duration::ZERO).await.unwrap();
+    assert_eq!(
+        world
+            .store
+            .bring_forward(Collection::Instances, at(5_000), Duration::ZERO, Duration::from_secs(600))
+            .await
+            .unwrap(),
+        0
+    );
+    let brought = world
+        .store
+        .bring_forward(Collection::Realms, at(5_000), Duration::ZERO, Duration::from_secs(600))
+        .await
+        .unwrap();
     assert_eq!(brought, 3);
     assert_eq!(due(&world, 5_000).await.len(), 6);
 }
