@@ -158,6 +158,7 @@ pub fn drivers_outbound(settings: &Settings) -> Result<Outbound, outbound::Setup
         connect_timeout: Duration::from_millis(settings.drivers.connect_timeout_ms),
         idle_per_host: settings.drivers.idle_per_host,
         user_agent: USER_AGENT.to_owned(),
+        ca_file: Some(settings.drivers.ca_file.clone()).filter(|file| !file.as_os_str().is_empty()),
     })
 }
 

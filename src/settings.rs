@@ -45,7 +45,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info,tokio_cron_scheduler=warn".to_owned(), format: LogFormat::Text }
+        Self {
+            filter: "info,tokio_cron_scheduler=warn,rustls_platform_verifier=off".to_owned(),
+            format: LogFormat::Text,
+        }
     }
 }
 

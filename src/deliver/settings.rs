@@ -299,6 +299,7 @@ impl Settings {
             connect_timeout: Duration::from_millis(self.connect_timeout_ms),
             idle_per_host: self.idle_per_receiver,
             user_agent: concat!("Tracker/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ca_file: None,
         }
     }
 

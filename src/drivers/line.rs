@@ -33,7 +33,12 @@ impl Line {
     /// `by_operator`: it goes where the settings say.
     pub(super) async fn exchange(&self, by_operator: bool, request: Request) -> Result<Answer, outbound::Error> {
         let outbound = if by_operator { &self.operators } else { &self.guarded };
-        outbound.exchange(request, self.bounds).await
+        outbound.exchange(request, self.bounds).await.map_err(|error| match error {
+            outbound::Error::Connect(text) if text == outbound::UNKNOWN_AUTHORITY => {
+                outbound::Error::Connect(format!("{text}: set drivers.ca_file"))
+            }
+            error => error,
+        })
     }
 }
 

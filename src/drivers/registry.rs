@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -28,6 +29,9 @@ pub struct Settings {
     /// Networks that providers may lie in although they are private, loopback or otherwise special, as `10.1.0.0/16`. None
     /// by default: a client names the provider, and must not reach what only this machine can.
     pub allow_networks: Vec<IpNet>,
+    /// A file of certificates (PEM) of authorities that providers' certificates may be signed by, besides those that this
+    /// machine knows. Default: empty, none. Read at the start.
+    pub ca_file: PathBuf,
     /// For the name, TCP and TLS, inside each driver's own time-out. Milliseconds.
     pub connect_timeout_ms: u64,
     /// Idle connections kept for each provider.
@@ -46,6 +50,7 @@ impl Default for Settings {
             default: "mock".to_owned(),
             default_provider: String::new(),
             allow_networks: Vec::new(),
+            ca_file: PathBuf::new(),
             connect_timeout_ms: 5_000,
             idle_per_host: 8,
             pace: pace::Settings::default(),
@@ -147,6 +152,7 @@ mod tests {
             connect_timeout: std::time::Duration::from_secs(1),
             idle_per_host: 1,
             user_agent: "test".to_owned(),
+            ca_file: None,
         });
         let clock: Arc<dyn Clock> = Arc::new(FakeClock::at(jiff::Timestamp::UNIX_EPOCH));
         let outbound = outbound.unwrap();

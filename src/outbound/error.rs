@@ -39,6 +39,8 @@ impl Error {
 pub enum SetupError {
     #[error(transparent)]
     TooWide(#[from] TooWide),
+    #[error("ca_file {0}: {1}")]
+    Authorities(String, String),
     #[error("proxy: {0}")]
     Proxy(#[from] BadProxy),
     /// Mostly: the machine has no certificate authorities installed.
@@ -67,13 +69,27 @@ pub(super) fn sort(err: &reqwest::Error, connect_timeout: Duration) -> Error {
         last = Some(err.to_string());
         cause = err.source();
     }
-    let text = last.unwrap_or_else(|| "no reason given".to_owned());
+    let text = last.map_or_else(|| "no reason given".to_owned(), in_plain_words);
     match (err.is_connect(), err.is_timeout()) {
         (true, true) => Error::Connect(format!("none within {} ms", connect_timeout.as_millis())),
         (true, false) => Error::Connect(text),
         _ => Error::Broken(text),
     }
 }
+
+/// What can be done about a certificate, where rustls has a word for what is wrong with it.
+fn in_plain_words(text: String) -> String {
+    if text.contains("UnknownIssuer") {
+        UNKNOWN_AUTHORITY.to_owned()
+    } else if text.contains("CaUsedAsEndEntity") {
+        "its certificate is a CA's own, which cannot be accepted: issue one from it".to_owned()
+    } else {
+        text
+    }
+}
+
+/// The text of an [`Error::Connect`]; whoever has a setting for it can name it.
+pub const UNKNOWN_AUTHORITY: &str = "its certificate is signed by an authority that this machine does not know";
 
 /// Failures that would meet any receiver: no descriptors, no ports, no buffers, no memory, and the network switched off.
 /// A host or a network that cannot be reached is not among them: others may be reached at the same moment.
@@ -91,6 +107,15 @@ fn is_ours(err: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_believed_is_told_in_plain_words() {
+        let check = |text: &str, expected: &str| assert_eq!(in_plain_words(text.to_owned()), expected);
+        check("invalid peer certificate: UnknownIssuer", UNKNOWN_AUTHORITY);
+        let own = "its certificate is a CA's own, which cannot be accepted: issue one from it";
+        check("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", own);
+        check("Connection refused (os error 111)", "Connection refused (os error 111)");
+    }
 
     #[test]
     fn a_machine_without_sockets_does_not_blame_the_receiver() {

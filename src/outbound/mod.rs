@@ -15,6 +15,7 @@ mod resolve;
 mod user;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use url::Url;
 
 use proxy::Through;
 
-pub use error::{Error, SetupError};
+pub use error::{Error, SetupError, UNKNOWN_AUTHORITY};
 pub use guard::{Guard, Refused, TooWide};
 pub use proxy::{BadProxy, Proxy, ProxyUrl};
 pub use resolve::{Lookup, NoAddress, SystemLookup};
@@ -47,6 +48,8 @@ pub struct Settings {
     /// Idle connections kept for each host.
     pub idle_per_host: usize,
     pub user_agent: String,
+    /// A file of certificates (PEM) of authorities that are believed besides those that this machine knows.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A client with bounds. Cheap to clone; clones share their connections.
@@ -104,7 +107,7 @@ impl Outbound {
     /// A client that asks the machine's own resolver.
     ///
     /// # Errors
-    /// [`SetupError`] when `allow_networks` holds a `/0`, or the machine gives no certificate authorities.
+    /// [`SetupError`] when `allow_networks` holds a `/0`, `ca_file` no certificates, or the machine gives no authorities.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
         Self::with_lookup(settings, Arc::new(SystemLookup))
     }
@@ -234,10 +237,21 @@ fn client(
         .pool_max_idle_per_host(settings.idle_per_host)
         .pool_idle_timeout(IDLE_FOR)
         .user_agent(&settings.user_agent);
+    if let Some(file) = &settings.ca_file {
+        builder = builder.tls_certs_merge(authorities(file)?);
+    }
     if let Some(proxy) = proxy {
         builder = builder.proxy(proxy.for_client()?);
     }
     builder.build().map_err(|err| SetupError::Client(reason(&err)))
+}
+
+/// Read when the client is made: it is the operator's, and small.
+fn authorities(file: &Path) -> Result<Vec<reqwest::Certificate>, SetupError> {
+    let bad = |why: String| SetupError::Authorities(file.display().to_string(), why);
+    let pem = std::fs::read(file).map_err(|err| bad(err.to_string()))?;
+    let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|err| bad(reason(&err)))?;
+    if found.is_empty() { Err(bad("there is no certificate in it (PEM)".to_owned())) } else { Ok(found) }
 }
 
 /// The innermost cause, which is the one that tells something.

@@ -28,6 +28,7 @@ fn settings(allow: &[&str]) -> Settings {
         connect_timeout: LONG,
         idle_per_host: 4,
         user_agent: "Tracker/test".to_owned(),
+        ca_file: None,
     }
 }
 

@@ -44,7 +44,13 @@ impl Lookup for Names {
 
 /// No network is allowed. And no connection is used again, as the proxy of the tests takes one request from each.
 fn settings(connect_timeout: Duration) -> Settings {
-    Settings { allow_networks: vec![], connect_timeout, idle_per_host: 0, user_agent: "Tracker/test".to_owned() }
+    Settings {
+        allow_networks: vec![],
+        connect_timeout,
+        idle_per_host: 0,
+        user_agent: "Tracker/test".to_owned(),
+        ca_file: None,
+    }
 }
 
 fn through(proxy: &str, connect_timeout: Duration) -> Outbound {

@@ -27,6 +27,7 @@ const FEATURES: &[(&str, Feature)] = &[
     ("instances", Feature { name: "user_name", operation: "create", params: &["name"] }),
     ("instances", Feature { name: "user_data", operation: "create", params: &["user_data"] }),
     ("instances", Feature { name: "authentication_key", operation: "create", params: &["keyname"] }),
+    ("instances", Feature { name: "firewalls", operation: "create", params: &["firewalls"] }),
     ("instances", Feature { name: "instance_count", operation: "create", params: &["instance_count"] }),
     ("images", Feature { name: "owner_id", operation: "index", params: &["owner_id"] }),
     ("images", Feature { name: "image_name", operation: "create", params: &["name"] }),

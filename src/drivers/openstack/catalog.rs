@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::parse::or_default;
 use crate::drivers::{Error, Kind};
 
 /// A service that the driver calls.
@@ -33,19 +34,19 @@ impl Service {
 /// A service in the catalog of a token.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Listed {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     endpoints: Vec<Endpoint>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct Endpoint {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     interface: String,
     region_id: Option<String>,
     region: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     url: String,
 }
 

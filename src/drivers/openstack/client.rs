@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,14 +14,14 @@ use url::Url;
 use super::catalog::{self, Service};
 use super::provider::{self, Provider};
 use super::session::{self, Session, Sessions, Wanted};
-use super::{Settings, fault, who};
+use super::{Settings, blame, fault, who};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
 use crate::drivers::{Error, Kind, reading};
 use crate::model::{Credentials, ExposeSecret as _, Login, Secret};
-use crate::outbound::{Answer, Outbound, Request};
+use crate::outbound::{self, Answer, Outbound, Request};
 
 /// What is asked.
 pub(super) struct Ask<'a> {
@@ -94,12 +94,26 @@ impl Client {
 
     async fn authenticate(&self, provider: &Provider, login: &Login) -> Result<Session, Error> {
         let url = under(&provider.keystone, &["v3", "auth", "tokens"]);
-        let what = format!("POST {}", url.authority());
-        let body = who::request(&login.credentials, &self.settings.domain)?;
+        let what = format!("POST {}", place(&url));
+        let domain = provider.domain(&self.settings);
+        let body = who::request(&login.credentials, domain)?;
         let request = Request { method: Method::POST, url, headers: headers(), body: body.to_string().into() };
-        let answer = self.exchange(provider, &login.credentials, request, &what).await?;
+        let answer = self.exchange(provider, &login.credentials, request, &what, Named::ByCaller).await?;
         if answer.status != StatusCode::CREATED {
-            return Err(self.failed(&what, &answer, &[login.credentials.password.expose_secret()]));
+            let mut error = self.failed(&what, &answer, &[login.credentials.password.expose_secret()]);
+            match answer.status {
+                StatusCode::UNAUTHORIZED => {
+                    let asked = who::asked(&login.credentials, domain);
+                    error.text = format!("{}; asked as {asked}; the user is {}", error.text, who::WANTED);
+                }
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                    let text = &error.text;
+                    error.text =
+                        format!("{text}: there is no Keystone v3 at {}; {DEVSTACKS}", place(&provider.keystone));
+                }
+                _ => {}
+            }
+            return Err(error);
         }
         let not_keystone = |why: &str| Error::new(Kind::Unavailable, format!("{what}: {why}"));
         let token = answer.headers.get(SUBJECT_TOKEN).and_then(|value| value.to_str().ok());
@@ -126,27 +140,53 @@ impl Client {
     }
 
     /// Asks until there is an answer to what was asked: once more with a new token, once more in a version that Nova speaks.
+    /// A token is new for a service that refused the old one, or that was not where an old catalog has it.
     pub(super) async fn send(&self, login: &Login, ask: Ask<'_>) -> Result<Answer, Error> {
         let provider = provider::parse(login.provider.as_deref(), &self.settings)?;
         let mut session = self.session_at(&provider, login, Wanted::Any).await?;
         let (mut renewed, mut lowered) = (false, false);
         loop {
-            let (answer, url) = self.once(&provider, login, &session, &ask).await?;
+            let (answer, base) = match self.once(&provider, login, &session, &ask).await {
+                Ok(answered) => answered,
+                Err(Lost { error, missing: Some(missing) })
+                    if !renewed && session.may_be_outdated(missing == Missing::Service, self.clock.now()) =>
+                {
+                    renewed = true;
+                    session = match self.session_at(&provider, login, Wanted::Newer(&session)).await {
+                        Ok(newer) => newer,
+                        Err(refused) if matches!(refused.kind, Kind::Denied | Kind::Forbidden) => return Err(refused),
+                        Err(_) => return Err(error),
+                    };
+                    continue;
+                }
+                Err(Lost { error, .. }) => return Err(error),
+            };
             match answer.status {
                 status if status.is_success() => return Ok(answer),
-                StatusCode::UNAUTHORIZED if !renewed => {
+                StatusCode::UNAUTHORIZED if !renewed && !session.is_refused(&ask.what()) => {
                     renewed = true;
                     session = self.session_at(&provider, login, Wanted::Another(&session)).await?;
                 }
+                // Keystone gave this token, so the login is good; it is this service, or this call, that is not for it.
+                StatusCode::UNAUTHORIZED => {
+                    session.was_refused(ask.what());
+                    let error = self.failed_of(&ask, &base, &answer, &session, login);
+                    let text = format!(
+                        "{}: Keystone accepts this login, {} does not: has the application credential access rules?",
+                        error.text,
+                        ask.service.as_str()
+                    );
+                    return Err(Error { kind: Kind::Forbidden, text, ..error });
+                }
                 StatusCode::NOT_ACCEPTABLE if ask.service == Service::Compute && !lowered => {
                     let Some((min, max)) = fault::parse(&answer.body).as_ref().and_then(fault::supported) else {
-                        return Err(self.failed_of(&ask, &url, &answer, &session, login));
+                        return Err(self.failed_of(&ask, &base, &answer, &session, login));
                     };
                     lowered = true;
                     session.nova_speaks(session::NOVA_WANTED.min(max).max(min));
                     debug!("Nova speaks 2.{min} to 2.{max}");
                 }
-                _ => return Err(self.failed_of(&ask, &url, &answer, &session, login)),
+                _ => return Err(self.failed_of(&ask, &base, &answer, &session, login)),
             }
         }
     }
@@ -157,17 +197,25 @@ impl Client {
         login: &Login,
         session: &Session,
         ask: &Ask<'_>,
-    ) -> Result<(Answer, Url), Error> {
+    ) -> Result<(Answer, Url), Lost> {
         let region = provider.region.as_deref();
-        let base =
-            catalog::endpoint(&session.catalog, ask.service, region, &self.settings.interface, &session.project)?;
+        let interface = provider.interface(&self.settings);
+        let base = catalog::endpoint(&session.catalog, ask.service, region, interface, &session.project);
+        let base = base.map_err(|error| {
+            let missing = match error.kind {
+                Kind::Unsupported => Some(Missing::Service),
+                Kind::Invalid => Some(Missing::Place),
+                _ => None,
+            };
+            Lost { error, missing }
+        })?;
         let mut url = under(&base, ask.path);
         if !ask.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&ask.query);
         }
         let mut headers = headers();
         let mut token = HeaderValue::from_str(session.token.expose_secret())
-            .map_err(|_| Error::new(Kind::Unavailable, "Keystone's token fits into no header"))?;
+            .map_err(|_| Lost::from(Error::new(Kind::Unavailable, "Keystone's token fits into no header")))?;
         token.set_sensitive(true);
         headers.insert(TOKEN, token);
         if ask.service == Service::Compute {
@@ -178,9 +226,9 @@ impl Client {
             headers.insert(NOVA_VERSION, version(format!("2.{minor}")));
         }
         let body = ask.body.as_ref().map(Value::to_string).unwrap_or_default().into();
-        let what = format!("{} at {}", ask.what(), url.authority());
-        let request = Request { method: ask.method.clone(), url: url.clone(), headers, body };
-        Ok((self.exchange(provider, &login.credentials, request, &what).await?, url))
+        let what = format!("{} at {}", ask.what(), place(&base));
+        let request = Request { method: ask.method.clone(), url, headers, body };
+        Ok((self.exchange(provider, &login.credentials, request, &what, Named::ByCatalog).await?, base))
     }
 
     async fn exchange(
@@ -189,21 +237,26 @@ impl Client {
         credentials: &Credentials,
         request: Request,
         what: &str,
-    ) -> Result<Answer, Error> {
+        named: Named,
+    ) -> Result<Answer, Lost> {
         let changes_nothing = request.method == Method::GET;
         let mut tries = self.line.tries(&provider.canonical(), credentials, changes_nothing);
         loop {
             let turn = tries.turn().await?;
             let answer = self.line.exchange(provider.by_operator, request.clone()).await.map_err(|error| {
-                let text = format!("{what}, for provider {}: {error}", provider.canonical());
-                Error::new(Kind::from(&error), text)
+                let mut text = format!("{what}, for provider {}: {error}", provider.canonical());
+                if matches!(error, outbound::Error::Refused(_)) {
+                    text.push_str(named.refused());
+                }
+                let no_way = matches!(error, outbound::Error::Connect(_) | outbound::Error::Resolve(_));
+                Lost { error: Error::new(Kind::from(&error), text), missing: no_way.then_some(Missing::Place) }
             });
             let failed = match &answer {
                 Ok(answer) if answer.status.is_client_error() || answer.status.is_server_error() => {
                     Some(self.kind(answer, fault::parse(&answer.body).as_ref()))
                 }
                 Ok(_) => None,
-                Err(error) => Some(error.kind),
+                Err(lost) => Some(lost.error.kind),
             };
             if !tries.again(turn, failed).await {
                 return answer;
@@ -211,15 +264,16 @@ impl Client {
         }
     }
 
-    fn failed_of(&self, ask: &Ask<'_>, url: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {
+    /// `base`: the service's.
+    fn failed_of(&self, ask: &Ask<'_>, base: &Url, answer: &Answer, session: &Session, login: &Login) -> Error {
         let secrets = [login.credentials.password.expose_secret(), session.token.expose_secret()];
-        let mut error = self.failed(&format!("{} at {}", ask.what(), url.authority()), answer, &secrets);
+        let mut error = self.failed(&format!("{} at {}", ask.what(), place(base)), answer, &secrets);
         if ask.is_probe && answer.status == StatusCode::FORBIDDEN {
             error.kind = Kind::Forbidden;
         }
         let is_launch = ask.method == Method::POST && ask.path == ["servers"];
         let said = is_launch.then(|| fault::parse(&answer.body)).flatten();
-        error.blaming(fault::of_launch(answer.status, said.as_ref()))
+        error.blaming(blame::of_launch(answer.status, said.as_ref()))
     }
 
     fn kind(&self, answer: &Answer, said: Option<&fault::Fault>) -> Kind {
@@ -234,9 +288,68 @@ impl Client {
             || format!("{what}: status {status}, and not in OpenStack's words"),
             |said| format!("{what}: {} (status {status})", fault::shown(said, secrets)),
         );
-        Error::new(kind, text)
+        let leads = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection());
+        let leads = leads.and_then(|url| Url::parse(url.to_str().ok()?).ok()?.host_str().map(str::to_owned));
+        Error::new(kind, leads.map_or(text.clone(), |host| format!("{text}; it leads on to {host}")))
     }
 }
+
+/// A call without an answer.
+struct Lost {
+    error: Error,
+    /// What another catalog may have.
+    missing: Option<Missing>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The catalog has no such service.
+    Service,
+    /// It has one elsewhere, or where nobody answers.
+    Place,
+}
+
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self { error, missing: None }
+    }
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        lost.error
+    }
+}
+
+/// Where an address comes from.
+#[derive(Clone, Copy)]
+enum Named {
+    ByCaller,
+    ByCatalog,
+}
+
+impl Named {
+    /// What can be done where we may not call it.
+    fn refused(self) -> &'static str {
+        match self {
+            Self::ByCaller => {
+                "; the operator of this Tracker can list its network in drivers.allow_networks, or name this cloud in \
+                 drivers.openstack.auth_url"
+            }
+            Self::ByCatalog => {
+                "; the address is that of the cloud's catalog; the operator of this Tracker can list its network in \
+                 drivers.allow_networks, or name this cloud in drivers.openstack.auth_url"
+            }
+        }
+    }
+}
+
+/// Host and path.
+fn place(url: &Url) -> String {
+    format!("{}{}", url.authority(), url.path().trim_end_matches('/'))
+}
+
+const DEVSTACKS: &str = "devstack has it at http://IP/identity";
 
 impl Ask<'_> {
     /// `GET compute/servers`: for errors. Ids are left out, as somebody may put anything there.

@@ -1,4 +1,4 @@
-//! What an error of OpenStack's means to the caller, and who is to blame for a machine that broke. Pure.
+//! What an error of OpenStack's means to the caller. Pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::drivers::Kind;
 use crate::drivers::reading::FAULT_BYTES_MAX;
-use crate::model::{self, FaultKind};
 
 /// An error as a service put it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +98,12 @@ fn is_state(message: &str) -> bool {
         && ["status", "attach", "in use", "in-use", "dependent"].iter().any(|words| message.contains(words))
 }
 
+/// Of a 413, which is else about how often one asks.
 fn is_quota(message: &str) -> bool {
     let message = message.to_lowercase();
-    message.contains("quota") || message.contains("number of ports exceeded")
+    // `SnapshotLimitExceeded: Maximum number of snapshots allowed (10) exceeded` is Cinder's.
+    let words = ["quota", "number of ports exceeded", "limitexceeded", "maximum number of", "exceeds allowed"];
+    words.iter().any(|words| message.contains(words))
 }
 
 /// Seconds or a date; `None` when it is absent, over, or neither.
@@ -114,79 +116,32 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Duration::try_from(until.duration_since(now)).ok()
 }
 
-/// Who is to blame for a launch that was refused.
-pub(super) fn of_launch(status: StatusCode, fault: Option<&Fault>) -> Option<model::Fault> {
-    let fault = fault?;
-    let known = known(&fault.message);
-    if status.is_client_error() && !matches!(known, Some((FaultKind::Quota | FaultKind::Capacity, _))) {
-        let code = if fault.word.is_empty() { status.as_str() } else { &fault.word };
-        return Some(model::Fault { kind: FaultKind::Request, code: bounded(code) });
-    }
-    let (kind, code) = known.unwrap_or((FaultKind::Infrastructure, &fault.word));
-    Some(model::Fault { kind, code: bounded(code) })
-}
-
-/// Who is to blame for a server in error: from the words Nova left with it, and the code beside them.
-pub(super) fn of_server(code: Option<u64>, message: &str) -> model::Fault {
-    let (kind, word) = known(message).unwrap_or(match code {
-        Some(400..=499) => (FaultKind::Request, message),
-        _ => (FaultKind::Infrastructure, message),
-    });
-    model::Fault { kind, code: bounded(word) }
-}
-
-/// The messages that Nova is known for, and the exceptions behind them. Users see the message only.
-fn known(message: &str) -> Option<(FaultKind, &'static str)> {
-    use FaultKind::{Capacity, Infrastructure, Quota, Request};
-    const TABLE: &[(&str, FaultKind, &str)] = &[
-        ("no valid host", Capacity, "NoValidHost"),
-        ("not enough hosts", Capacity, "NoValidHost"),
-        ("insufficient compute resources", Capacity, "ComputeResourcesUnavailable"),
-        ("insufficient free", Capacity, "ComputeResourcesUnavailable"),
-        ("no more available networks", Capacity, "NoMoreNetworks"),
-        ("no more ip addresses", Request, "NoMoreFixedIps"),
-        ("no more fixed ips", Request, "NoMoreFixedIps"),
-        ("number of ports exceeded", Quota, "PortLimitExceeded"),
-        ("quota", Quota, "QuotaExceeded"),
-        // Only after several hosts failed to build it.
-        ("exhausted all hosts", Infrastructure, "MaxRetriesExceeded"),
-        ("exceeded maximum number of retries", Infrastructure, "MaxRetriesExceeded"),
-        ("not mapped to any cell", Infrastructure, "HostMappingNotFound"),
-        ("failed to allocate the network", Infrastructure, "VirtualInterfaceCreateException"),
-        ("virtual interface creation failed", Infrastructure, "VirtualInterfaceCreateException"),
-        ("build of instance", Infrastructure, "BuildAbortException"),
-        ("timed out waiting for a reply", Infrastructure, "MessagingTimeout"),
-        ("compute host", Infrastructure, "ComputeHost"),
-        ("compute service", Infrastructure, "ComputeServiceUnavailable"),
-        ("libvirt", Infrastructure, "LibvirtError"),
-        ("hypervisor", Infrastructure, "HypervisorError"),
-        ("flavor's disk is too small", Request, "FlavorDiskSmallerThanImage"),
-        ("flavor's memory is too small", Request, "FlavorMemoryTooSmall"),
-        ("block device mapping is invalid", Request, "InvalidBDM"),
-        ("image", Request, "Image"),
-    ];
-    let message = message.to_lowercase();
-    TABLE.iter().find(|(words, ..)| message.contains(words)).map(|(_, kind, code)| (*kind, *code))
-}
-
-fn bounded(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().filter(|char| !char.is_control()).take(CODE_CHARS_MAX).collect()
-}
-
-const CODE_CHARS_MAX: usize = 120;
-
 /// One line, without what must not be seen, and of bounded length.
 pub(super) fn shown(fault: &Fault, secrets: &[&str]) -> String {
-    let mut text =
-        if fault.word.is_empty() { fault.message.clone() } else { format!("{}: {}", fault.word, fault.message) };
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "***");
-    }
+    let masked = |text: &str| {
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    };
+    // What Keystone says to everybody tells nothing of a password that is one of its words.
+    let (own, rest) = KEYSTONES_OWN
+        .iter()
+        .find_map(|own| Some((*own, fault.message.strip_prefix(own)?)))
+        .unwrap_or(("", &fault.message));
+    let word = if fault.word.is_empty() { String::new() } else { format!("{}: ", masked(&fault.word)) };
+    let text = format!("{word}{own}{}", masked(rest));
     plain(&text).chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 const SHOWN_CHARS_MAX: usize = 400;
+
+/// The beginnings of what Keystone says of logins. What follows may be of this login.
+const KEYSTONES_OWN: &[&str] = &[
+    "The request you have made requires authentication.",
+    "The password is expired and needs to be changed for user:",
+    "The account is locked for user:",
+    "User is disabled:",
+    "Invalid username or password",
+];
 
 /// The highest microversion that Nova has, of its answer to one that it has not: "Minimum is 2.1 and maximum is 2.104".
 pub(super) fn supported(fault: &Fault) -> Option<(u32, u32)> {
@@ -273,7 +228,10 @@ mod tests {
         check(409, "Cannot 'start' instance x while it is in vm_state active", Kind::Conflict);
         check(410, "This API is no more", Kind::Unsupported);
         check(413, "VolumeSizeExceedsAvailableQuota: exceeds allowed gigabytes quota", Kind::Forbidden);
+        check(413, "SnapshotLimitExceeded: Maximum number of snapshots allowed (10) exceeded", Kind::Forbidden);
+        check(413, "Requested volume or snapshot exceeds allowed gigabytes", Kind::Forbidden);
         check(413, "This request was rate-limited.", Kind::Throttled { after: None });
+        check(413, "Only 10 POST request(s) can be made to * every minute.", Kind::Throttled { after: None });
         check(422, "x", Kind::Invalid);
         check(429, "Too many", Kind::Throttled { after: None });
         check(500, "Unexpected API Error.", Kind::Unavailable);
@@ -302,74 +260,23 @@ mod tests {
     }
 
     #[test]
-    fn who_is_to_blame_for_a_broken_server() {
-        use FaultKind::{Capacity, Infrastructure, Quota, Request};
-        let check = |code: u64, message: &str, kind: FaultKind, word: &str| {
-            let fault = of_server(Some(code), message);
-            assert_eq!((fault.kind, fault.code.as_str()), (kind, word), "{message}");
-        };
-        check(500, "No valid host was found. There are not enough hosts available.", Capacity, "NoValidHost");
-        check(400, "Host 'compute2' is not mapped to any cell", Infrastructure, "HostMappingNotFound");
-        check(
-            500,
-            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build failures for instance x.",
-            Infrastructure,
-            "MaxRetriesExceeded",
-        );
-        check(
-            500,
-            "Build of instance x aborted: Failed to allocate the network(s), not rescheduling.",
-            Infrastructure,
-            "VirtualInterfaceCreateException",
-        );
-        check(
-            500,
-            "Build of instance x aborted: Volume y did not finish being created",
-            Infrastructure,
-            "BuildAbortException",
-        );
-        check(403, "Quota exceeded for instances", Quota, "QuotaExceeded");
-        check(400, "Image x is unacceptable: Converted to raw, but format is now qcow2", Request, "Image");
-        check(
-            400,
-            "Build of instance x aborted: Flavor's disk is too small for requested image.",
-            Infrastructure,
-            "BuildAbortException",
-        );
-        check(500, "Something odd", Infrastructure, "Something odd");
-        check(422, "Something odd", Request, "Something odd");
-        assert_eq!(of_server(None, "").kind, Infrastructure);
-        assert_eq!(of_server(None, &"x".repeat(999)).code.len(), CODE_CHARS_MAX);
-    }
-
-    #[test]
-    fn who_is_to_blame_for_a_refused_launch() {
-        use FaultKind::{Capacity, Infrastructure, Quota, Request};
-        let check = |status: u16, word: &str, message: &str, kind: FaultKind, code: &str| {
-            let fault = Fault { word: word.to_owned(), message: message.to_owned() };
-            let fault = of_launch(StatusCode::from_u16(status).expect("a status"), Some(&fault)).expect("somebody");
-            assert_eq!((fault.kind, fault.code.as_str()), (kind, code), "{message}");
-        };
-        check(
-            403,
-            "forbidden",
-            "Quota exceeded for cores: Requested 1, but already used 20 of 20",
-            Quota,
-            "QuotaExceeded",
-        );
-        check(400, "badRequest", "The requested availability zone is not available", Request, "badRequest");
-        check(400, "badRequest", "Compute host x could not be found.", Request, "badRequest");
-        check(500, "computeFault", "Unexpected API Error.", Infrastructure, "computeFault");
-        check(500, "computeFault", "No valid host was found", Capacity, "NoValidHost");
-        assert_eq!(of_launch(StatusCode::BAD_GATEWAY, None), None, "nobody we know");
-    }
-
-    #[test]
     fn nova_says_which_versions_it_has() {
         let fault = parse(&body(include_str!("replies/servers-badmv.json"))).expect("Nova's words");
         assert_eq!(supported(&fault), Some((1, 104)));
         let odd = Fault { message: "Minimum is 3.1 and maximum is 2.x".to_owned(), ..fault };
         assert_eq!(supported(&odd), None);
+    }
+
+    #[test]
+    fn a_password_that_is_a_word_of_keystones_hides_nothing_of_it() {
+        let check = |message: &str, secret: &str, expected: &str| {
+            let fault = Fault { word: String::new(), message: message.to_owned() };
+            assert_eq!(shown(&fault, &[secret]), expected);
+        };
+        let expired = "The password is expired and needs to be changed for user: 7d1a.";
+        check(expired, "expired", expired);
+        check(&format!("{expired} expired"), "expired", &format!("{expired} ***"));
+        check("Your password is expired", "expired", "Your password is ***");
     }
 
     #[test]

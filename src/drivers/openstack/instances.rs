@@ -15,7 +15,7 @@ use super::calls::{in_order, missing};
 use super::catalog::Service;
 use super::client::Ask;
 use super::session::Wanted;
-use super::{map, parse};
+use super::{map, parse, provider};
 use crate::drivers::{Error, Kind};
 use crate::model::{Action, ExposeSecret as _, ID_BYTES_MAX, Instance, InstanceId, Login, NewInstance, PROFILES_MAX};
 
@@ -106,7 +106,10 @@ impl OpenStack {
             // The list is whole without it; a flavor is then shown by its name.
             (Err(_), Some((_, flavors))) => flavors,
             (Err(error), None) if matches!(error.kind, Kind::Forbidden | Kind::Unsupported) => Arc::default(),
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => {
+                warn!("flavors are shown by their names until they can be read: {error}");
+                return Ok(Arc::default());
+            }
         };
         *session.flavors.lock().expect("nobody panics while holding the names") = Some((now, flavors.clone()));
         Ok(flavors)
@@ -123,13 +126,25 @@ impl OpenStack {
             Some(profile) => profile.clone(),
             None => self.some_flavor(login, &new.image).await?,
         };
-        let created = match self.create(login, new, &name, &flavor, &self.settings.network).await {
-            Err(error) if self.settings.network.is_empty() && is_undecided(&error) => {
+        let named = provider::parse(login.provider.as_deref(), &self.settings)?.network(&self.settings).to_owned();
+        let session = self.client.session(login, Wanted::Any).await?;
+        let chosen = session.network.lock().expect("nobody panics while holding the network").clone();
+        let network = if named.is_empty() { chosen.unwrap_or_default() } else { named };
+        let created = match self.create(login, new, &name, &flavor, &network).await {
+            Err(error) if network.is_empty() && is_undecided(&error) => {
                 let network = self.own_network(login, error).await?;
-                self.create(login, new, &name, &flavor, &network).await
+                let created = self.create(login, new, &name, &flavor, &network).await;
+                if created.is_ok() {
+                    *session.network.lock().expect("nobody panics while holding the network") = Some(network);
+                }
+                created
             }
             created => created,
         };
+        if created.is_err() {
+            // It may be that it is no more.
+            *session.network.lock().expect("nobody panics while holding the network") = None;
+        }
         let created = created.map_err(|error| match error.kind {
             // Not the server, but what it was to be made of.
             Kind::NotFound => Error { kind: Kind::Invalid, ..error },
@@ -174,15 +189,29 @@ impl OpenStack {
     async fn own_network(&self, login: &Login, undecided: Error) -> Result<String, Error> {
         let session = self.client.session(login, Wanted::Any).await?;
         let networks = self.list::<parse::Networks>(login, Service::Network, &["networks"], &[]).await;
-        let mut own = networks.unwrap_or_default();
+        let mut own = networks.map_err(|error| {
+            let text = format!("{}; which there are could not be asked for: {}", undecided.text, error.text);
+            Error { text, ..error }
+        })?;
+        let shown = |networks: &[parse::Network]| {
+            let names = networks.iter().take(NETWORKS_SHOWN).map(parse::Network::shown);
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let all = shown(&own);
         own.retain(|network| {
             let owner = network.project_id.as_deref().or(network.tenant_id.as_deref());
             !network.external && owner == Some(session.project.as_str())
         });
         match own.pop() {
             Some(only) if own.is_empty() => Ok(only.id),
-            _ => {
-                let text = format!("{}: name one in drivers.openstack.network", undecided.text);
+            only => {
+                own.extend(only);
+                let found = if own.is_empty() { all } else { shown(&own) };
+                let found = if found.is_empty() { "none".to_owned() } else { found };
+                let text = format!(
+                    "{}; the project sees {found}: name one in drivers.openstack.network, for the cloud at drivers.openstack.auth_url",
+                    undecided.text
+                );
                 Err(Error { kind: Kind::Invalid, text, ..undecided })
             }
         }
@@ -222,6 +251,8 @@ impl OpenStack {
 }
 
 const CREATE_AT_MOST: u32 = 36;
+/// Named in one sentence.
+const NETWORKS_SHOWN: usize = 10;
 
 fn sorted(instances: Vec<Instance>) -> Vec<Instance> {
     in_order(instances, |instance| instance.id.as_str())
@@ -256,6 +287,10 @@ fn create_body(new: &NewInstance, name: &str, flavor: &str, network: &str) -> Va
     if let Some(data) = &new.user_data {
         server["user_data"] = json!(BASE64.encode(data.expose_secret()));
     }
+    if !new.firewalls.is_empty() {
+        let groups: Vec<Value> = new.firewalls.iter().map(|name| json!({"name": name})).collect();
+        server["security_groups"] = json!(groups);
+    }
     if !network.is_empty() {
         server["networks"] = json!([{"uuid": network}]);
     }
@@ -287,6 +322,7 @@ mod tests {
             realm: Some("az-b".to_owned()),
             key_name: Some("alice".to_owned()),
             user_data: Some(b"#!/bin/sh\n".to_vec().into()),
+            firewalls: vec!["web".to_owned(), "ssh".to_owned()],
             count: 3,
             ..bare
         };
@@ -295,7 +331,7 @@ mod tests {
             json!({"server": {
                 "name": "web", "imageRef": "img1", "flavorRef": "42", "availability_zone": "az-b", "key_name": "alice",
                 "user_data": "IyEvYmluL3NoCg==", "networks": [{"uuid": "net1"}], "min_count": 3, "max_count": 3,
-                "return_reservation_id": true
+                "return_reservation_id": true, "security_groups": [{"name": "web"}, {"name": "ssh"}]
             }})
         );
     }

@@ -19,6 +19,7 @@
 //! them with), Keystone v2, floating addresses and security groups as collections, networks, user and password of machines.
 
 mod abilities;
+mod blame;
 mod calls;
 mod catalog;
 mod client;

@@ -11,14 +11,21 @@ use crate::model::Secret;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Link {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     rel: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     href: String,
 }
 
 fn next(links: Vec<Link>) -> Option<String> {
     links.into_iter().find(|link| link.rel == "next").map(|link| link.href)
+}
+
+/// What may be left out may also be null: one such member must not fail its list.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The text, unless there is none in it.
@@ -30,7 +37,7 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 pub(super) struct Servers {
     #[serde(deserialize_with = "members")]
     servers: Vec<Server>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     servers_links: Vec<Link>,
 }
 
@@ -52,26 +59,31 @@ pub(super) struct OneServer {
 pub(super) struct Server {
     pub(super) id: String,
     pub(super) name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     #[serde(rename = "OS-EXT-STS:task_state")]
     pub(super) task_state: Option<String>,
+    #[serde(rename = "OS-EXT-STS:vm_state")]
+    pub(super) vm_state: Option<String>,
+    /// 1 runs, 3 is paused, 4 is shut down.
+    #[serde(rename = "OS-EXT-STS:power_state")]
+    pub(super) power_state: Option<i64>,
     #[serde(rename = "OS-EXT-AZ:availability_zone")]
     pub(super) zone: Option<String>,
     /// An object, or an empty text for one that was started from a volume.
     #[serde(default, deserialize_with = "id_of")]
     pub(super) image: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) flavor: Flavor,
     pub(super) tenant_id: Option<String>,
     pub(super) created: Option<String>,
     pub(super) updated: Option<String>,
     pub(super) key_name: Option<String>,
-    #[serde(default)]
-    pub(super) addresses: BTreeMap<String, Vec<NetAddress>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) addresses: BTreeMap<String, Option<Vec<NetAddress>>>,
     #[serde(rename = "accessIPv4")]
     pub(super) access_ipv4: Option<String>,
-    #[serde(default, rename = "os-extended-volumes:volumes_attached")]
+    #[serde(default, rename = "os-extended-volumes:volumes_attached", deserialize_with = "or_default")]
     pub(super) volumes: Vec<Attached>,
     pub(super) fault: Option<ServerFault>,
     /// `None`: the role may not see it, or Nova is too old.
@@ -87,8 +99,9 @@ pub(super) struct Flavor {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct NetAddress {
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) addr: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) version: u8,
     #[serde(rename = "OS-EXT-IPS:type")]
     pub(super) kind: Option<String>,
@@ -102,7 +115,7 @@ pub(super) struct Attached {
 #[derive(Debug, Deserialize)]
 pub(super) struct ServerFault {
     pub(super) code: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) message: String,
 }
 
@@ -167,11 +180,11 @@ pub(super) struct Services {
 pub(super) struct Service {
     pub(super) binary: String,
     pub(super) host: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) zone: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) state: String,
 }
 
@@ -179,7 +192,7 @@ pub(super) struct Service {
 pub(super) struct Flavors {
     #[serde(deserialize_with = "members")]
     flavors: Vec<Size>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     flavors_links: Vec<Link>,
 }
 
@@ -194,14 +207,14 @@ impl Page for Flavors {
 #[derive(Debug, Deserialize)]
 pub(super) struct Size {
     pub(super) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
     pub(super) vcpus: Option<u64>,
     /// MiB.
     pub(super) ram: Option<u64>,
     /// GiB.
     pub(super) disk: Option<u64>,
-    #[serde(default, rename = "OS-FLV-DISABLED:disabled")]
+    #[serde(default, rename = "OS-FLV-DISABLED:disabled", deserialize_with = "or_default")]
     pub(super) disabled: bool,
 }
 
@@ -209,17 +222,28 @@ pub(super) struct Size {
 #[derive(Debug, Deserialize)]
 pub(super) struct Network {
     pub(super) id: String,
-    #[serde(default, rename = "router:external")]
+    name: Option<String>,
+    #[serde(default, rename = "router:external", deserialize_with = "or_default")]
     pub(super) external: bool,
     pub(super) tenant_id: Option<String>,
     pub(super) project_id: Option<String>,
 }
 
+impl Network {
+    /// `lan (ID)`: a name may be anything, and long.
+    pub(super) fn shown(&self) -> String {
+        let name = self.name.as_deref().unwrap_or_default().chars().filter(|char| !char.is_control());
+        format!("{} ({})", name.take(NAME_CHARS_SHOWN).collect::<String>(), self.id)
+    }
+}
+
+const NAME_CHARS_SHOWN: usize = 40;
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Networks {
     #[serde(deserialize_with = "members")]
     networks: Vec<Network>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     networks_links: Vec<Link>,
 }
 
@@ -252,7 +276,7 @@ pub(super) struct Image {
     pub(super) name: Option<String>,
     pub(super) status: Option<String>,
     pub(super) owner: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) protected: bool,
     pub(super) created_at: Option<String>,
     pub(super) description: Option<String>,
@@ -272,7 +296,7 @@ pub(super) struct Image {
 pub(super) struct Volumes {
     #[serde(deserialize_with = "members")]
     volumes: Vec<Volume>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     volumes_links: Vec<Link>,
 }
 
@@ -294,14 +318,14 @@ pub(super) struct Volume {
     pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     /// GiB.
     pub(super) size: Option<u64>,
     pub(super) availability_zone: Option<String>,
     pub(super) created_at: Option<String>,
     pub(super) volume_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) attachments: Vec<VolumeAttachment>,
 }
 
@@ -315,7 +339,7 @@ pub(super) struct VolumeAttachment {
 pub(super) struct Snapshots {
     #[serde(deserialize_with = "members")]
     snapshots: Vec<Snapshot>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     snapshots_links: Vec<Link>,
 }
 
@@ -337,7 +361,7 @@ pub(super) struct Snapshot {
     pub(super) id: String,
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) status: String,
     pub(super) volume_id: Option<String>,
     pub(super) created_at: Option<String>,
@@ -347,7 +371,7 @@ pub(super) struct Snapshot {
 pub(super) struct KeyPairs {
     #[serde(deserialize_with = "members")]
     keypairs: Vec<OneKeyPair>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     keypairs_links: Vec<Link>,
 }
 

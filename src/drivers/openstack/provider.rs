@@ -16,6 +16,21 @@ pub(super) struct Provider {
 }
 
 impl Provider {
+    /// Which of a service's endpoints is called. What the operator says of his own cloud is not true of others.
+    pub(super) fn interface<'a>(&self, settings: &'a Settings) -> &'a str {
+        if self.by_operator { &settings.interface } else { "public" }
+    }
+
+    /// That of users and projects that are named without one.
+    pub(super) fn domain<'a>(&self, settings: &'a Settings) -> &'a str {
+        if self.by_operator { &settings.domain } else { "default" }
+    }
+
+    /// Id of the network for new instances; empty: nobody named one.
+    pub(super) fn network<'a>(&self, settings: &'a Settings) -> &'a str {
+        if self.by_operator { &settings.network } else { "" }
+    }
+
     /// `https://cloud.example:5000/v3;regionone`. In lower case, as clients of Deltacloud write it in any.
     pub(super) fn canonical(&self) -> String {
         let region = self.region.iter().map(|region| format!(";{region}")).collect::<String>();
@@ -50,7 +65,8 @@ const WANTED: &str = "an openstack provider is Keystone's URL such as https://cl
 const REGION_BYTES_MAX: usize = 255;
 const URL_BYTES_MAX: usize = 1024;
 
-/// Keystone's URL without the version that most people write at its end. Version 2 is no more: where it was, 3 is.
+/// Keystone's URL without the version that most people write at its end, and without the call that some copy with it.
+/// Version 2 is no more: where it was, 3 is.
 pub(super) fn keystone(text: &str) -> Option<Url> {
     if text.len() > URL_BYTES_MAX || text.contains(char::is_whitespace) {
         return None;
@@ -60,7 +76,8 @@ pub(super) fn keystone(text: &str) -> Option<Url> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !bare || url.fragment().is_some() {
         return None;
     }
-    let path = url.path().trim_end_matches('/').to_owned();
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix("/auth/tokens").unwrap_or(path).to_owned();
     let (before, last) = path.rsplit_once('/').unwrap_or(("", &path));
     let is_version = ["v3", "v2.0"].iter().any(|version| last.eq_ignore_ascii_case(version));
     url.set_path(&format!("{}/", if is_version { before.trim_end_matches('/') } else { &path }));
@@ -100,6 +117,7 @@ mod tests {
             "https://cloud.example:5000/",
             "https://Cloud.Example:5000/v3/",
             " https://cloud.example:5000/v2.0/ ",
+            "https://cloud.example:5000/v3/auth/tokens",
         ] {
             check(Some(spelling), &none, plain);
         }
@@ -140,6 +158,23 @@ mod tests {
         check(Some("http://lab:5001/v3"), false);
         check(Some("https://lab:5000/v3"), false);
         check(Some("http://lab:5000/other/v3"), false);
+    }
+
+    #[test]
+    fn what_is_said_of_the_operators_cloud_is_said_of_no_other() {
+        let own = Settings {
+            interface: "internal".to_owned(),
+            domain: "corp".to_owned(),
+            network: "lan".to_owned(),
+            ..settings("http://lab:5000/v3", "")
+        };
+        let check = |given: &str, expected: [&str; 3]| {
+            let provider = parse(Some(given), &own).expect("good");
+            assert_eq!([provider.interface(&own), provider.domain(&own), provider.network(&own)], expected, "{given}");
+        };
+        check("", ["internal", "corp", "lan"]);
+        check("http://lab:5000/v3", ["internal", "corp", "lan"]);
+        check("https://cloud.example/v3", ["public", "default", ""]);
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl OpenStack {
         };
         if known != Some(sight) {
             debug!("{}", sight.as_text());
+            // It may have been renewed meanwhile: what was seen is known of the one that stays.
+            let session = self.client.session(login, Wanted::Any).await?;
             *session.sight.lock().expect("nobody panics while holding the sight") = Some(sight);
         }
         let realms = zones.iter().filter_map(|zone| map::realm(zone, hosts.as_ref(), sight.as_text()));

@@ -3,6 +3,7 @@
 //! Those who wait while one asks Keystone share what it hears, an error too: a Keystone that hangs is waited for once, and a
 //! wrong password is shown to it once. Whoever comes later asks anew.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -34,11 +35,17 @@ pub(super) struct Session {
     pub(super) catalog: Vec<Listed>,
     /// Shortly before it ends, by our clock, whatever Keystone's says.
     good_until: Timestamp,
+    /// By our clock.
+    begun_at: Timestamp,
+    /// The calls that were refused (401) with this token when it was new.
+    refused: StdMutex<BTreeSet<String>>,
     /// How far our clock is ahead of the cloud's; none if it is behind.
     pub(super) ahead: Duration,
     /// What Nova speaks, as far as is known.
     nova: AtomicU32,
     pub(super) sight: StdMutex<Option<Sight>>,
+    /// Id of the one that new instances are put into, where Nova could not choose.
+    pub(super) network: StdMutex<Option<String>>,
     pub(super) flavors: StdMutex<Option<(Timestamp, Arc<super::map::Flavors>)>>,
 }
 
@@ -46,6 +53,22 @@ impl Session {
     pub(super) fn nova(&self, at_most: Option<u32>) -> u32 {
         let known = self.nova.load(Ordering::Relaxed);
         at_most.map_or(known, |most| known.min(most))
+    }
+
+    /// Whether its catalog may by now be another: then a service that is not found is looked for in a new one.
+    pub(super) fn may_be_outdated(&self, is_service_missing: bool, now: Timestamp) -> bool {
+        // A cloud that lacks a service mostly goes on lacking it.
+        let after = if is_service_missing { SERVICE_LOOKED_FOR_AFTER } else { CATALOG_DOUBTED_AFTER };
+        now >= self.begun_at + after
+    }
+
+    /// Whether this call was refused with this token when it was new: then another token would not help.
+    pub(super) fn is_refused(&self, call: &str) -> bool {
+        self.refused.lock().expect("nobody panics while holding the calls").contains(call)
+    }
+
+    pub(super) fn was_refused(&self, call: String) {
+        self.refused.lock().expect("nobody panics while holding the calls").insert(call);
     }
 
     pub(super) fn nova_speaks(&self, minor: u32) {
@@ -87,8 +110,11 @@ pub(super) fn begin(token: Secret, issued: Token, margin: Duration, now: Timesta
         // One that lasts no longer than the margin is used all the same.
         good_until: now + lasts - SignedDuration::try_from(margin).unwrap_or(LASTS_MAX).min(lasts / 2),
         ahead: now.duration_since(issued.issued_at).try_into().unwrap_or_default(),
+        begun_at: now,
+        refused: StdMutex::default(),
         nova: AtomicU32::new(NOVA_WANTED),
         sight: StdMutex::new(None),
+        network: StdMutex::new(None),
         flavors: StdMutex::new(None),
     })
 }
@@ -96,9 +122,15 @@ pub(super) fn begin(token: Secret, issued: Token, margin: Duration, now: Timesta
 /// Whatever Keystone says: what is learnt of a cloud is learnt anew now and then.
 const LASTS_MAX: SignedDuration = SignedDuration::from_hours(24);
 
+/// A catalog that leads nowhere is asked for anew when it is this old.
+const CATALOG_DOUBTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// One that lacks a service.
+const SERVICE_LOOKED_FOR_AFTER: SignedDuration = SignedDuration::from_mins(5);
+
 /// All logins' sessions.
 pub(super) struct Sessions {
     key: [u8; 32],
+    catalog_kept: SignedDuration,
     slots: Cache<[u8; 32], Arc<Slot>>,
 }
 
@@ -108,6 +140,8 @@ pub(super) enum Wanted<'a> {
     Any,
     /// Another than this one, which a service refused.
     Another(&'a Arc<Session>),
+    /// Another than this one, which leads nowhere, and may be good all the same.
+    Newer(&'a Arc<Session>),
     /// One that Keystone gives for the password as it is now.
     New,
 }
@@ -121,12 +155,15 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct Last {
     session: Option<Arc<Session>>,
+    /// Until then its catalog is believed.
+    believed_until: Timestamp,
     error: Option<Error>,
 }
 
 impl Sessions {
     pub(super) fn new(settings: &Settings, chance: &Chance) -> Self {
-        Self { key: chance.bytes(), slots: Cache::new(settings.logins_max) }
+        let catalog_kept = SignedDuration::from_millis(settings.catalog_kept_ms.try_into().unwrap_or(i64::MAX));
+        Self { key: chance.bytes(), catalog_kept, slots: Cache::new(settings.logins_max) }
     }
 
     /// The place of a login, found by a keyed hash of all of it.
@@ -154,8 +191,8 @@ impl Sessions {
         let mut last = slot.last.lock().await;
         let asked_meanwhile = slot.asked.load(Ordering::Acquire) != came;
         let fits = |session: &&Arc<Session>| match wanted {
-            Wanted::Any => now < session.good_until || asked_meanwhile,
-            Wanted::Another(refused) => !Arc::ptr_eq(session, refused),
+            Wanted::Any => now < session.good_until.min(last.believed_until) || asked_meanwhile,
+            Wanted::Another(refused) | Wanted::Newer(refused) => !Arc::ptr_eq(session, refused),
             Wanted::New => asked_meanwhile,
         };
         if asked_meanwhile && let Some(error) = &last.error {
@@ -167,12 +204,22 @@ impl Sessions {
         let answer = ask().await.map(Arc::new);
         slot.asked.fetch_add(1, Ordering::Release);
         match &answer {
-            Ok(session) => *last = Last { session: Some(session.clone()), error: None },
+            Ok(session) => {
+                let believed_until = now.checked_add(self.catalog_kept).unwrap_or(Timestamp::MAX);
+                *last = Last { session: Some(session.clone()), believed_until, error: None };
+            }
             Err(error) => {
                 // A Keystone that is away takes nothing from a token that is still good.
                 let refused = matches!(error.kind, Kind::Denied | Kind::Forbidden | Kind::Invalid);
                 if refused || matches!(wanted, Wanted::Another(_)) {
                     last.session = None;
+                }
+                let still = last.session.clone().filter(|session| now < session.good_until);
+                if let (Wanted::Any, Some(session)) = (&wanted, still) {
+                    // Only its catalog is old, and there is no newer one.
+                    last.believed_until = now + CATALOG_DOUBTED_AFTER;
+                    last.error = None;
+                    return Ok(session);
                 }
                 last.error = Some(error.clone());
             }
@@ -264,9 +311,15 @@ mod tests {
 
         sessions.get(&slot, Wanted::New, now(), ask).await.expect("a session");
         assert_eq!(asked.load(Ordering::Relaxed), 3, "asked anew, though there was one");
+        let old = now() + Duration::from_secs(900);
+        sessions.get(&slot, Wanted::Any, old, ask).await.expect("a session");
+        assert_eq!(asked.load(Ordering::Relaxed), 4, "renewed for its catalog");
+        let kept = Settings { catalog_kept_ms: 24 * 3_600_000, ..Settings::default() };
+        let (sessions, slot) = (Sessions::new(&kept, &Chance::seeded(1)), Slot::default());
+        sessions.get(&slot, Wanted::Any, now(), ask).await.expect("a session");
         let late = now() + Duration::from_secs(3600 - 300);
         sessions.get(&slot, Wanted::Any, late, ask).await.expect("a session");
-        assert_eq!(asked.load(Ordering::Relaxed), 4, "renewed before it ends");
+        assert_eq!(asked.load(Ordering::Relaxed), 6, "renewed before it ends");
     }
 
     #[tokio::test]
@@ -290,6 +343,12 @@ mod tests {
         let good = sessions.get(&slot, Wanted::Any, now(), async || Ok(session(3600))).await.expect("a session");
         sessions.get(&slot, Wanted::New, now(), fails(Kind::Unavailable)).await.err().expect("away");
         let still = sessions.get(&slot, Wanted::Any, now(), fails(Kind::Unavailable)).await.expect("still good");
+        assert!(Arc::ptr_eq(&good, &still));
+        let old = now() + Duration::from_secs(900);
+        let still = sessions.get(&slot, Wanted::Any, old, fails(Kind::Unavailable)).await.expect("its catalog is old");
+        assert!(Arc::ptr_eq(&good, &still));
+        sessions.get(&slot, Wanted::Newer(&good), old, fails(Kind::Unavailable)).await.err().expect("away");
+        let still = sessions.get(&slot, Wanted::Any, old, async || panic!("asked a moment ago")).await.expect("good");
         assert!(Arc::ptr_eq(&good, &still));
         sessions.get(&slot, Wanted::New, now(), fails(Kind::Denied)).await.err().expect("refused");
         sessions.get(&slot, Wanted::Any, now(), fails(Kind::Denied)).await.err().expect("nothing is left");

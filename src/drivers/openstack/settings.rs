@@ -11,12 +11,12 @@ pub struct Settings {
     pub auth_url: Option<Url>,
     /// The region of `auth_url` that is meant where a provider names none. Default: empty, the only one there is.
     pub region: String,
-    /// Which of a service's endpoints is called: `public`, `internal` or `admin`. Default: `public`.
+    /// Which of a service's endpoints is called, of the cloud at `auth_url`: `public`, `internal` or `admin`. Default: `public`.
     pub interface: String,
-    /// The domain, by id or name, of users and projects that are named without one. Default: `default`, the one that every
+    /// The domain, by id or name, of users and projects of that cloud that are named without one. Default: `default`, the one that every
     /// Keystone has from the start.
     pub domain: String,
-    /// Id of the network that new instances are put into. Default: empty, Nova's choice, which it can make only where a
+    /// Id of the network that new instances of that cloud are put into. Default: empty, Nova's choice, which it can make only where a
     /// project has one network.
     pub network: String,
     /// Members asked for in one page, 1 to 1000. Default: 1000, which is what clouds give at most.
@@ -37,6 +37,9 @@ pub struct Settings {
     pub logins_max: u64,
     /// A token is renewed this long before it ends. Milliseconds. Default: 5 minutes, as a long list must not outlive it.
     pub token_margin_ms: u64,
+    /// A token is renewed after this, however long it lasts, as its catalog is that of the day it was made. Milliseconds.
+    /// Default: 15 minutes.
+    pub catalog_kept_ms: u64,
     /// What changed is asked for from this long before the last list. Milliseconds. Default: 2 minutes, for clocks that
     /// differ and for what was being written while we asked.
     pub changes_overlap_ms: u64,
@@ -60,6 +63,7 @@ impl Default for Settings {
             body_bytes_max: 16 * 1024 * 1024,
             logins_max: 10_000,
             token_margin_ms: 300_000,
+            catalog_kept_ms: 900_000,
             changes_overlap_ms: 120_000,
             flavors_kept_ms: 600_000,
         }
@@ -96,6 +100,7 @@ impl Settings {
         }
         let spans = [
             ("token_margin_ms", self.token_margin_ms),
+            ("catalog_kept_ms", self.catalog_kept_ms),
             ("changes_overlap_ms", self.changes_overlap_ms),
             ("flavors_kept_ms", self.flavors_kept_ms),
         ];

@@ -7,7 +7,8 @@
 //! | `++ID` | an application credential by its id, the password being its secret |
 //! | `user++NAME` | an application credential by its name, and whose it is |
 //!
-//! A name may have its domain before it (`corp\alice+corp\web`); one that looks like an id is taken for one.
+//! A name may have its domain before it (`corp\alice+corp\web`), and a project without one is of its user's; a name that
+//! looks like an id is taken for one.
 
 use serde_json::{Value, json};
 
@@ -39,16 +40,51 @@ pub(super) fn request(credentials: &Credentials, default_domain: &str) -> Result
     if user.is_empty() || project.is_some_and(str::is_empty) {
         return Err(nobody());
     }
+    let project_domain = domain_of(user).unwrap_or(default_domain);
     let mut user = named(user, default_domain);
     user["password"] = json!(secret);
     let mut auth = json!({"identity": {"methods": ["password"], "password": {"user": user}}});
     if let Some(project) = project {
-        auth["scope"] = json!({"project": named(project, default_domain)});
+        auth["scope"] = json!({"project": named(project, project_domain)});
     }
     Ok(json!({"auth": auth}))
 }
 
 pub(super) const WANTED: &str = "USER+PROJECT, or ++ID of an application credential, or USER++NAME of one; a domain goes before a name as DOMAIN\\NAME";
+
+/// Who Keystone was asked about, for an error: `user `carol` of domain `default`, in project `web` of domain `default``.
+/// The password is not in it.
+pub(super) fn asked(credentials: &Credentials, default_domain: &str) -> String {
+    let told = |value: &Value| {
+        let text = |value: &Value| {
+            let text = value.as_str().unwrap_or_default();
+            format!("`{}`", text.chars().filter(|char| !char.is_control()).take(SHOWN_CHARS_MAX).collect::<String>())
+        };
+        let domain = &value["domain"];
+        match (value.get("id"), domain.get("id").or_else(|| domain.get("name"))) {
+            (Some(id), _) => text(id),
+            (None, Some(domain)) => format!("{} of domain {}", text(&value["name"]), text(domain)),
+            (None, None) => text(&value["name"]),
+        }
+    };
+    let Ok(request) = request(credentials, default_domain) else { return "nobody".to_owned() };
+    let (auth, identity) = (&request["auth"], &request["auth"]["identity"]);
+    let credential = &identity["application_credential"];
+    if !credential.is_null() {
+        let whose = credential.get("user").map(|user| format!(" of user {}", told(user))).unwrap_or_default();
+        return format!("application credential {}{whose}", told(credential));
+    }
+    let project = auth["scope"].get("project").map(told);
+    let project = project.map_or_else(|| "the user's own project".to_owned(), |project| format!("project {project}"));
+    format!("user {}, in {project}", told(&identity["password"]["user"]))
+}
+
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// As it was written, before a user's name.
+fn domain_of(user: &str) -> Option<&str> {
+    Some(user).filter(|user| !is_id(user))?.split_once('\\').map(|(domain, _)| domain)
+}
 
 /// A user or a project: `{"id"}`, or `{"name", "domain"}`.
 fn named(text: &str, default_domain: &str) -> Value {
@@ -92,7 +128,8 @@ mod tests {
         check("alice+web", of("alice", default.clone()), Some(of("web", default.clone())));
         check("a+b@corp.example+web", of("a+b@corp.example", default.clone()), Some(of("web", default.clone())));
         check("corp\\alice+corp\\web", of("alice", corp.clone()), Some(of("web", corp.clone())));
-        check("Default\\alice+web", of("alice", json!({"name": "Default"})), Some(of("web", default.clone())));
+        check("corp\\alice+web", of("alice", corp.clone()), Some(of("web", corp.clone())));
+        check("corp\\alice+default\\web", of("alice", corp.clone()), Some(of("web", default.clone())));
         check("alice", of("alice", default.clone()), None);
         let (id, long) =
             ("63d2e5104dc34ca6a99330dc5f50dab0", "63d2e5104dc34ca6a99330dc5f50dab063d2e5104dc34ca6a99330dc5f50dab0");
@@ -111,6 +148,22 @@ mod tests {
         check("alice++ci", json!({"name": "ci", "user": alice, "secret": "s3cret"}));
         let carol = json!({"name": "carol", "domain": {"name": "corp"}});
         check("corp\\carol++ci+cd", json!({"name": "ci+cd", "user": carol, "secret": "s3cret"}));
+    }
+
+    #[test]
+    fn an_error_names_who_was_asked_about_and_no_password() {
+        let check = |user: &str, expected: &str| {
+            let credentials = Credentials { user: user.to_owned(), password: Secret::from("s3cret") };
+            assert_eq!(super::asked(&credentials, "default"), expected);
+        };
+        check("carol+web", "user `carol` of domain `default`, in project `web` of domain `default`");
+        check("corp\\carol+web", "user `carol` of domain `corp`, in project `web` of domain `corp`");
+        check("carol", "user `carol` of domain `default`, in the user's own project");
+        let id = "63d2e5104dc34ca6a99330dc5f50dab0";
+        check(&format!("carol+{id}"), &format!("user `carol` of domain `default`, in project `{id}`"));
+        check("++7d1a", "application credential `7d1a`");
+        check("carol++ci", "application credential `ci` of user `carol` of domain `default`");
+        check("ca\nrol", "user `carol` of domain `default`, in the user's own project");
     }
 
     #[test]

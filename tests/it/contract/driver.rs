@@ -268,6 +268,7 @@ fn registered(id: &str, settings: Settings) -> Arc<dyn Driver> {
         connect_timeout: Duration::from_secs(30),
         idle_per_host: 1,
         user_agent: "tracker-test".to_owned(),
+        ca_file: None,
     });
     let chance = Arc::new(Chance::seeded(1));
     let drivers = Drivers::new(&settings, &outbound.expect("a client"), Arc::new(SystemClock), chance);
@@ -310,6 +311,7 @@ fn openstack_at(auth_url: &str) -> Arc<dyn Driver> {
         connect_timeout: Duration::from_secs(30),
         idle_per_host: 1,
         user_agent: "tracker-test".to_owned(),
+        ca_file: None,
     });
     let auth_url = Some(auth_url.parse().expect("a URL"));
     let openstack = OpenStackSettings { auth_url, page_size: 4, looks_max: 3, ..OpenStackSettings::default() };

@@ -305,8 +305,7 @@ async fn where_nova_cannot_choose_a_network_the_projects_own_is_meant() {
         let message = "Multiple possible networks found, use a Network ID to be more specific.";
         fails(409, &json!({"conflictingRequest": {"code": 409, "message": message}}).to_string())
     };
-    let network =
-        |id: &str, owner: &str, external: bool| json!({"id": id, "project_id": owner, "router:external": external});
+    let network = |id: &str, owner: &str, external: bool| json!({"id": id, "name": format!("{id}-net"), "project_id": owner, "router:external": external});
     let others = [network("shared", "others", false), network("public", PROJECT, true)];
     let networks = |own: &[&str]| {
         let own = own.iter().map(|id| network(id, PROJECT, false));
@@ -319,10 +318,15 @@ async fn where_nova_cannot_choose_a_network_the_projects_own_is_meant() {
         networks(&["lan"]),
         made(),
         read(),
+        made(),
+        read(),
+        fails(400, r#"{"badRequest": {"code": 400, "message": "Network lan could not be found."}}"#),
         undecided(),
         networks(&["lan", "dmz"]),
         undecided(),
         networks(&[]),
+        undecided(),
+        fails(503, ""),
     ];
     let (stub, settings) = Stub::start(script).await;
     let (driver, login) = (driver(settings), login(None));
@@ -333,10 +337,30 @@ async fn where_nova_cannot_choose_a_network_the_projects_own_is_meant() {
     assert_eq!(asked[0].body["server"].get("networks"), None);
     assert_eq!(asked[1].line(), "GET /v2.0/networks?limit=1000");
     assert_eq!(asked[2].body["server"]["networks"], json!([{"uuid": "lan"}]));
-    for what in ["two", "none"] {
-        let error = driver.create_instance(&login, &new).await.expect_err(what);
-        assert_eq!(error.kind, Kind::Invalid, "{what}");
-        assert!(error.text.ends_with("drivers.openstack.network"), "{error}");
+    driver.create_instance(&login, &new).await.expect("made where the last one was");
+    assert_eq!(stub.asked()[4].body["server"]["networks"], json!([{"uuid": "lan"}]));
+    driver.create_instance(&login, &new).await.expect_err("it is no more, and forgotten");
+    for found in ["lan-net (lan), dmz-net (dmz)", "shared-net (shared), public-net (public)"] {
+        let error = driver.create_instance(&login, &new).await.expect_err(found);
+        assert_eq!(error.kind, Kind::Invalid, "{found}");
+        assert!(error.text.contains("drivers.openstack.network"), "{error}");
+        assert!(error.text.contains(&format!("sees {found}:")), "{error}");
+    }
+    let error = driver.create_instance(&login, &new).await.expect_err("Neutron is away");
+    assert_eq!(error.kind, Kind::Unavailable, "{error}");
+    assert!(error.text.contains("Multiple possible networks") && error.text.contains("status 503"), "{error}");
+    stub.end();
+}
+
+#[tokio::test]
+async fn a_list_is_whole_without_the_flavors_and_asks_for_them_again() {
+    let servers = || ok(&json!({"servers": [{"id": "a", "status": "ACTIVE", "flavor": {"original_name": "m1.nano"}}]}));
+    let flavors = ok(&json!({"flavors": [{"id": "42", "name": "m1.nano", "vcpus": 1, "ram": 64, "disk": 1}]}));
+    let (stub, settings) = Stub::start([servers(), fails(503, ""), servers(), flavors]).await;
+    let (driver, login) = (driver(settings), login(None));
+    for profile in ["m1.nano", "42"] {
+        let listed = driver.instances(&login).await.expect("a list");
+        assert_eq!(listed[0].hardware_profile.as_deref(), Some(profile));
     }
     stub.end();
 }

@@ -1,14 +1,19 @@
 //! Tokens: asked for once, renewed in time and when refused, and never shown.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tracker::drivers::{Kind, OpenStackSettings};
-use tracker::model::{Credentials, InstanceId, Login, Secret};
+use tracker::chance::Chance;
+use tracker::drivers::{self, Drivers, Kind, OpenStackSettings};
+use tracker::model::{Credentials, DriverId, InstanceId, Login, Secret};
+use url::Url;
 
 use super::stub::{Says, Stub, fails, ok};
 use super::{PASSWORD, PROJECT, clock, driver, driver_at, login};
+use crate::support::tls::{self, TlsReceiver};
 
 fn none() -> Says {
     ok(&json!({"servers": []}))
@@ -68,6 +73,7 @@ async fn many_calls_at_once_ask_keystone_once() {
 async fn a_token_is_renewed_before_it_ends() {
     let (stub, settings) = Stub::start((0..3).map(|_| none())).await;
     let clock = clock();
+    let settings = OpenStackSettings { catalog_kept_ms: 24 * 3_600_000, ..settings };
     let (driver, login) = (driver_at(clock.clone(), settings, &[]), login(None));
     driver.instances(&login).await.expect("a list");
     clock.advance(Duration::from_secs(4 * 3600 - 301));
@@ -80,8 +86,10 @@ async fn a_token_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_renewed_once_and_then_the_login_is_denied() {
-    let (stub, settings) = Stub::start([none(), refused(), none(), refused(), refused()]).await;
+async fn a_refused_token_is_renewed_once_and_then_the_service_has_refused_the_caller() {
+    let volumes = || ok(&json!({"volumes": []}));
+    let script = [none(), refused(), none(), refused(), refused(), refused(), volumes(), none()];
+    let (stub, settings) = Stub::start(script).await;
     let (driver, login) = (driver(settings), login(None));
     driver.instances(&login).await.expect("a list");
     driver.instances(&login).await.expect("with another token");
@@ -90,9 +98,151 @@ async fn a_refused_token_is_renewed_once_and_then_the_login_is_denied() {
     };
     assert_eq!(tokens(&stub), ["gAAAAABNOTATOKEN1", "gAAAAABNOTATOKEN1", "gAAAAABNOTATOKEN2"]);
     let error = driver.instances(&login).await.expect_err("refused twice");
-    assert_eq!(error.kind, Kind::Denied);
+    assert_eq!(error.kind, Kind::Forbidden, "Keystone gave a token a moment ago");
+    assert!(error.text.contains("Keystone accepts this login, compute does not"), "{error}");
     assert_eq!(tokens(&stub).last().map(String::as_str), Some("gAAAAABNOTATOKEN3"));
+    // Another token would be refused as well, and what other services take stays.
+    assert_eq!(driver.instances(&login).await.expect_err("still").kind, Kind::Forbidden);
+    assert_eq!(driver.storage().expect("offered").volumes(&login).await.expect("Cinder takes it"), []);
+    driver.instances(&login).await.expect("the service came to its senses");
+    assert_eq!(stub.asked_keystone().len(), 3);
     stub.end();
+}
+
+/// The recorded token, with this in its catalog for that.
+fn token(this: &str, that: &str) -> Says {
+    let recorded = recorded!("keystone-token");
+    assert!(recorded.contains(this), "{this}");
+    Says::Recorded(recorded.replace(this, that).leak())
+}
+
+#[tokio::test]
+async fn a_catalog_is_believed_for_a_quarter_of_an_hour() {
+    let (stub, settings) = Stub::start((0..3).map(|_| none())).await;
+    let clock = clock();
+    let (driver, login) = (driver_at(clock.clone(), settings, &[]), login(None));
+    for (passed_s, asked) in [(0, 1), (899, 1), (1, 2)] {
+        clock.advance(Duration::from_secs(passed_s));
+        driver.instances(&login).await.expect("a list");
+        assert_eq!(stub.asked_keystone().len(), asked, "after {passed_s} s");
+    }
+    stub.end();
+}
+
+#[tokio::test]
+async fn a_catalog_that_leads_nowhere_is_asked_for_anew_when_it_is_old() {
+    let elsewhere = [("127.0.0.1:18774", "127.0.0.1:1"), ("RegionOne", "RegionTwo")];
+    for (this, that) in elsewhere {
+        let (stub, settings) = Stub::start([none()]).await;
+        stub.keystone.lock().expect("no panic").extend([token(this, that), token(this, that), Says::Token(3)]);
+        let clock = clock();
+        let driver = driver_at(clock.clone(), settings, &[]);
+        let login = login(Some(";RegionOne"));
+        driver.instances(&login).await.expect_err("nobody is there");
+        clock.advance(Duration::from_secs(59));
+        driver.instances(&login).await.expect_err("nobody is there, and Keystone just said so");
+        assert_eq!(stub.asked_keystone().len(), 1, "{that}");
+        clock.advance(Duration::from_secs(1));
+        driver.instances(&login).await.expect_err("nobody is there by now");
+        assert_eq!(stub.asked_keystone().len(), 2, "{that}: once for a call");
+        clock.advance(Duration::from_secs(60));
+        driver.instances(&login).await.expect("where the new catalog has it");
+        assert_eq!(stub.asked_keystone().len(), 3, "{that}");
+        stub.end();
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_a_cloud_came_to_have_is_found() {
+    let (stub, settings) = Stub::start([ok(&json!({"volumes": []}))]).await;
+    let without = recorded!("keystone-token").replace("volumev3", "dns").replace("block-storage", "dns");
+    stub.keystone.lock().expect("no panic").push_back(Says::Recorded(without.leak()));
+    let clock = clock();
+    let (driver, login) = (driver_at(clock.clone(), settings, &[]), login(None));
+    let storage = driver.storage().expect("offered");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(storage.volumes(&login).await.expect_err("no Cinder").kind, Kind::Unsupported);
+    clock.advance(Duration::from_secs(299));
+    assert_eq!(storage.volumes(&login).await.expect_err("no Cinder").kind, Kind::Unsupported);
+    assert_eq!(stub.asked_keystone().len(), 1);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(storage.volumes(&login).await.expect("there it is"), []);
+    stub.end();
+}
+
+#[tokio::test]
+async fn an_old_catalog_is_better_than_a_keystone_that_is_away() {
+    let (stub, settings) = Stub::start([none(), none(), none()]).await;
+    stub.keystone.lock().expect("no panic").extend([Says::Token(1), fails(503, "")]);
+    let clock = clock();
+    let (driver, login) = (driver_at(clock.clone(), settings, &[]), login(None));
+    driver.instances(&login).await.expect("a list");
+    clock.advance(Duration::from_secs(900));
+    driver.instances(&login).await.expect("with the token that is still good");
+    driver.instances(&login).await.expect("a list");
+    assert_eq!(stub.asked_keystone().len(), 2, "not with every call");
+    stub.end();
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_says_who_was_asked_about_and_where() {
+    let unauthorized = r#"{"error": {"code": 401, "message": "The request you have made requires authentication.", "title": "Unauthorized"}}"#;
+    let at_identity = vec![("location", "https://cloud.example/identity/v3/auth/tokens".to_owned())];
+    let own = "there is no Keystone v3 at 127.0.0.1:";
+    let who =
+        "asked as user `admin` of domain `default`, in project `admin` of domain `default`; the user is USER+PROJECT";
+    let cases = [
+        (fails(401, unauthorized), vec!["requires authentication", who, "/v3/auth/tokens"]),
+        (fails(404, "<html>404</html>"), vec![own, "devstack has it at http://IP/identity"]),
+        (fails(405, "<html>405</html>"), vec![own, "devstack has it at http://IP/identity"]),
+        (Says::Answer(302, at_identity, String::new()), vec!["status 302", "it leads on to cloud.example"]),
+    ];
+    for (says, expected) in cases {
+        let (stub, settings) = Stub::start([]).await;
+        stub.keystone.lock().expect("no panic").push_back(says);
+        let error = driver(settings).instances(&login(None)).await.expect_err("no token");
+        for words in expected {
+            assert!(error.text.contains(words), "{words}: {error}");
+        }
+        assert!(!error.text.contains(PASSWORD), "{error}");
+        stub.end();
+    }
+}
+
+#[tokio::test]
+async fn what_the_operator_says_of_his_cloud_is_said_to_no_other() {
+    let (stub, settings) = Stub::start([none(), none()]).await;
+    let settings = OpenStackSettings { domain: "corp".to_owned(), ..settings };
+    let url = stub.url();
+    driver(settings.clone()).instances(&login(None)).await.expect("a list");
+    let elsewhere = OpenStackSettings { auth_url: None, ..settings };
+    driver_at(clock(), elsewhere, &["127.0.0.0/8"]).instances(&login(Some(&url))).await.expect("a list");
+    let domains: Vec<_> = stub
+        .asked_keystone()
+        .iter()
+        .map(|asked| asked.body["auth"]["identity"]["password"]["user"]["domain"].clone())
+        .collect();
+    assert_eq!(domains, [json!({"name": "corp"}), json!({"id": "default"})]);
+    stub.end();
+}
+
+#[tokio::test]
+async fn a_private_authority_is_believed_when_the_settings_name_it() {
+    let cloud = TlsReceiver::start(&["http/1.1"]);
+    let auth_url: Url = format!("https://{}/", cloud.address()).parse().expect("a URL");
+    let refused = async |ca_file: PathBuf| {
+        let openstack = OpenStackSettings { auth_url: Some(Url::clone(&auth_url)), ..OpenStackSettings::default() };
+        let drivers = drivers::Settings { openstack, ca_file, ..drivers::Settings::default() };
+        let settings = tracker::settings::Settings { drivers, ..tracker::settings::Settings::default() };
+        let outbound = tracker::service::drivers_outbound(&settings).expect("a client");
+        let all = Drivers::new(&settings.drivers, &outbound, clock(), Arc::new(Chance::seeded(1)));
+        let driver = all.get(&DriverId::new("openstack")).expect("registered");
+        driver.instances(&login(None)).await.expect_err("it gives no token").text
+    };
+    let unknown = refused(PathBuf::new()).await;
+    assert!(unknown.ends_with("authority that this machine does not know: set drivers.ca_file"), "{unknown}");
+    let known = refused(tls::file("ca.pem")).await;
+    assert!(known.contains("status 200"), "{known}");
 }
 
 #[tokio::test]
@@ -154,7 +304,9 @@ async fn only_the_operators_cloud_may_be_in_his_own_network() {
     let other = OpenStackSettings { auth_url: None, ..settings };
     let error = driver(other.clone()).instances(&login(Some(&url))).await.expect_err("named by a client");
     assert_eq!(error.kind, Kind::Invalid, "{error}");
-    assert!(error.text.contains("127.0.0.1"), "{error}");
+    for words in ["127.0.0.1", "drivers.allow_networks", "drivers.openstack.auth_url"] {
+        assert!(error.text.contains(words), "{error}");
+    }
     let allowed = driver_at(clock(), other, &["127.0.0.0/8"]);
     allowed.instances(&login(Some(&url))).await.expect("a network that the operator allowed");
     stub.end();
@@ -173,6 +325,7 @@ async fn a_catalog_leads_only_where_its_cloud_may_lead() {
     let driver = driver_at(clock(), settings, &["127.0.0.0/8"]);
     let error = driver.instances(&login(Some(&url))).await.expect_err("the metadata service");
     assert_eq!(error.kind, Kind::Invalid, "{error}");
+    assert!(error.text.contains("that of the cloud's catalog"), "{error}");
     stub.end();
 }
 

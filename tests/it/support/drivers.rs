@@ -16,6 +16,7 @@ pub fn driver(id: &str, settings: &Settings, clock: Arc<dyn Clock>, allow: &[&st
         connect_timeout: Duration::from_secs(5),
         idle_per_host: 1,
         user_agent: "tracker-test".to_owned(),
+        ca_file: None,
     })
     .expect("a client");
     let drivers = Drivers::new(settings, &outbound, clock, Arc::new(Chance::seeded(1)));

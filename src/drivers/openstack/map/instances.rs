@@ -2,16 +2,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::profiles::Flavors;
+use super::states::Power;
 use super::{actions, state};
-use crate::drivers::openstack::fault;
+use crate::drivers::openstack::blame;
 use crate::drivers::openstack::parse::{NetAddress, Server, filled};
 use crate::model::{Address, AddressKind, Attachment, Instance, InstanceId, InstanceState, LoginKind, NewInstance};
 
 pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors) -> Instance {
     let task = filled(server.task_state);
-    let (state, settling) = state(&server.status, task.as_deref());
+    let power = Power::of(server.vm_state.as_deref(), server.power_state);
+    let (state, settling) = state(&server.status, task.as_deref(), power);
     let can_create_image = can_create_image(&server.status, task.as_deref());
-    let (public_addresses, private_addresses) = addresses(server.addresses.into_values().flatten(), server.access_ipv4);
+    let (public_addresses, private_addresses) =
+        addresses(server.addresses.into_values().flatten().flatten(), server.access_ipv4);
     // Nova keeps the last one, also of a machine that was mended since.
     let fault = server.fault.filter(|_| state == InstanceState::Error);
     Instance {
@@ -39,7 +42,7 @@ pub(in crate::drivers::openstack) fn instance(server: Server, flavors: &Flavors)
             .collect(),
         login: Some(LoginKind::Key(filled(server.key_name))),
         network_interfaces: None,
-        fault: fault.map(|fault| fault::of_server(fault.code, &fault.message)),
+        fault: fault.map(|fault| blame::of_server(fault.code, &fault.message)),
         impaired: server.host_status.is_some_and(|host| matches!(host.as_str(), "DOWN" | "UNKNOWN")),
         modified_at: server.updated.and_then(|at| at.parse().ok()),
         announced: None,
@@ -92,7 +95,7 @@ pub(in crate::drivers::openstack) fn in_the_making(
     new: &NewInstance,
     profile: &str,
 ) -> Instance {
-    let (state, settling) = state("BUILD", None);
+    let (state, settling) = state("BUILD", None, Power::On);
     Instance {
         name: Some(name),
         image: Some(new.image.clone()),
@@ -116,12 +119,33 @@ pub(in crate::drivers::openstack) fn again(
         .filter(|(_, one)| one.state != InstanceState::Finish)
         .map(|(id, one)| (id.clone(), one.clone()))
         .collect();
-    for instance in changed {
+    for mut instance in changed {
+        if instance.state == InstanceState::Unknown
+            && let Some(before) = known.get(&instance.id)
+        {
+            still(&mut instance, before);
+        }
         if instance.state != InstanceState::Finish || known.contains_key(&instance.id) {
             now.insert(instance.id.clone(), instance);
         }
     }
     now.into_values().collect()
+}
+
+/// Of a server whose cell is down Nova tells next to nothing: the rest is as it was.
+fn still(now: &mut Instance, before: &Instance) {
+    let parts = [
+        (&mut now.name, &before.name),
+        (&mut now.image, &before.image),
+        (&mut now.realm, &before.realm),
+        (&mut now.hardware_profile, &before.hardware_profile),
+        (&mut now.launch_time, &before.launch_time),
+    ];
+    for (now, before) in parts {
+        if now.is_none() {
+            now.clone_from(before);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +222,17 @@ mod tests {
         assert_eq!(old.login, Some(LoginKind::Key(Some("alice".to_owned()))));
     }
 
+    #[test]
+    fn a_null_is_what_is_left_out() {
+        let text = r#"{"id": "i1", "status": "ACTIVE", "name": null, "image": null, "flavor": null, "addresses": null,
+            "os-extended-volumes:volumes_attached": null, "fault": null, "OS-EXT-STS:task_state": null,
+            "OS-EXT-STS:power_state": null, "OS-EXT-STS:vm_state": null, "host_status": null}"#;
+        assert_eq!(instance_of(text), instance_of(r#"{"id": "i1", "status": "ACTIVE"}"#));
+        let text = r#"{"id": "i1", "status": null, "addresses": {"lan": null, "dmz": [{"addr": null, "version": null}]},
+            "fault": {"code": 500, "message": null}}"#;
+        assert_eq!(instance_of(text).state, InstanceState::Unknown);
+    }
+
     fn instance_of(text: &str) -> Instance {
         instance(serde_json::from_str(text).expect("a server"), &flavors())
     }
@@ -242,6 +277,12 @@ mod tests {
         check(&[("a", Finish), ("b", Running)], &[("a", Finish)], &[("a", Finish), ("b", Running)]);
         check(&[("a", Finish), ("b", Running)], &[], &[("b", Running)]);
         check(&[], &[("a", Finish)], &[]);
+
+        let named = Instance { name: Some("web".to_owned()), realm: Some("az-b".to_owned()), ..one("a", Running) };
+        let now = again(&BTreeMap::from([(named.id.clone(), named)]), vec![one("a", InstanceState::Unknown)]);
+        assert_eq!((now[0].state, now[0].name.as_deref()), (InstanceState::Unknown, Some("web")), "its cell is down");
+        assert_eq!(now[0].realm.as_deref(), Some("az-b"));
+
         check(&[("a", Finish)], &[("a", Running)], &[("a", Running)]);
     }
 }

@@ -7,6 +7,8 @@ use crate::model::{Declared, Realm, RealmState};
 pub(in crate::drivers::openstack) type Hosts = BTreeMap<String, BTreeMap<String, bool>>;
 
 const COMPUTE: &str = "nova-compute";
+/// The zone of Nova's own services, unless its operator calls it otherwise.
+const INTERNAL: &str = "internal";
 
 /// Of the detailed list of zones, which operators see.
 pub(in crate::drivers::openstack) fn hosts_of_zones(zones: &[Zone]) -> Hosts {
@@ -38,11 +40,12 @@ pub(in crate::drivers::openstack) fn hosts_of_services(services: &[Service]) -> 
 /// A zone by its own word and, where these are seen, by its hosts. `None`: no zone that machines can be in, as the one of
 /// Nova's own services.
 ///
-/// A zone whose hosts are all dead still calls itself available: then its hosts are believed.
+/// A zone whose hosts are all dead still calls itself available: then its hosts are believed. One that names no hosts has
+/// its own word only: Nova's details name the enabled ones, so that a zone which its operator disabled has none in them.
 pub(in crate::drivers::openstack) fn realm(zone: &Zone, hosts: Option<&Hosts>, seen_as: &str) -> Option<Realm> {
-    let of_zone = match hosts {
-        Some(hosts) => Some(hosts.get(&zone.name)?),
-        None => None,
+    let of_zone = match hosts.map(|hosts| hosts.get(&zone.name)) {
+        Some(None) if zone.hosts.is_some() || zone.name == INTERNAL => return None,
+        found => found.flatten(),
     };
     let word = if zone.state.available { "available" } else { "not available" };
     let counts = of_zone.map(|hosts| (hosts.values().filter(|reports| **reports).count(), hosts.len()));
@@ -127,6 +130,27 @@ mod tests {
         let well = zones(include_str!("../replies/compute-azs-detail.json"));
         let up = |id| row(id, "AVAILABLE", Declared::Up, "available");
         assert_eq!(seen(&well, Some(&hosts_of_zones(&well))), [up("az-b"), up("nova")], "and not Nova's own zone");
+    }
+
+    #[test]
+    fn a_zone_that_names_no_hosts_has_its_own_word() {
+        let text = r#"{"availabilityZoneInfo": [
+            {"zoneName": "az-b", "zoneState": {"available": false}, "hosts": null},
+            {"zoneName": "internal", "zoneState": {"available": false}, "hosts": null},
+            {"zoneName": "control", "zoneState": {"available": true},
+             "hosts": {"c1": {"nova-conductor": {"available": true, "active": true, "updated_at": null}}}},
+            {"zoneName": "nova", "zoneState": {"available": true},
+             "hosts": {"n1": {"nova-compute": {"available": true, "active": true, "updated_at": null}}}}]}"#;
+        let detail = serde_json::from_str::<parse::Zones>(text).expect("Nova's words").zones;
+        let nova = row("nova", "AVAILABLE", Declared::Up, "available");
+        let expected = [row("az-b", "UNAVAILABLE", Declared::Down, "not available"), nova.clone()];
+        assert_eq!(seen(&detail, Some(&hosts_of_zones(&detail))), expected);
+        // The services of a cell that is down are in no list, and its zone may still be.
+        let text = r#"{"availabilityZoneInfo": [{"zoneName": "far", "zoneState": {"available": true}, "hosts": null},
+            {"zoneName": "nova", "zoneState": {"available": true}, "hosts": null}]}"#;
+        let plain = serde_json::from_str::<parse::Zones>(text).expect("Nova's words").zones;
+        let far = row("far", "AVAILABLE", Declared::Up, "available");
+        assert_eq!(seen(&plain, Some(&hosts_of_zones(&detail))), [far, nova]);
     }
 
     #[test]

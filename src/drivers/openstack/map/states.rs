@@ -3,14 +3,38 @@
 use crate::drivers::openstack::abilities::MACHINE;
 use crate::model::{Action, InstanceState};
 
+/// Whether a machine's processors run, by its hypervisor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::drivers::openstack) enum Power {
+    /// Or nobody says.
+    #[default]
+    On,
+    /// Paused or shut down.
+    Off,
+}
+
+impl Power {
+    /// Of Nova's `vm_state` and `power_state`; either may be absent.
+    pub(in crate::drivers::openstack) fn of(vm_state: Option<&str>, power_state: Option<i64>) -> Self {
+        const PAUSED: i64 = 3;
+        const SHUT_DOWN: i64 = 4;
+        let is_off = matches!(vm_state, Some("paused" | "stopped" | "suspended"))
+            || matches!(power_state, Some(PAUSED | SHUT_DOWN));
+        if is_off { Self::Off } else { Self::On }
+    }
+}
+
 /// Our state, and whether it is expected to move on by itself.
 ///
 /// Nova changes `status` when a task is done, so a task that leads to another state counts as being on the way to it. What
 /// is paused, suspended or shelved does not run and can be started: STOPPED. A paused machine keeps its memory and a
 /// shelved one has no host, which the native word tells. A machine in rescue runs, if not its own system.
-pub(in crate::drivers::openstack) fn state(status: &str, task: Option<&str>) -> (InstanceState, bool) {
+///
+/// `power` is for what is moved or resized as it was, running or not: the status alone does not tell that.
+pub(in crate::drivers::openstack) fn state(status: &str, task: Option<&str>, power: Power) -> (InstanceState, bool) {
     use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping, Unknown};
     let by_status = match status {
+        "VERIFY_RESIZE" | "MIGRATING" if power == Power::Off => (Stopped, false),
         "ACTIVE" | "PASSWORD" | "RESCUE" | "VERIFY_RESIZE" | "MIGRATING" => (Running, false),
         "BUILD" | "REBUILD" | "REBOOT" | "HARD_REBOOT" | "RESIZE" | "REVERT_RESIZE" => (Pending, true),
         "SHUTOFF" | "PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED" => (Stopped, false),
@@ -74,7 +98,7 @@ pub(in crate::drivers::openstack) fn state(status: &str, task: Option<&str>) -> 
 pub(in crate::drivers::openstack) fn actions(state: InstanceState, status: &str, task: Option<&str>) -> Vec<Action> {
     let is_held = matches!(status, "RESCUE" | "VERIFY_RESIZE" | "MIGRATING" | "PASSWORD") || task == Some("migrating");
     match state {
-        InstanceState::Running if is_held => vec![Action::Destroy],
+        InstanceState::Running | InstanceState::Stopped if is_held => vec![Action::Destroy],
         _ => MACHINE.actions(state),
     }
 }
@@ -89,7 +113,7 @@ mod tests {
         use InstanceState::{Error, Finish, Pending, Running, Stopped, Stopping, Unknown};
         let check = |status: &str, task: &str, is: InstanceState, settling: bool, allows: &[Action]| {
             let task = Some(task).filter(|task| !task.is_empty());
-            assert_eq!(state(status, task), (is, settling), "{status} {task:?}");
+            assert_eq!(state(status, task, Power::On), (is, settling), "{status} {task:?}");
             assert_eq!(actions(is, status, task), allows, "{status} {task:?}");
         };
         let running = [Reboot, Stop, Destroy];
@@ -136,5 +160,24 @@ mod tests {
         check("UNKNOWN", "", Unknown, false, &[]);
         check("", "", Unknown, false, &[]);
         check("active", "", Unknown, false, &[]);
+    }
+
+    #[test]
+    fn what_is_moved_or_resized_is_as_it_was() {
+        use InstanceState::{Pending, Running, Stopped};
+        let check = |status: &str, vm_state: Option<&str>, power_state: Option<i64>, expected: InstanceState| {
+            let (is, _) = state(status, None, Power::of(vm_state, power_state));
+            assert_eq!(is, expected, "{status} {vm_state:?} {power_state:?}");
+            if is != Pending {
+                assert_eq!(actions(is, status, None), [Action::Destroy], "{status}");
+            }
+        };
+        check("MIGRATING", Some("active"), Some(1), Running);
+        check("MIGRATING", Some("paused"), Some(3), Stopped);
+        check("MIGRATING", None, None, Running);
+        check("VERIFY_RESIZE", Some("resized"), Some(1), Running);
+        check("VERIFY_RESIZE", Some("resized"), Some(4), Stopped);
+        check("VERIFY_RESIZE", Some("resized"), Some(0), Running);
+        check("REBOOT", Some("active"), Some(4), Pending);
     }
 }
