@@ -694,7 +694,9 @@ mod tests {
         let turns: Vec<_> = futures_util::future::join_all(hung.iter().map(|key| pace.turn(RATE, key))).await;
         let begun = turns.iter().flatten().count();
         assert_eq!(begun, 12 + 48, "those that are slow make room");
-        turns.into_iter().flatten().for_each(|turn| turn.ended(Some(Kind::TimedOut)));
+        for turn in turns.into_iter().flatten() {
+            turn.ended(Some(Kind::TimedOut));
+        }
         // Now they are known for it.
         let again = futures_util::future::join_all(hung.iter().map(|key| pace.turn(RATE, key))).await;
         let errors: Vec<&Error> = again.iter().filter_map(|turn| turn.as_ref().err()).collect();
