@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::declared::Belief;
 use super::state::Record;
 use super::{Rule, Settings};
 use crate::model::Availability;
@@ -21,6 +22,17 @@ impl Record {
         let rose_at = self.declared.as_ref()?.rose_at?;
         let down_since = self.trips.back()?;
         (rose_at >= *down_since).then(|| rose_at + Duration::from_secs(settings.hold_down_declared_seconds))
+    }
+
+    /// The provider's word that it is down is old, and something came up since: then it is no word any more.
+    pub(super) fn outgrow(&mut self, now: Timestamp, awake_at: Option<Timestamp>, settings: &Settings) -> bool {
+        let outgrown = self.declared.as_ref().is_some_and(|word| {
+            word.belief(now, false, awake_at, settings) == Belief::Faded && self.launches.came_up_since(word.at)
+        });
+        if outgrown {
+            self.declared = None;
+        }
+        outgrown
     }
 
     /// When the hold-down ends.

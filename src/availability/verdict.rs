@@ -56,6 +56,10 @@ impl Record {
         if away(settings.unreachable_unavailable_seconds) {
             return as_of(Availability::Unavailable, Rule::UnreachableTooLong, sure.unreachable);
         }
+        // Neither well nor degraded: nobody took back that it is down.
+        if belief == Belief::Faded {
+            return as_of(Availability::Unknown, Rule::Nothing, 0.0);
+        }
         if belief == Belief::Degraded {
             return as_of(Availability::Degraded, Rule::Degraded, sure.degraded);
         }
@@ -65,7 +69,8 @@ impl Record {
         if self.launches.scarce.is_some() {
             return as_of(Availability::Degraded, Rule::Profile, sure.degraded);
         }
-        if away(settings.unreachable_degraded_seconds) {
+        // That nobody answers is no recovery.
+        if away(settings.unreachable_degraded_seconds) && !self.is_given_up() {
             return as_of(Availability::Degraded, Rule::UnreachableLong, sure.doubtful);
         }
         if unreachable.is_some() {
@@ -115,8 +120,8 @@ impl Record {
         if overall.blame_since.is_some() && published.alone && since(now, published.since) < window {
             return Some(Decision { rule: Rule::Blame, ..decision });
         }
-        // That nobody answers any more is no recovery.
-        let contrary = matches!(decision.rule, Rule::Unreachable | Rule::UnreachableLong);
+        // Nor is that nobody answers any more, or that answers lack it.
+        let contrary = matches!(decision.rule, Rule::Unreachable | Rule::UnreachableLong) || self.missing.is_some();
         let over = now >= self.hold_until(settings).unwrap_or(now);
         let trusted = settings.confidence.probation.min(decision.confidence);
         let known = decision.state != Availability::Unknown;
