@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::declared::Belief;
 use super::state::Record;
 use super::{Rule, Settings};
-use crate::model::Availability;
+use crate::model::{Availability, Declared};
 
 impl Record {
     /// When launches or runs began to say that it is down.
@@ -24,10 +23,15 @@ impl Record {
         (rose_at >= *down_since).then(|| rose_at + Duration::from_secs(settings.hold_down_declared_seconds))
     }
 
-    /// The provider's word that it is down is old, and something came up since: then it is no word any more.
+    /// What the provider said against it is old: then it is no word any more. That it is down, only once something came up since.
     pub(super) fn outgrow(&mut self, now: Timestamp, awake_at: Option<Timestamp>, settings: &Settings) -> bool {
         let outgrown = self.declared.as_ref().is_some_and(|word| {
-            word.belief(now, false, awake_at, settings) == Belief::Faded && self.launches.came_up_since(word.at)
+            let over = match word.declared {
+                Declared::Down => self.launches.came_up_since(word.at),
+                Declared::Degraded => true,
+                Declared::Up | Declared::Nothing => false,
+            };
+            over && word.is_old(now, awake_at, settings)
         });
         if outgrown {
             self.declared = None;

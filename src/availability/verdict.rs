@@ -49,7 +49,7 @@ impl Record {
                 Belief::Up => sure.contradicted,
                 _ => sure.evidence,
             };
-            let alone = unreachable.is_none();
+            let alone = unreachable.is_none() && belief != Belief::Faded;
             return Decision { state: Availability::Unavailable, rule, confidence, alone };
         }
         let away = |seconds: u64| unreachable.is_some_and(|away| away >= Duration::from_secs(seconds));
@@ -121,7 +121,7 @@ impl Record {
             return Some(Decision { rule: Rule::Blame, ..decision });
         }
         // Nor is that nobody answers any more, or that answers lack it.
-        let contrary = matches!(decision.rule, Rule::Unreachable | Rule::UnreachableLong) || self.missing.is_some();
+        let contrary = self.unreachable(now, overall).is_some() || self.missing.is_some();
         let over = now >= self.hold_until(settings).unwrap_or(now);
         let trusted = settings.confidence.probation.min(decision.confidence);
         let known = decision.state != Availability::Unknown;

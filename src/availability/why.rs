@@ -151,12 +151,7 @@ fn hold_down(record: &Record, now: Timestamp, settings: &Settings) -> Option<Sig
 }
 
 /// What a realm's signals come to, for people. `decided`: the rule that did, and on what; without one, just what is known.
-pub(super) fn sentence(
-    decided: Option<(Rule, Availability)>,
-    id: &str,
-    signals: &[Signal],
-    now: Timestamp,
-) -> String {
+pub(super) fn sentence(decided: Option<(Rule, Availability)>, id: &str, signals: &[Signal], now: Timestamp) -> String {
     let opens = |(rule, state)| opening(rule, state, id, signals);
     let mut parts: Vec<String> = decided.and_then(opens).into_iter().collect();
     let rule = decided.map(|(rule, _)| rule);
@@ -206,7 +201,10 @@ fn opening(rule: Rule, state: Availability, id: &str, signals: &[Signal]) -> Opt
 fn is_contrary(signal: &Signal) -> bool {
     let count = signal.count.unwrap_or_default();
     match signal.kind {
-        SignalKind::Launches => count > 0 || signal.elsewhere.is_some_and(|elsewhere| elsewhere.failed > 0),
+        SignalKind::Launches => {
+            let scored = matches!(signal.value, Some(Reading::Number(score)) if score > Figure::default());
+            scored || count > 0 || signal.elsewhere.is_some_and(|elsewhere| elsewhere.failed > 0)
+        }
         SignalKind::Runs | SignalKind::Profile => count > 0,
         SignalKind::Reachability => signal.value != Some(Reading::Word(Reachability::Reachable.as_str().to_owned())),
         SignalKind::Declared => signal.value == Some(Reading::Word(MISSING.to_owned())),

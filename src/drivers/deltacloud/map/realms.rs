@@ -6,7 +6,9 @@ use crate::model::{Declared, Realm};
 /// nothing of the realm, good or bad.
 fn declared(native: &str) -> Declared {
     match native {
-        _ if is_one_of(native, &["available", "up", "information", "online", "active", "enabled", "ok"]) => Declared::Up,
+        _ if is_one_of(native, &["available", "up", "information", "online", "active", "enabled", "ok"]) => {
+            Declared::Up
+        }
         _ if is_one_of(native, &["impaired", "constrained", "degraded"]) => Declared::Degraded,
         _ if is_one_of(native, DOWN) => Declared::Down,
         _ => Declared::Nothing,
