@@ -618,12 +618,21 @@ fn how_sure_a_verdict_is_says_what_it_rests_on() {
     };
     use Availability::{Available, Degraded, Unavailable, Unknown};
     use Declared::{Down, Nothing, Up};
-    check("nothing", &|s| s.declares("a", Nothing, 0), (Unknown, 0.0));
+    check(
+        "nothing lately",
+        &|s| {
+            s.asks = false;
+            s.declares("a", Nothing, -900);
+        },
+        (Unknown, 0.0),
+    );
     check("declared", &|s| s.declares("a", Up, 0), (Available, 0.6));
+    check("is in an answer", &|s| s.declares("a", Nothing, 0), (Available, 0.4));
     check(
         "answers",
         &|s| {
-            s.declares("a", Nothing, 0);
+            s.asks = false;
+            s.declares("a", Nothing, -900);
             s.reaches(None, Reachability::Reachable, 0);
         },
         (Available, 0.4),

@@ -89,7 +89,9 @@ impl Record {
         let enough = settings.recover_successes as usize;
         let came_up = self.launches.successes_within(now, lately, enough);
         let steady = self.runs.as_ref().is_some_and(|runs| runs.steady > 0);
-        let reached = self.reached(overall).is_some();
+        // Who is in an answer was answered for, whatever the answer says of it.
+        let answered = self.declared.as_ref().is_some_and(|word| !word.is_old(now, overall.awake_at, settings));
+        let reached = answered || self.reached(overall).is_some();
         let confidence = match belief {
             _ if self.launches.probation.is_some() => sure.probation,
             _ if came_up >= enough => sure.proven,
