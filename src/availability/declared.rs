@@ -19,7 +19,7 @@ pub(super) struct Word {
     pub(super) at: Timestamp,
     /// It said *down* since it last said *up*.
     fell: bool,
-    /// When it last said *up* after that.
+    /// When it said *up* after that, as long as it goes on saying so.
     pub(super) rose_at: Option<Timestamp>,
 }
 
@@ -31,6 +31,8 @@ pub(super) enum Belief {
     /// Said once, and not yet again.
     Doubtful,
     Down,
+    /// Said to be down, too long ago to be sure, and not taken back.
+    Faded,
     /// The provider says nothing, or said it too long ago.
     Nothing,
 }
@@ -60,7 +62,7 @@ impl Word {
             since: before.filter(|_| same).map_or(at, |before| before.since),
             at: before.map_or(at, |before| before.at.max(at)),
             fell: fell && !rose,
-            rose_at: if rose { Some(at) } else { before.and_then(|before| before.rose_at) },
+            rose_at: if rose { Some(at) } else { before.filter(|_| same).and_then(|before| before.rose_at) },
         };
         let news = before.is_none_or(|before| {
             (before.declared, &before.native, &before.messages) != (heard.declared, &heard.native, &heard.messages)
@@ -85,17 +87,21 @@ impl Word {
         awake_at: Option<Timestamp>,
         settings: &Settings,
     ) -> Belief {
-        let fresh_at = awake_at.map_or(self.at, |awake| awake.max(self.at));
-        if since(now, fresh_at) > Duration::from_secs(settings.declared_valid_seconds) {
-            return Belief::Nothing;
-        }
         match self.declared {
+            Declared::Down if self.is_old(now, awake_at, settings) => Belief::Faded,
+            _ if self.is_old(now, awake_at, settings) => Belief::Nothing,
             Declared::Up => Belief::Up,
             Declared::Degraded => Belief::Degraded,
             Declared::Down if agreed || self.confirmed(settings) => Belief::Down,
             Declared::Down => Belief::Doubtful,
             Declared::Nothing => Belief::Nothing,
         }
+    }
+
+    /// Said too long ago to count.
+    pub(super) fn is_old(&self, now: Timestamp, awake_at: Option<Timestamp>, settings: &Settings) -> bool {
+        let fresh_at = awake_at.map_or(self.at, |awake| awake.max(self.at));
+        since(now, fresh_at) > Duration::from_secs(settings.declared_valid_seconds)
     }
 
     /// When asking again would settle a doubt.
@@ -145,7 +151,10 @@ mod tests {
         // Older than a quarter of an hour is no word at all.
         check(&[(0, Up)], 900, Belief::Up);
         check(&[(0, Up)], 901, Belief::Nothing);
-        check(&[(0, Down), (30, Down)], 931, Belief::Nothing);
+        check(&[(0, Degraded)], 901, Belief::Nothing);
+        // … save that nobody took back what it said: then it is no good word either.
+        check(&[(0, Down), (30, Down)], 930, Belief::Down);
+        check(&[(0, Down), (30, Down)], 931, Belief::Faded);
     }
 
     #[test]
@@ -168,5 +177,9 @@ mod tests {
         assert_eq!(word(&[(0, Up), (10, Degraded), (20, Up)]).rose_at, None);
         assert_eq!(word(&[(0, Down), (30, Down), (90, Up), (150, Up)]).rose_at, Some(at(90)));
         assert_eq!(word(&[(0, Down), (30, Degraded), (90, Up)]).rose_at, Some(at(90)));
+        // It counts only as long as it goes on saying so.
+        assert_eq!(word(&[(0, Down), (90, Up), (150, Down)]).rose_at, None);
+        assert_eq!(word(&[(0, Down), (90, Up), (150, Degraded), (160, Up)]).rose_at, None);
+        assert_eq!(word(&[(0, Down), (90, Up), (150, Down), (160, Up)]).rose_at, Some(at(160)));
     }
 }

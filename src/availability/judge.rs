@@ -55,6 +55,23 @@ impl Realms {
         })
     }
 
+    /// The verdict in force, for whoever learns only now that there is such a realm.
+    pub fn restated(&self, realm: &str, now: Timestamp) -> Option<Told> {
+        let record = self.realms.get(realm)?;
+        let published = record.published.as_ref()?;
+        Some(Told::Verdict(Turned {
+            realm: realm.to_owned(),
+            from: None,
+            to: published.state,
+            from_wire: None,
+            to_wire: record.wire,
+            at: now,
+            confidence: percent(published.confidence),
+            suppressed: record.flapping_since.is_some(),
+            why: published.why.clone(),
+        }))
+    }
+
     /// Everything known of a realm at `now`. `None`: the realm is not known.
     pub fn evidence(&self, realm: &str, now: Timestamp, settings: &Settings) -> Option<Evidence> {
         let (id, record) = self.realms.get_key_value(realm)?;
@@ -95,12 +112,13 @@ impl Realms {
             let launches = record.launches.expire(now, &overall.baseline, settings);
             let runs = record.runs.as_mut().is_some_and(|runs| runs.expire(now, settings));
             let lifted = record.lift_if_recovered(now, settings);
+            let outgrown = record.outgrow(now, overall.awake_at, settings);
             let window = Duration::from_secs(settings.trips_window_seconds);
             // Nobody asks it by itself any more.
             let valid = Duration::from_secs(settings.declared_valid_seconds);
             record.reach = record.reach.filter(|reach| since(now, reach.at) < valid);
             record.trips.retain(|trip| since(now, *trip) < window);
-            if launches || runs || lifted {
+            if launches || runs || lifted || outgrown {
                 changed.push(id);
             }
         }
@@ -149,7 +167,7 @@ impl Realms {
         let Decision { state, rule, confidence, alone } = decision;
         let Some(record) = self.realms.get(id) else { return };
         let signals = why::signals(self, id, record, now, settings);
-        let text = why::sentence(Some(rule), id, &signals, now);
+        let text = why::sentence(Some((rule, state)), id, &signals, now);
         let why = crate::model::Why { rule: rule.to_string(), text, signals };
         let Some(record) = self.realms.get_mut(id) else { return };
         let from = record.state();

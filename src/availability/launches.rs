@@ -247,6 +247,11 @@ impl Launches {
         self.trials.iter().rev().filter(lately).take(enough).count()
     }
 
+    /// Something did, after `at`.
+    pub(super) fn came_up_since(&self, at: Timestamp) -> bool {
+        self.trials.iter().any(|trial| trial.at > at && trial.succeeded > 0)
+    }
+
     fn count(&mut self, at: Timestamp, settings: &Settings) {
         let left = self.counted_at.map_or(0.0, |before| half_life(at, before, settings.rate_half_life_seconds));
         self.recently = fixed(self.recently * left + 1.0);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::state::Record;
 use super::{Rule, Settings};
-use crate::model::Availability;
+use crate::model::{Availability, Declared};
 
 impl Record {
     /// When launches or runs began to say that it is down.
@@ -21,6 +21,22 @@ impl Record {
         let rose_at = self.declared.as_ref()?.rose_at?;
         let down_since = self.trips.back()?;
         (rose_at >= *down_since).then(|| rose_at + Duration::from_secs(settings.hold_down_declared_seconds))
+    }
+
+    /// What the provider said against it is old: then it is no word any more. That it is down, only once something came up since.
+    pub(super) fn outgrow(&mut self, now: Timestamp, awake_at: Option<Timestamp>, settings: &Settings) -> bool {
+        let outgrown = self.declared.as_ref().is_some_and(|word| {
+            let over = match word.declared {
+                Declared::Down => self.launches.came_up_since(word.at),
+                Declared::Degraded => true,
+                Declared::Up | Declared::Nothing => false,
+            };
+            over && word.is_old(now, awake_at, settings)
+        });
+        if outgrown {
+            self.declared = None;
+        }
+        outgrown
     }
 
     /// When the hold-down ends.

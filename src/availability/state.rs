@@ -293,6 +293,8 @@ impl Record {
             published.rule == Rule::Down && self.declared.as_ref().is_some_and(|word| word.since <= published.since)
         };
         let agreed = agreed || self.published.as_ref().is_none_or(believed);
+        // Nor is a realm that nobody could use given back while the provider says that nobody can.
+        let agreed = agreed || self.is_given_up();
         self.declared.as_ref().map_or(Belief::Nothing, |word| word.belief(now, agreed, overall.awake_at, settings))
     }
 
@@ -320,6 +322,11 @@ impl Record {
     pub(super) fn is_in_use(&self, now: Timestamp, settings: &Settings) -> bool {
         let window = Duration::from_secs(settings.evidence_valid_seconds);
         self.launches.any_within(now, window) || self.runs.as_ref().is_some_and(|runs| runs.watched() > 0)
+    }
+
+    /// A two-valued reader was told that it cannot be used, and not yet that it can.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.wire == Some(RealmState::Unavailable)
     }
 
     pub(super) fn state(&self) -> Option<Availability> {

@@ -306,24 +306,95 @@ fn a_declared_outage_is_told_at_the_second_answer_and_ends_a_minute_after_the_pr
 
 #[test]
 fn a_realm_that_flips_every_minute_makes_one_record_of_flapping_and_one_of_its_end() {
-    // However often the provider is asked: twice a minute, or once.
-    for every in [30, 60] {
-        let mut scene = Scene::of(&["a", "b"]);
-        for second in (0..3_600).step_by(every) {
-            let declared = if second / 60 % 2 == 1 { Declared::Down } else { Declared::Up };
-            scene.declares("a", declared, second as i64);
-        }
-        scene.declares("a", Declared::Up, 3_600);
-        scene.waits(3_630, 7_200);
-        let mut told = scene.takes();
-        let flapping: Vec<_> =
-            told.extract_if(.., |line| line.contains("flapping") || line.contains("settled")).collect();
-        assert_eq!(flapping.len(), 2, "{flapping:?}");
-        assert!(flapping[0].ends_with("a flapping") && flapping[1].ends_with("a settled AVAILABLE"), "{flapping:?}");
-        assert!(told.len() > 20, "single changes stay in the feed");
-        let heard = told.iter().filter(|line| !line.ends_with("suppressed")).count();
-        assert!(heard <= 10, "{heard} of {} were called back", told.len());
+    // Asked once a minute, of which no two answers in a row say the same: it is never believed to be down.
+    let mut told = flips_each_minute(60);
+    let flapping: Vec<_> = told.extract_if(.., |line| line.contains("flapping") || line.contains("settled")).collect();
+    assert_eq!(flapping.len(), 2, "{flapping:?}");
+    assert!(flapping[0].ends_with("a flapping") && flapping[1].ends_with("a settled AVAILABLE"), "{flapping:?}");
+    assert!(told.len() > 20, "single changes stay in the feed");
+    let heard = told.iter().filter(|line| !line.ends_with("suppressed")).count();
+    assert!(heard <= 10, "{heard} of {} were called back", told.len());
+}
+
+/// What is told of a realm that is up and down for a minute each, for an hour, and then up.
+fn flips_each_minute(asked_every: usize) -> Vec<String> {
+    let mut scene = Scene::of(&["a", "b"]);
+    for second in (0..3_600).step_by(asked_every) {
+        let declared = if second / 60 % 2 == 1 { Declared::Down } else { Declared::Up };
+        scene.declares("a", declared, second as i64);
     }
+    scene.declares("a", Declared::Up, 3_600);
+    scene.waits(3_630, 7_200);
+    scene.takes()
+}
+
+#[test]
+fn a_realm_that_flips_every_minute_and_was_believed_down_is_not_given_back_while_it_is() {
+    for asked_every in [10, 30] {
+        let told = flips_each_minute(asked_every);
+        assert_eq!(told[..2], ["60 a AVAILABLE DEGRADED D3-doubt", "90 a DEGRADED UNAVAILABLE D1-down"]);
+        let recovered = told.iter().filter(|line| line.ends_with("H-recover"));
+        let recovered: Vec<i64> = recovered.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+        let is_down = |second: &&i64| **second < 3_600 && *second / 60 % 2 == 1;
+        assert_eq!(recovered.iter().find(is_down), None, "{told:?}");
+        // The hold-down doubles each time; without it there would be thirty.
+        assert!((1..=4).contains(&recovered.len()), "{told:?}");
+    }
+}
+
+#[test]
+fn that_a_realm_is_down_is_taken_back_by_the_provider_or_by_what_comes_up_and_not_by_silence() {
+    let faded = || {
+        let mut scene = Scene::of(&["a", "b"]);
+        scene.asks = false;
+        scene.declares("a", Declared::Down, 300);
+        scene.declares("a", Declared::Down, 330);
+        scene.reaches(None, Reachability::Reachable, 330);
+        scene.waits(360, 1_230);
+        assert_eq!(scene.state("a"), Availability::Unavailable);
+        scene.told.clear();
+        scene.evaluates(1_260);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(verdict(&scene.told).why.text, @"too little is known of a now; declared *unavailable* 16 min ago");
+        }
+        assert_eq!(scene.takes(), ["1260 a UNAVAILABLE UNKNOWN N-nothing"]);
+        scene
+    };
+    let mut scene = faded();
+    scene.declares("a", Declared::Down, 1_300);
+    assert_eq!(scene.takes(), ["1300 a UNKNOWN UNAVAILABLE D1-down"]);
+    let mut scene = faded();
+    scene.declares("a", Declared::Up, 1_300);
+    assert_eq!(scene.takes(), ["1300 a UNKNOWN AVAILABLE A-quiet"]);
+    let mut scene = faded();
+    scene.launches("a", None, 1_300);
+    insta::assert_snapshot!(verdict(&scene.told).why.text, @"nothing speaks against a; launches in a: 0 of 1 failed in 0 s");
+    assert_eq!(scene.takes(), ["1300 a UNKNOWN AVAILABLE A-quiet"]);
+}
+
+#[test]
+fn whoever_learns_of_a_realm_later_learns_what_is_thought_of_it() {
+    let mut scene = Scene::of(&["a", "b"]);
+    (1..=4).for_each(|second| scene.launches("a", Some(internal()), second));
+    let Some(Told::Verdict(turned)) = scene.realms.restated("a", at(60)) else { panic!("it was judged") };
+    assert_eq!((turned.from, turned.to), (None, Availability::Unavailable));
+    assert_eq!((turned.from_wire, turned.to_wire), (None, Some(RealmState::Unavailable)));
+    assert_eq!(turned.why, scene.realms.standing("a").unwrap().why);
+    assert_eq!(scene.realms.restated("z", at(60)), None);
+}
+
+#[test]
+fn that_answers_lack_a_realm_is_no_recovery() {
+    let mut scene = Scene::of(&["a", "b"]);
+    scene.declares("a", Declared::Down, 300);
+    scene.declares("a", Declared::Down, 330);
+    scene.declares("a", Declared::Up, 400);
+    scene.misses("a", 430);
+    scene.takes();
+    scene.waits(450, 570);
+    assert_eq!(scene.takes(), [""; 0]);
+    scene.declares("a", Declared::Up, 600);
+    assert_eq!(scene.takes(), ["600 a UNAVAILABLE AVAILABLE H-recover"]);
 }
 
 #[test]
@@ -547,12 +618,21 @@ fn how_sure_a_verdict_is_says_what_it_rests_on() {
     };
     use Availability::{Available, Degraded, Unavailable, Unknown};
     use Declared::{Down, Nothing, Up};
-    check("nothing", &|s| s.declares("a", Nothing, 0), (Unknown, 0.0));
+    check(
+        "nothing lately",
+        &|s| {
+            s.asks = false;
+            s.declares("a", Nothing, -900);
+        },
+        (Unknown, 0.0),
+    );
     check("declared", &|s| s.declares("a", Up, 0), (Available, 0.6));
+    check("is in an answer", &|s| s.declares("a", Nothing, 0), (Available, 0.4));
     check(
         "answers",
         &|s| {
-            s.declares("a", Nothing, 0);
+            s.asks = false;
+            s.declares("a", Nothing, -900);
             s.reaches(None, Reachability::Reachable, 0);
         },
         (Available, 0.4),
@@ -763,6 +843,35 @@ proptest! {
                 for zone in ZONES {
                     let state = |scene: &Scene| scene.realms.standing(zone).map(|standing| standing.state);
                     prop_assert_eq!(state(&scene), state(&twin));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_sentence_contradicts_its_verdict(steps in proptest::collection::vec(step(), 1..120), asks: bool) {
+        let mut scene = Scene { asks, ..Scene::of(&ZONES) };
+        let mut second = 1;
+        for step in &steps {
+            second = scene.takes_step(step, second);
+            let told: Vec<Told> = scene.told.drain(..).collect();
+            for turned in told.iter().filter_map(|told| match told { Told::Verdict(turned) => Some(turned), _ => None }) {
+                let text = &turned.why.text;
+                let given_back = turned.from_wire == Some(RealmState::Unavailable) && turned.to_wire == Some(RealmState::Available);
+                if turned.to == Availability::Available || given_back {
+                    let down = |signal: &crate::model::Signal| signal.kind == SignalKind::Declared
+                        && signal.value == Some(crate::model::Reading::Word("unavailable".to_owned()));
+                    prop_assert!(!text.contains("*unavailable*") && !turned.why.signals.iter().any(down), "{turned:?}");
+                }
+                prop_assert!(turned.to != Availability::Available || !text.contains("has been unreachable"), "{turned:?}");
+                if text.starts_with("nothing speaks against") {
+                    let contrary = ["*unavailable*", "*impaired*", "missing from", "are bad", "has been", "no room for"];
+                    prop_assert!(!contrary.iter().any(|words| text.contains(words)), "{turned:?}");
+                    let failed = turned.why.signals.iter().any(|signal| signal.kind == SignalKind::Launches && signal.count != Some(0));
+                    prop_assert!(!failed, "{turned:?}");
+                }
+                if text.starts_with("nothing is known") {
+                    prop_assert!(turned.why.signals.is_empty(), "{turned:?}");
                 }
             }
         }

@@ -49,12 +49,16 @@ impl Record {
                 Belief::Up => sure.contradicted,
                 _ => sure.evidence,
             };
-            let alone = unreachable.is_none();
+            let alone = unreachable.is_none() && belief != Belief::Faded;
             return Decision { state: Availability::Unavailable, rule, confidence, alone };
         }
         let away = |seconds: u64| unreachable.is_some_and(|away| away >= Duration::from_secs(seconds));
         if away(settings.unreachable_unavailable_seconds) {
             return as_of(Availability::Unavailable, Rule::UnreachableTooLong, sure.unreachable);
+        }
+        // Neither well nor degraded: nobody took back that it is down.
+        if belief == Belief::Faded {
+            return as_of(Availability::Unknown, Rule::Nothing, 0.0);
         }
         if belief == Belief::Degraded {
             return as_of(Availability::Degraded, Rule::Degraded, sure.degraded);
@@ -65,7 +69,8 @@ impl Record {
         if self.launches.scarce.is_some() {
             return as_of(Availability::Degraded, Rule::Profile, sure.degraded);
         }
-        if away(settings.unreachable_degraded_seconds) {
+        // That nobody answers is no recovery.
+        if away(settings.unreachable_degraded_seconds) && !self.is_given_up() {
             return as_of(Availability::Degraded, Rule::UnreachableLong, sure.doubtful);
         }
         if unreachable.is_some() {
@@ -84,7 +89,9 @@ impl Record {
         let enough = settings.recover_successes as usize;
         let came_up = self.launches.successes_within(now, lately, enough);
         let steady = self.runs.as_ref().is_some_and(|runs| runs.steady > 0);
-        let reached = self.reached(overall).is_some();
+        // Who is in an answer was answered for, whatever the answer says of it.
+        let answered = self.declared.as_ref().is_some_and(|word| !word.is_old(now, overall.awake_at, settings));
+        let reached = answered || self.reached(overall).is_some();
         let confidence = match belief {
             _ if self.launches.probation.is_some() => sure.probation,
             _ if came_up >= enough => sure.proven,
@@ -115,8 +122,8 @@ impl Record {
         if overall.blame_since.is_some() && published.alone && since(now, published.since) < window {
             return Some(Decision { rule: Rule::Blame, ..decision });
         }
-        // That nobody answers any more is no recovery.
-        let contrary = matches!(decision.rule, Rule::Unreachable | Rule::UnreachableLong);
+        // Nor is that nobody answers any more, or that answers lack it.
+        let contrary = self.unreachable(now, overall).is_some() || self.missing.is_some();
         let over = now >= self.hold_until(settings).unwrap_or(now);
         let trusted = settings.confidence.probation.min(decision.confidence);
         let known = decision.state != Availability::Unknown;

@@ -150,9 +150,11 @@ fn hold_down(record: &Record, now: Timestamp, settings: &Settings) -> Option<Sig
     })
 }
 
-/// What a realm's signals come to, for people. `rule`: what decided; without one, just what is known.
-pub(super) fn sentence(rule: Option<Rule>, id: &str, signals: &[Signal], now: Timestamp) -> String {
-    let mut parts: Vec<String> = rule.and_then(|rule| opening(rule, id)).into_iter().collect();
+/// What a realm's signals come to, for people. `decided`: the rule that did, and on what; without one, just what is known.
+pub(super) fn sentence(decided: Option<(Rule, Availability)>, id: &str, signals: &[Signal], now: Timestamp) -> String {
+    let opens = |(rule, state)| opening(rule, state, id, signals);
+    let mut parts: Vec<String> = decided.and_then(opens).into_iter().collect();
+    let rule = decided.map(|(rule, _)| rule);
     let of = |kind: SignalKind| signals.iter().find(|signal| signal.kind == kind);
     let first = rule.and_then(leading);
     let order = [
@@ -176,15 +178,37 @@ pub(super) fn sentence(rule: Option<Rule>, id: &str, signals: &[Signal], now: Ti
 }
 
 /// What the rule says that no signal does.
-fn opening(rule: Rule, id: &str) -> Option<String> {
+fn opening(rule: Rule, state: Availability, id: &str, signals: &[Signal]) -> Option<String> {
+    let contrary = signals.iter().any(is_contrary);
     match rule {
+        Rule::Recover if state == Availability::Degraded => {
+            Some(format!("{id} can be used again, with limits, and the hold-down is over"))
+        }
+        Rule::Recover if contrary => Some(format!("too little speaks against {id}, and the hold-down is over")),
         Rule::Recover => Some(format!("nothing speaks against {id} any more, and the hold-down is over")),
+        Rule::Quiet if contrary => Some(format!("too little speaks against {id}")),
         Rule::Quiet => Some(format!("nothing speaks against {id}")),
+        Rule::Nothing if !signals.is_empty() => Some(format!("too little is known of {id} now")),
         Rule::Nothing => Some(format!("nothing is known of {id}")),
         Rule::Blame => Some(format!("launches fail in too many realms at once for {id} to be at fault")),
         Rule::Probation => Some(format!("{id} failed again on probation")),
         Rule::Doubt => Some(format!("the provider said once that {id} is down, and will be asked again")),
         _ => None,
+    }
+}
+
+/// It speaks against the realm, if ever so little. What the provider says is not asked: who is declared down is not called well.
+fn is_contrary(signal: &Signal) -> bool {
+    let count = signal.count.unwrap_or_default();
+    match signal.kind {
+        SignalKind::Launches => {
+            let scored = matches!(signal.value, Some(Reading::Number(score)) if score > Figure::default());
+            scored || count > 0 || signal.elsewhere.is_some_and(|elsewhere| elsewhere.failed > 0)
+        }
+        SignalKind::Runs | SignalKind::Profile => count > 0,
+        SignalKind::Reachability => signal.value != Some(Reading::Word(Reachability::Reachable.as_str().to_owned())),
+        SignalKind::Declared => signal.value == Some(Reading::Word(MISSING.to_owned())),
+        SignalKind::Blame | SignalKind::HoldDown | SignalKind::Flapping => false,
     }
 }
 

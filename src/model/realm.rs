@@ -40,6 +40,17 @@ pub enum Declared {
     Nothing,
 }
 
+impl Declared {
+    /// On a wire that knows two words, until more is known. Only *down* says that it cannot be used: what no driver knows the
+    /// meaning of says nothing, and then launches, runs and answers decide.
+    pub fn wire(self) -> RealmState {
+        match self {
+            Self::Down => RealmState::Unavailable,
+            Self::Up | Self::Degraded | Self::Nothing => RealmState::Available,
+        }
+    }
+}
+
 /// A place where instances run, as its provider declares it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Realm {

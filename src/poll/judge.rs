@@ -4,6 +4,7 @@
 //! follow from it: after a crash it is judged anew from before the change.
 
 mod endpoints;
+mod heard;
 mod pool;
 mod sheet;
 
@@ -15,12 +16,14 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use self::endpoints::Endpoints;
+pub(super) use self::heard::Weighed;
+use self::heard::{declared, realm};
 use self::pool::Pool;
 use self::sheet::{Sheet, about};
 use super::look::Observer;
 use crate::availability::{self, Event, Evidence, Launch, Overall, Reachability, Realms, Record, Told};
 use crate::drivers::Abilities;
-use crate::model::{Account, AccountId, AccountKey, ChangeId, Collection, Fault, Known, Realm, Resource, Standing};
+use crate::model::{Account, AccountId, AccountKey, ChangeId, Collection, Fault, Known, Resource, Standing};
 use crate::store::{self, Commit};
 use crate::tasks;
 
@@ -176,6 +179,11 @@ impl Observer {
             }
             docket.unsaved.insert(id.clone(), None);
         }
+        // Launches may have said more of it than the provider does, before anybody listed it.
+        let new = weighed.members.keys().filter(|id| !weighed.known.members.contains_key(*id));
+        if let Docket { realms: Some(realms), told, .. } = &mut *docket {
+            told.extend(new.filter_map(|id| realms.restated(id, weighed.at)));
+        }
         let realms = weighed.members.values().filter_map(realm);
         self.judge.bench().pool.settle(account, realms, weighed.abilities.realms_differ, self.clock.now());
         Ok(())
@@ -324,7 +332,7 @@ impl Observer {
                     told.clear();
                     unsaved.clear();
                     // Whoever is told and asks then must not be shown what was before.
-                    if !entries.is_empty()
+                    if !(entries.is_empty() && commit.upserts.is_empty())
                         && let Some(Account { key, .. }) = self.store.account(account).await?
                     {
                         self.reads.account_moved(&key);
@@ -347,42 +355,6 @@ impl Observer {
         let now = self.clock.now();
         Ok(self.realms(account, &mut docket).await?.evidence(realm, now, &self.availability))
     }
-}
-
-/// A look that was recorded.
-pub(super) struct Weighed<'a> {
-    /// Before it.
-    pub(super) known: &'a Known,
-    pub(super) members: &'a BTreeMap<String, Resource>,
-    pub(super) gone: &'a [String],
-    pub(super) at: Timestamp,
-    /// It showed all there is.
-    pub(super) complete: bool,
-    pub(super) abilities: &'a Abilities,
-}
-
-fn realm(resource: &Resource) -> Option<&Realm> {
-    match resource {
-        Resource::Realm(realm) => Some(realm),
-        _ => None,
-    }
-}
-
-/// What a look at realms says. Of those missing it says something only if it was complete.
-fn declared(weighed: &Weighed<'_>) -> Vec<Event> {
-    let Weighed { known, members, at, complete, .. } = weighed;
-    let said = members.values().filter_map(|resource| match resource {
-        Resource::Realm(Realm { id, native_state, messages, declared, .. }) => Some(Event::Declared {
-            realm: id.clone(),
-            declared: *declared,
-            native: native_state.clone(),
-            messages: messages.clone(),
-            at: *at,
-        }),
-        _ => None,
-    });
-    let missing = known.members.keys().filter(|id| *complete && !members.contains_key(*id));
-    said.chain(missing.map(|id| Event::Missing { realm: id.clone(), at: *at })).collect()
 }
 
 /// As it was saved. What makes no sense is thought of anew: it is no record of anything that happened.

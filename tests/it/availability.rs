@@ -224,6 +224,20 @@ async fn a_realm_that_flips_every_minute_is_told_to_flap_and_its_flips_are_not_c
 }
 
 #[tokio::test]
+async fn a_realm_of_which_the_provider_says_nothing_is_what_it_was_from_the_first() {
+    let mut world = World::new().await;
+    world.provider.add_instance("inst0", "RUNNING");
+    world.provider.declare_realm("us", Declared::Nothing);
+    let answer = world.put_hook("realms", "feed", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(shown(&world, "us").await.0, "AVAILABLE");
+    world.live(minutes(6)).await;
+    assert_eq!(said(&world).await, [""; 0], "nothing happened");
+    assert_eq!(shown(&world, "us").await, pair("AVAILABLE", "AVAILABLE"));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_provider_that_is_down_for_long_makes_its_realms_unavailable_but_not_before_ten_minutes() {
     let mut world = watched().await;
     // Another one, which answers all the time.

@@ -1,18 +1,16 @@
 use super::{id, is_one_of};
 use crate::drivers::deltacloud::document::Node;
-use crate::model::{Declared, Realm, RealmState};
+use crate::model::{Declared, Realm};
 
-/// On Deltacloud's own wire what is not `available`, in whatever case, is not: so its clients read it.
-fn realm_state(native: &str) -> RealmState {
-    if native.eq_ignore_ascii_case("available") { RealmState::Available } else { RealmState::Unavailable }
-}
-
-/// Some drivers pass their cloud's own words on.
+/// Deltacloud has two words. Some drivers pass their cloud's own on, and some servers have others; one that is not here says
+/// nothing of the realm, good or bad.
 fn declared(native: &str) -> Declared {
     match native {
-        _ if is_one_of(native, &["available", "up"]) => Declared::Up,
-        _ if is_one_of(native, &["impaired", "constrained"]) => Declared::Degraded,
-        _ if is_one_of(native, &["unavailable", "down"]) => Declared::Down,
+        _ if is_one_of(native, &["available", "up", "information", "online", "active", "enabled", "ok"]) => {
+            Declared::Up
+        }
+        _ if is_one_of(native, &["impaired", "constrained", "degraded"]) => Declared::Degraded,
+        _ if is_one_of(native, DOWN) => Declared::Down,
         _ => Declared::Nothing,
     }
 }
@@ -26,25 +24,28 @@ pub(crate) fn realm(node: &Node) -> Realm {
         (native, limit) = (state, None);
     }
     let id = id(node);
+    let declared = declared(native);
     Realm {
         judged: None,
         place: None,
         name: node.said_owned("name").unwrap_or_else(|| id.clone()),
         id,
-        state: realm_state(native),
-        declared: declared(native),
+        state: declared.wire(),
+        declared,
         native_state: native.to_owned(),
         limit: limit.filter(|limit| !limit.eq_ignore_ascii_case(UNLIMITED)).map(str::to_owned),
         messages: Vec::new(),
     }
 }
 
+const DOWN: &[&str] = &["unavailable", "not available", "down", "offline", "maintenance", "disabled"];
 const UNLIMITED: &str = "unlimited";
 
 #[cfg(test)]
 mod tests {
     use super::super::recorded;
     use super::*;
+    use crate::model::RealmState;
 
     #[test]
     fn realms_keep_what_is_said_about_them() {
@@ -64,12 +65,16 @@ mod tests {
         );
         check("<state>UNAVAILABLE</state><limit>0</limit>", Unavailable, Declared::Down, "UNAVAILABLE", Some("0"));
         check("<state>DOWN</state>", Unavailable, Declared::Down, "DOWN", None);
-        check("<state>impaired</state>", Unavailable, Declared::Degraded, "impaired", None);
-        check("<state>pending</state>", Unavailable, Declared::Nothing, "pending", None);
-        check("<state></state>", Unavailable, Declared::Nothing, "", None);
-        check("", Unavailable, Declared::Nothing, "", None);
+        check("<state>impaired</state>", Available, Declared::Degraded, "impaired", None);
+        check("<state>ONLINE</state>", Available, Declared::Up, "ONLINE", None);
+        check("<state>OFFLINE</state>", Unavailable, Declared::Down, "OFFLINE", None);
+        check("<state>Maintenance</state>", Unavailable, Declared::Down, "Maintenance", None);
+        // What says nothing is not the same as down, neither at first nor later.
+        check("<state>pending</state>", Available, Declared::Nothing, "pending", None);
+        check("<state></state>", Available, Declared::Nothing, "", None);
+        check("", Available, Declared::Nothing, "", None);
         check("<state>unlimited</state><limit>AVAILABLE</limit>", Available, Declared::Up, "AVAILABLE", None);
-        check("<state>unlimited</state>", Unavailable, Declared::Nothing, "unlimited", None);
+        check("<state>unlimited</state>", Available, Declared::Nothing, "unlimited", None);
     }
 
     #[test]

@@ -1,15 +1,7 @@
 use crate::drivers::ec2::parse::{self, filled};
-use crate::model::{Declared, Realm, RealmState};
+use crate::model::{Declared, Realm};
 
-/// What a zone's own word means on a wire that knows two. Impaired and constrained zones still run machines and launch
-/// most of what is asked; a word we do not know is not a promise that the zone can be used.
-fn realm_state(native: &str) -> RealmState {
-    match native {
-        "available" | "information" | "impaired" | "constrained" => RealmState::Available,
-        _ => RealmState::Unavailable,
-    }
-}
-
+/// What a zone's own word means. Impaired and constrained zones still run machines and launch most of what is asked.
 fn declared(native: &str) -> Declared {
     match native {
         "available" | "information" => Declared::Up,
@@ -24,16 +16,16 @@ pub(crate) fn realm(zone: parse::Zone) -> Option<Realm> {
     if zone.opt_in_status.as_deref() == Some("not-opted-in") {
         return None;
     }
-    let state = realm_state(&zone.zone_state);
+    let declared = declared(&zone.zone_state);
     Some(Realm {
         name: zone.zone_name.clone(),
         id: zone.zone_name,
-        state,
-        declared: declared(&zone.zone_state),
+        state: declared.wire(),
+        declared,
         judged: None,
         place: filled(zone.zone_id),
         native_state: zone.zone_state,
-        limit: (state == RealmState::Unavailable).then(|| "0".to_owned()),
+        limit: (declared == Declared::Down).then(|| "0".to_owned()),
         messages: zone.message_set.items.into_iter().filter_map(|item| filled(item.message)).collect(),
     })
 }
@@ -42,7 +34,8 @@ pub(crate) fn realm(zone: parse::Zone) -> Option<Realm> {
 /// can be used. Not at the edge: local zones and those of carriers have less to offer, at another price.
 pub(crate) fn zone_to_use(zones: &[parse::Zone]) -> Option<&str> {
     let usual = |zone: &&parse::Zone| zone.zone_type.as_deref().is_none_or(|kind| kind == "availability-zone");
-    let usable = |zone: &&parse::Zone| realm_state(&zone.zone_state) == RealmState::Available;
+    // A word that is not known is no promise that machines can be there.
+    let usable = |zone: &&parse::Zone| matches!(declared(&zone.zone_state), Declared::Up | Declared::Degraded);
     let best = zones.iter().filter(usual).filter(usable);
     best.min_by_key(|zone| (zone.zone_state != "available", &zone.zone_name)).map(|zone| zone.zone_name.as_str())
 }
@@ -68,7 +61,7 @@ mod tests {
                 ("us-east-1b", "UNAVAILABLE", "unavailable", Some("0")),
                 ("us-east-1d", "AVAILABLE", "constrained", None),
                 ("us-east-1e", "AVAILABLE", "information", None),
-                ("us-east-1f", "UNAVAILABLE", "retired", Some("0")),
+                ("us-east-1f", "AVAILABLE", "retired", None),
             ]
         );
         assert_eq!(realms[0].messages, ["Increased error rates for launches.", "We are investigating."]);

@@ -220,7 +220,7 @@ impl World {
 
     pub(super) fn declare_realm(&mut self, id: &str, declared: Declared) {
         let realm = self.realms.entry(id.to_owned()).or_insert_with(|| fixture::realm(id, id));
-        realm.state = if declared == Declared::Down { RealmState::Unavailable } else { RealmState::Available };
+        realm.state = declared.wire();
         realm.declared = declared;
         realm.native_state = format!("{declared:?}").to_lowercase();
     }

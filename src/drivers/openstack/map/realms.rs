@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::drivers::openstack::parse::{Service, Zone};
-use crate::model::{Declared, Realm, RealmState};
+use crate::model::{Declared, Realm};
 
 /// Compute hosts of each zone that nobody disabled, and whether they report.
 pub(in crate::drivers::openstack) type Hosts = BTreeMap<String, BTreeMap<String, bool>>;
@@ -55,7 +55,6 @@ pub(in crate::drivers::openstack) fn realm(zone: &Zone, hosts: Option<&Hosts>, s
         Some((up, all)) if up < all => Declared::Degraded,
         _ => Declared::Up,
     };
-    let state = if declared == Declared::Down { RealmState::Unavailable } else { RealmState::Available };
     let (native_state, why) = match counts {
         Some((up, all)) if up < all => {
             let silent = of_zone.into_iter().flatten().filter(|(_, reports)| !**reports).map(|(host, _)| host.as_str());
@@ -69,7 +68,7 @@ pub(in crate::drivers::openstack) fn realm(zone: &Zone, hosts: Option<&Hosts>, s
         place: None,
         id: zone.name.clone(),
         name: zone.name.clone(),
-        state,
+        state: declared.wire(),
         native_state,
         limit: None,
         messages: why.into_iter().chain([seen_as.to_owned()]).collect(),
