@@ -80,13 +80,8 @@ impl Absence {
 
     /// The reason to hold back, if so many are missing that the list may be wrong rather than they gone.
     pub fn mass(&self, known: &Known) -> Option<Reason> {
-        // What has ended leaves the list by itself, many together after many ended.
-        let lives = |row: &&KnownResource| match &row.resource {
-            Resource::Instance(instance) => instance.state != InstanceState::Finish,
-            _ => true,
-        };
-        let missing = known.members.values().filter(lives).filter(|row| row.absent_since.is_some()).count();
-        let of = known.members.values().filter(lives).count();
+        let missing = known.members.values().filter(|row| row.absent_since.is_some() && lives(row)).count();
+        let of = known.members.values().filter(|row| lives(row)).count();
         let many = missing > self.mass_min && missing * 100 > of * self.mass_percent;
         many.then(|| {
             let hold = self.mass_hold.as_secs();
@@ -114,5 +109,13 @@ impl Absence {
         let ripe_at = known.members.iter().filter_map(|(id, known)| Some((id, self.confirm_at(known, mass)?)));
         let (ripe, later): (Vec<_>, Vec<_>) = ripe_at.partition(|(_, at)| *at <= now);
         (ripe.into_iter().map(|(id, _)| id.clone()).collect(), later.into_iter().map(|(_, at)| at).min())
+    }
+}
+
+/// Whether its leaving would be news: what has ended leaves the list by itself, many together after many ended.
+pub(crate) fn lives(row: &KnownResource) -> bool {
+    match &row.resource {
+        Resource::Instance(instance) => instance.state != InstanceState::Finish,
+        _ => true,
     }
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+pub(crate) use absence::lives;
 pub use absence::{Absence, Settings};
 pub(crate) use instance::stuck;
 

@@ -26,6 +26,7 @@ mod mock;
 mod networks;
 mod pace;
 mod openstack;
+mod owner;
 mod registry;
 mod retry;
 mod storage;
@@ -51,6 +52,7 @@ pub use mock::{
 };
 pub use networks::Networks;
 pub use openstack::Settings as OpenStackSettings;
+pub use owner::{must_be, of_account};
 pub use pace::{Rate as PaceRate, Settings as PaceSettings, Urgency, raised, within};
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
@@ -186,6 +188,11 @@ pub struct Abilities {
     pub may_lag: bool,
     /// A realm's id names another place in each account, so that only [`crate::model::Realm::place`] says what is the same.
     pub realms_differ: bool,
+    /// Nobody has to ask whose the credentials are before something is concluded from an answer: calls for another account than is
+    /// wanted ([`of_account`]) fail by themselves, or credentials name their account.
+    pub identity_is_sure: bool,
+    /// What is listed again ([`Driver::instances_again`]) is only what changed; of all others the provider says nothing.
+    pub lists_changes: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -9,7 +9,7 @@ use super::look::Observer;
 use super::plan::Ask;
 use crate::diff::{self, Absence, Found, Look};
 use crate::drivers::{self, Driver, Machine, Urgency};
-use crate::model::{Known, Login, Resource, Sample};
+use crate::model::{Account, Known, Login, Resource, Sample};
 
 /// What a provider said, as far as it was asked.
 pub(super) enum Answer {
@@ -83,6 +83,20 @@ impl Answer {
 
 impl Observer {
     pub(super) async fn ask(
+        &self,
+        account: &Account,
+        driver: &dyn Driver,
+        known: &Known,
+        ask: Ask,
+    ) -> Result<Answer, drivers::Error> {
+        let asked = async {
+            self.no_stranger(account, driver).await?;
+            self.ask_whoever(&account.login, driver, known, ask).await
+        };
+        drivers::of_account(&account.key.identity, asked).await
+    }
+
+    async fn ask_whoever(
         &self,
         login: &Login,
         driver: &dyn Driver,

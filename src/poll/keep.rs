@@ -8,12 +8,13 @@ use tracing::{info, warn};
 use super::answer::Answer;
 use super::gap;
 use super::judge::{self, Weighed};
-use super::look::{CONTENDED_WRITES, Observer};
+use super::look::{CONTENDED_WRITES, Error, Observer};
 use super::order::{self, Sifted};
 use super::stuck;
+use super::whose;
 use crate::changes::fan_out;
 use crate::diff::{self, Found};
-use crate::drivers::Abilities;
+use crate::drivers::{Abilities, Driver};
 use crate::model::{Account, AccountId, Change, ChangeId, Entry, Known, Seq};
 use crate::store::{self, Commit, NewChange};
 use crate::tasks;
@@ -42,15 +43,21 @@ pub(super) struct Outcome {
 
 impl Observer {
     /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
-    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again.
+    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again. `lists`: a look that
+    /// is a list, so that who is not in it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Driver`]: it may be another account's answer. Nothing of it is kept.
     pub(super) async fn keep(
         &self,
         account: &Account,
+        driver: &dyn Driver,
         mut known: Known,
         mut answer: Answer,
-        abilities: &Abilities,
-    ) -> Result<Option<Kept>, store::Error> {
-        let collection = known.collection;
+        lists: bool,
+    ) -> Result<Option<Kept>, Error> {
+        let (collection, abilities) = (known.collection, driver.abilities());
+        let mut same = false;
         for turn in 0..CONTENDED_WRITES {
             judge::publish(answer.members_mut(), &known);
             let Sifted { agreed, doubts } = self.sift(account.id, &known, &mut answer, abilities);
@@ -59,6 +66,11 @@ impl Observer {
             let (mut found, complete_at) = answer.compare(&known, &self.rules);
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
+            }
+            let unseen = lists && !answer.is_whole(&known, &found);
+            if !same && whose::is_doubtful(&known, &found, unseen) {
+                self.still_the_same(account, driver).await?;
+                same = true;
             }
             found.seen_before(&agreed);
             stuck::tell(&known, &mut found, at);

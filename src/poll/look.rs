@@ -13,6 +13,7 @@ use super::knowns::Knowns;
 use super::memory::Memories;
 use super::plan::{Ask, Settings};
 use super::turns::{Turn, Turns};
+use super::whose::Strangers;
 use crate::availability;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -85,6 +86,7 @@ pub struct Observer {
     pub(super) memories: Memories,
     pub(super) knowns: Knowns,
     pub(super) judge: Judge,
+    pub(super) strangers: Strangers,
     pub(super) availability: availability::Settings,
 }
 
@@ -115,6 +117,7 @@ impl Observer {
             deliver,
             memories: Memories::default(),
             judge: Judge::default(),
+            strangers: Strangers::default(),
             availability,
         }
     }
@@ -233,7 +236,8 @@ impl Observer {
                 self.knowns.give(account.id, known, self.clock.now());
                 return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
             }
-            let mut answer = match self.ask(&account.login, driver, &known, ask).await {
+            let lists = ask == Ask::Witness;
+            let mut answer = match self.ask(account, driver, &known, ask).await {
                 Ok(answer) => answer,
                 Err(err) => {
                     self.knowns.give(account.id, known, self.clock.now());
@@ -246,7 +250,7 @@ impl Observer {
                 missing.retain(|id| !held.contains(id));
             }
             let abilities = driver.abilities();
-            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, known, answer, abilities).await? {
+            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, driver, known, answer, lists).await? {
                 self.hints.read(account.id, collection, &answer.read(abilities.machine), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole, hot });

@@ -31,6 +31,7 @@ mod standing;
 mod stuck;
 mod turns;
 mod visit;
+mod whose;
 
 pub use hints::{Hint, HintTerms, HintedState, Hints};
 pub use look::{Error, Observer, Seen};
