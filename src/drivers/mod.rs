@@ -20,6 +20,7 @@ mod error;
 mod firewalls;
 mod keys;
 mod line;
+mod looked;
 mod machine;
 mod metrics;
 mod mock;
@@ -44,6 +45,7 @@ pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
 pub use firewalls::Firewalls;
 pub use keys::Keys;
+pub use looked::Looked;
 pub use machine::{Machine, Transition};
 pub use metrics::Metrics;
 pub use mock::{
@@ -102,6 +104,11 @@ pub trait Driver: Send + Sync {
     /// A targeted look: those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error>;
 
+    /// As [`Driver::instances_by_id`], where ids may be asked for one by one: what was answered is kept, and fails only when nothing was.
+    async fn look_for_instances(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Looked<Instance>, Error> {
+        Ok(Looked::all(self.instances_by_id(login, ids).await?))
+    }
+
     /// Lists every realm, or fails. In the order of the ids' text.
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error>;
 
@@ -110,6 +117,11 @@ pub trait Driver: Send + Sync {
 
     /// A targeted look: those of `ids` that exist, listed or not.
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error>;
+
+    /// As [`Driver::look_for_instances`].
+    async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Image>, Error> {
+        Ok(Looked::all(self.images_by_id(login, ids).await?))
+    }
 
     /// Makes an image of an instance and answers with it as the backend first shows it. [`Kind::NotFound`] for an unknown
     /// instance, [`Kind::Failed`] for one that cannot be imaged ([`Instance::can_create_image`]).

@@ -244,13 +244,10 @@ impl Observer {
                     return Err(err.into());
                 }
             };
-            if let Some(missing) = answer.missing_mut() {
-                let absent = |id: &&String| known.members.get(*id).is_some_and(|row| row.absent_since.is_some());
-                let held = self.held(account.id, &known, missing.iter().filter(absent)).await?;
-                missing.retain(|id| !held.contains(id));
-            }
+            self.leave_provable(account.id, &known, &mut answer).await?;
             let abilities = driver.abilities();
-            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, driver, known, answer, lists).await? {
+            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, driver, known, answer, lists).await?
+            {
                 self.hints.read(account.id, collection, &answer.read(abilities.machine), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole, hot });

@@ -26,6 +26,7 @@ mod order;
 mod parts;
 mod pass;
 mod plan;
+mod search;
 mod split;
 mod standing;
 mod stuck;
