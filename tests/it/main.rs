@@ -48,4 +48,5 @@ mod sending;
 mod stuck;
 mod support;
 mod tracking;
+mod whose;
 mod wire;
