@@ -48,7 +48,7 @@ where
 {
     let (mut found, mut unanswered) = (Vec::new(), BTreeMap::new());
     let (mut answered, mut faults) = (0, 0);
-    let looks = ids.iter().cloned().map(|id| {
+    let looks = scattered(&ids).map(|id| {
         let answer = ask(id.clone());
         async move { (id, answer.await) }
     });
@@ -83,6 +83,20 @@ where
         return Looked { found, unanswered }.whole().map(Looked::all);
     }
     Ok(Looked { found, unanswered })
+}
+
+/// Far from each other in turn, so that some in a row of which nothing is ever said do not keep all others from being asked for.
+fn scattered(ids: &[String]) -> impl Iterator<Item = String> {
+    let count = ids.len();
+    let coprime = |step: &usize| {
+        let (mut a, mut b) = (*step, count);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a == 1
+    };
+    let step = (count * 5 / 8..=count).find(coprime).unwrap_or(1);
+    (0..count).map(move |turn| ids[turn * step % count].clone())
 }
 
 #[cfg(test)]
@@ -132,9 +146,21 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_asked_too_fast_is_asked_no_more() {
-        let throttled = |id| if id < 20 { Ok(None) } else { Err(Kind::Throttled { after: None }) };
+        let throttled = |id| if id == 50 { Err(Kind::Throttled { after: None }) } else { Ok(None) };
         let (looked, asked) = look(100, throttled).await;
-        assert_eq!(looked.expect("some are answered").unanswered.len(), 80);
-        assert!(asked <= 24, "{asked}");
+        let unanswered = looked.expect("some are answered").unanswered;
+        assert!(asked < 80 && unanswered.len() > 100 - asked && unanswered.contains_key("050"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn many_in_a_row_of_which_nothing_is_said_are_in_nobodys_way() {
+        let (looked, _) = look(200, |id| if id < 50 { Err(Kind::Failed) } else { Ok(None) }).await;
+        assert_eq!(looked.expect("most are answered").unanswered.len(), 50);
+        for count in 0..50 {
+            let ids: Vec<_> = (0..count).map(|id: usize| id.to_string()).collect();
+            let mut all: Vec<_> = scattered(&ids).collect();
+            all.sort_by_key(|id| id.parse::<usize>().expect("a number"));
+            assert_eq!(all, ids);
+        }
     }
 }

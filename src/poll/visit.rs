@@ -1,10 +1,13 @@
 //! Visits to a unit: what it needs now, and when to come again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::warn;
 
 use super::answer::Answer;
+use super::circuit::Heard;
 use super::hints::Wanted;
 use super::look::{Error, Observer};
 use super::plan::{self, Ask};
@@ -66,9 +69,21 @@ impl Observer {
         let max = self.settings.look_ids_max;
         ripe = self.memories.unit(account.id, collection, |memory| memory.search.pick(ripe, max));
         self.knowns.give(account.id, known, self.clock.now());
-        self.observe(account, driver, collection, |_, _| Ask::Look(ripe.clone())).await?;
+        let looked = self.observe(account, driver, collection, |_, _| Ask::Look(ripe.clone())).await;
+        let silent = match looked {
+            Ok(_) => false,
+            // The list was answered lately, or it would not have come to this: that those who are missing cannot be asked for is no
+            // fault of the account's. They wait.
+            Err(Error::Driver(error)) if Heard::of(error.kind) == Heard::Fault => {
+                warn!(account.id = %account.id, "of {collection} that are missing nothing can be said: {error}");
+                true
+            }
+            Err(error) => return Err(error),
+        };
         let known = self.known(account.id, collection).await?;
-        Ok(self.next(account.id, known, &held, true))
+        let next = self.next(account.id, known, &held, !silent || asked != Ask::Nothing);
+        let later = self.clock.now() + Duration::from_millis(self.settings.list_every_ms);
+        Ok(if silent { Next { due_at: next.due_at.max(later), ..next } } else { next })
     }
 
     /// A visit to a unit that is due for no other reason than hints: looks at what they want looked at. Answers with when the unit

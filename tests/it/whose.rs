@@ -110,7 +110,7 @@ async fn where_whose_credentials_are_has_to_be_asked_it_is_before_anything_is_co
     assert_eq!(world.feed_of_the_store().await.len(), 1);
     world.provider.heals();
     world.live(minutes(12)).await;
-    assert!(world.feed_of_the_store().await.contains(&"inst0 RUNNING -> nothing".to_owned()));
+    assert!(world.feed_of_the_store().await.contains(&"inst0 RUNNING -> gone".to_owned()));
 
     let before = world.feed_of_the_store().await;
     *ALIAS.lock().unwrap() = Some("another".to_owned());
@@ -122,7 +122,7 @@ async fn where_whose_credentials_are_has_to_be_asked_it_is_before_anything_is_co
     *ALIAS.lock().unwrap() = None;
     world.live(minutes(40)).await;
     let said = world.feed_of_the_store().await.split_off(before.len());
-    assert!(said.contains(&"inst1 RUNNING -> nothing".to_owned()), "{said:?}");
+    assert!(said.contains(&"inst1 RUNNING -> gone".to_owned()), "{said:?}");
     world.end().await;
 }
 
