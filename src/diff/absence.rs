@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::Look;
 use crate::model::{InstanceState, Known, KnownResource, Reason, Resource};
 
 /// `[poll.absence]` of the settings file.
@@ -25,6 +26,9 @@ pub struct Settings {
     pub mass_percent: usize,
     /// See `mass_min`. Milliseconds; two more lists come meanwhile.
     pub mass_hold_ms: u64,
+    /// What is missing in a realm that its provider declares down is held back for this long, and then gone if the provider, asked for it
+    /// by its id more than once, does not have it. Milliseconds.
+    pub realm_down_hold_ms: u64,
     /// A realm is withdrawn when complete lists have lacked it for this long. Milliseconds.
     pub withdrawn_after_ms: u64,
 }
@@ -37,6 +41,7 @@ impl Default for Settings {
             mass_min: 3,
             mass_percent: 30,
             mass_hold_ms: 90_000,
+            realm_down_hold_ms: 600_000,
             withdrawn_after_ms: 600_000,
         }
     }
@@ -50,6 +55,7 @@ pub struct Absence {
     mass_min: usize,
     mass_percent: usize,
     mass_hold: Duration,
+    realm_down_hold: Duration,
     withdrawn_after: Duration,
 }
 
@@ -61,6 +67,7 @@ impl Absence {
             mass_min: settings.mass_min,
             mass_percent: settings.mass_percent,
             mass_hold: Duration::from_millis(settings.mass_hold_ms),
+            realm_down_hold: Duration::from_millis(settings.realm_down_hold_ms),
             withdrawn_after: Duration::from_millis(settings.withdrawn_after_ms),
         }
     }
@@ -78,21 +85,45 @@ impl Absence {
         }
     }
 
-    /// The reason to hold back, if so many are missing that the list may be wrong rather than they gone.
-    pub fn mass(&self, known: &Known) -> Option<Reason> {
-        // What has ended leaves the list by itself, many together after many ended.
-        let lives = |row: &&KnownResource| match &row.resource {
-            Resource::Instance(instance) => instance.state != InstanceState::Finish,
-            _ => true,
+    /// Whether it has been missing for so long at `now` that it is worth asking for, though its realm is declared down.
+    pub fn outlasts_its_realm(&self, known: &KnownResource, now: Timestamp) -> bool {
+        known.absent_since.is_some_and(|since| since + self.realm_down_hold <= now)
+    }
+
+    /// How far apart looks must be of which two have to agree.
+    pub fn look_again_after(&self) -> Duration {
+        self.confirm_after
+    }
+
+    /// So many are missing that the list may be wrong rather than they gone.
+    pub fn mass(&self, known: &Known) -> bool {
+        let (missing, of) = missing(known);
+        self.many(missing, of)
+    }
+
+    fn many(&self, missing: usize, of: usize) -> bool {
+        missing > self.mass_min && missing * 100 > of * self.mass_percent
+    }
+
+    /// Of those that are told gone by a look at some of the missing, that they went together: as many as the look did not find, and as
+    /// many of those that it did not ask for as it makes likely. That a list lacked them says nothing by itself. `gone`: by this look.
+    pub(super) fn together(&self, known: &Known, look: &Look, gone: usize) -> Option<Reason> {
+        let (missing, of) = missing(known);
+        let is_missing =
+            |id: &&String| known.members.get(*id).is_some_and(|row| row.absent_since.is_some() && lives(row));
+        let asked = look.found.keys().chain(&look.missing).filter(is_missing).count();
+        if asked == 0 || !self.many(gone + missing.saturating_sub(asked) * gone / asked, of) {
+            return None;
+        }
+        let hold = self.mass_hold.as_secs();
+        let text = if asked >= missing {
+            format!("{gone} of {of} went missing together, and were still missing after {hold} s")
+        } else {
+            format!(
+                "{missing} of {of} went missing together, and {gone} of {asked} looked for so far were still missing after {hold} s"
+            )
         };
-        let missing = known.members.values().filter(lives).filter(|row| row.absent_since.is_some()).count();
-        let of = known.members.values().filter(lives).count();
-        let many = missing > self.mass_min && missing * 100 > of * self.mass_percent;
-        many.then(|| {
-            let hold = self.mass_hold.as_secs();
-            let text = format!("{missing} of {of} went missing together, and were still missing after {hold} s");
-            Reason::new("mass", text)
-        })
+        Some(Reason::new("mass", text))
     }
 
     /// How soon to list again while many are missing.
@@ -110,9 +141,23 @@ impl Absence {
 
     /// The ids to look for at `now`, and when the next ones are ripe.
     pub fn to_confirm(&self, known: &Known, now: Timestamp) -> (BTreeSet<String>, Option<Timestamp>) {
-        let mass = self.mass(known).is_some();
+        let mass = self.mass(known);
         let ripe_at = known.members.iter().filter_map(|(id, known)| Some((id, self.confirm_at(known, mass)?)));
         let (ripe, later): (Vec<_>, Vec<_>) = ripe_at.partition(|(_, at)| *at <= now);
         (ripe.into_iter().map(|(id, _)| id.clone()).collect(), later.into_iter().map(|(_, at)| at).min())
+    }
+}
+
+/// How many are missing, and of how many.
+fn missing(known: &Known) -> (usize, usize) {
+    let missing = known.members.values().filter(|row| row.absent_since.is_some() && lives(row)).count();
+    (missing, known.members.values().filter(|row| lives(row)).count())
+}
+
+/// Whether its leaving would be news: what has ended leaves the list by itself, many together after many ended.
+pub(crate) fn lives(row: &KnownResource) -> bool {
+    match &row.resource {
+        Resource::Instance(instance) => instance.state != InstanceState::Finish,
+        _ => true,
     }
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+pub(crate) use absence::lives;
 pub use absence::{Absence, Settings};
 pub(crate) use instance::stuck;
 
@@ -75,11 +76,12 @@ pub fn look(known: &Known, look: &Look, rules: &Absence) -> Found {
         found.see(known, resource, look.answered_at);
     }
     let mass = rules.mass(known);
-    for id in &look.missing {
-        let Some(before) = known.members.get(id) else { continue };
-        if rules.confirm_at(before, mass.is_some()).is_some_and(|at| look.asked_at >= at) {
-            found.forget(before, look.answered_at, mass.clone().into_iter().collect());
-        }
+    let ripe = |row: &&KnownResource| rules.confirm_at(row, mass).is_some_and(|at| look.asked_at >= at);
+    let gone: Vec<_> = look.missing.iter().filter_map(|id| known.members.get(id)).filter(ripe).collect();
+    let living = gone.iter().filter(|row| lives(row)).count();
+    let why = if mass { rules.together(known, look, living) } else { None };
+    for before in gone {
+        found.forget(before, look.answered_at, why.clone().into_iter().collect());
     }
     found.in_order()
 }
@@ -136,6 +138,27 @@ impl Found {
         for Told { subject, observed, .. } in &mut self.news {
             if let (Some(before), Some(at)) = (&mut observed.before, agreed.get(&subject.id)) {
                 *before = (*before).min(*at);
+            }
+        }
+    }
+
+    /// Those newly missing were last seen no later than that.
+    pub(crate) fn unseen_since(&mut self, known: &Known, at: Timestamp) {
+        let is_new =
+            |row: &KnownResource| known.members.get(row.resource.id()).is_some_and(|row| row.absent_since.is_none());
+        for row in self.upserts.iter_mut().filter(|row| row.absent_since.is_some() && is_new(row)) {
+            row.observed_at = row.observed_at.min(at);
+        }
+    }
+
+    /// Those that appeared were there since they were made, by the provider's own word, whatever lists showed.
+    pub(crate) fn made_before(&mut self) {
+        for row in &self.upserts {
+            let Resource::Instance(instance) = &row.resource else { continue };
+            let made = instance.launch_time.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+            let told = self.news.iter_mut().find(|told| told.subject.id == row.resource.id());
+            if let (Some(made), Some(Told { observed, news: News::InstanceAppeared { .. }, .. })) = (made, told) {
+                observed.before = observed.before.map(|before| before.min(made));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Driver, Error, Kind, Storage};
+use super::{Driver, Error, Kind, Looked, Storage};
 use crate::model::{Collection, InstanceId, KnownResource, Login, Resource};
 
 /// Every member of the collection, or an error.
@@ -46,26 +46,26 @@ pub async fn list_again(
 /// Those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
 ///
 /// # Errors
-/// As [`list`].
+/// As [`list`], when nothing was answered.
 pub async fn look(
     driver: &dyn Driver,
     login: &Login,
     collection: Collection,
     ids: &BTreeSet<String>,
-) -> Result<Vec<Resource>, Error> {
+) -> Result<Looked<Resource>, Error> {
     Ok(match collection {
         Collection::Instances => {
             let ids = ids.iter().map(|id| InstanceId::from(id.as_str())).collect();
-            resources(driver.instances_by_id(login, &ids).await?)
+            driver.look_for_instances(login, &ids).await?.map(Into::into)
         }
         // Few enough to list; no provider has a cheaper way to ask for some.
-        Collection::Realms => match ids.first() {
+        Collection::Realms => Looked::all(match ids.first() {
             Some(id) if ids.len() == 1 => resources(driver.realm(login, id).await?.into_iter().collect()),
             _ => resources(driver.realms(login).await?.into_iter().filter(|realm| ids.contains(&realm.id)).collect()),
-        },
-        Collection::Images => resources(driver.images_by_id(login, ids).await?),
-        Collection::StorageVolumes => resources(storage(driver)?.volumes_by_id(login, ids).await?),
-        Collection::StorageSnapshots => resources(storage(driver)?.snapshots_by_id(login, ids).await?),
+        }),
+        Collection::Images => driver.look_for_images(login, ids).await?.map(Into::into),
+        Collection::StorageVolumes => storage(driver)?.look_for_volumes(login, ids).await?.map(Into::into),
+        Collection::StorageSnapshots => storage(driver)?.look_for_snapshots(login, ids).await?.map(Into::into),
     })
 }
 

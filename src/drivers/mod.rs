@@ -22,11 +22,13 @@ mod error;
 mod firewalls;
 mod keys;
 mod line;
+mod looked;
 mod machine;
 mod metrics;
 mod mock;
 mod networks;
 mod openstack;
+mod owner;
 mod pace;
 mod places;
 mod reading;
@@ -48,6 +50,7 @@ pub use ec2::Settings as Ec2Settings;
 pub use error::{Error, Kind};
 pub use firewalls::Firewalls;
 pub use keys::Keys;
+pub use looked::Looked;
 pub use machine::{Machine, Transition};
 pub use metrics::Metrics;
 pub use mock::{
@@ -56,6 +59,7 @@ pub use mock::{
 };
 pub use networks::Networks;
 pub use openstack::Settings as OpenStackSettings;
+pub use owner::{must_be, of_account};
 pub use pace::{Settings as PaceSettings, raised, waited, within};
 pub use registry::{Drivers, Settings};
 pub use storage::Storage;
@@ -105,6 +109,11 @@ pub trait Driver: Send + Sync {
     /// A targeted look: those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error>;
 
+    /// As [`Driver::instances_by_id`], where ids may be asked for one by one: what was answered is kept, and fails only when nothing was.
+    async fn look_for_instances(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Looked<Instance>, Error> {
+        Ok(Looked::all(self.instances_by_id(login, ids).await?))
+    }
+
     /// Lists every realm, or fails. In the order of the ids' text.
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error>;
 
@@ -113,6 +122,11 @@ pub trait Driver: Send + Sync {
 
     /// A targeted look: those of `ids` that exist, listed or not.
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error>;
+
+    /// As [`Driver::look_for_instances`].
+    async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Image>, Error> {
+        Ok(Looked::all(self.images_by_id(login, ids).await?))
+    }
 
     /// Makes an image of an instance and answers with it as the backend first shows it. [`Kind::NotFound`] for an unknown
     /// instance, [`Kind::Failed`] for one that cannot be imaged ([`Instance::can_create_image`]).
@@ -191,6 +205,11 @@ pub struct Abilities {
     pub may_lag: bool,
     /// A realm's id names another place in each account, so that only [`crate::model::Realm::place`] says what is the same.
     pub realms_differ: bool,
+    /// Nobody has to ask whose the credentials are before something is concluded from an answer: calls for another account than is
+    /// wanted ([`of_account`]) fail by themselves, or credentials name their account.
+    pub identity_is_sure: bool,
+    /// What is listed again ([`Driver::instances_again`]) is only what changed; of all others the provider says nothing.
+    pub lists_changes: bool,
     /// Providers known without asking anyone.
     pub providers: &'static [Provider],
     /// Its hardware profiles may be listed without credentials.

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
-use super::Error;
+use super::{Error, Looked};
 use crate::model::{Login, Mount, NewSnapshot, NewVolume, Snapshot, Volume};
 
 /// Disks for instances, and copies of them.
@@ -13,6 +13,11 @@ pub trait Storage: Send + Sync {
 
     /// A targeted look: those of `ids` that exist. An id left out is one that the backend, answering well, did not have.
     async fn volumes_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Volume>, Error>;
+
+    /// As [`super::Driver::look_for_instances`].
+    async fn look_for_volumes(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Volume>, Error> {
+        Ok(Looked::all(self.volumes_by_id(login, ids).await?))
+    }
 
     async fn create_volume(&self, login: &Login, new: &NewVolume) -> Result<Volume, Error>;
 
@@ -31,6 +36,11 @@ pub trait Storage: Send + Sync {
 
     /// As [`Storage::volumes_by_id`].
     async fn snapshots_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Snapshot>, Error>;
+
+    /// As [`super::Driver::look_for_instances`].
+    async fn look_for_snapshots(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Snapshot>, Error> {
+        Ok(Looked::all(self.snapshots_by_id(login, ids).await?))
+    }
 
     async fn create_snapshot(&self, login: &Login, new: &NewSnapshot) -> Result<Snapshot, Error>;
 

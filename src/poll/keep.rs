@@ -5,15 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::answer::Answer;
+use super::answer::{Answer, Extent};
 use super::gap;
 use super::judge::{self, Weighed};
-use super::look::{CONTENDED_WRITES, Observer};
+use super::look::{CONTENDED_WRITES, Error, Observer};
 use super::order::{self, Sifted};
 use super::stuck;
+use super::whose;
 use crate::changes::fan_out;
 use crate::diff::{self, Found};
-use crate::drivers::Abilities;
+use crate::drivers::{Abilities, Driver};
 use crate::model::{Account, AccountId, Change, ChangeId, Entry, Known, Seq};
 use crate::store::{self, Commit, NewChange};
 use crate::tasks;
@@ -42,15 +43,21 @@ pub(super) struct Outcome {
 
 impl Observer {
     /// Writes what an answer says, compared with what was known before it was asked for. Whoever wrote meanwhile is heard:
-    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again.
+    /// then it is compared anew. `None`: what it says is not newer than what they saw, so it must be asked for again. `lists`: a look that
+    /// is a list, so that who is not in it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Driver`]: it may be another account's answer. Nothing of it is kept.
     pub(super) async fn keep(
         &self,
         account: &Account,
+        driver: &dyn Driver,
         mut known: Known,
         mut answer: Answer,
-        abilities: &Abilities,
-    ) -> Result<Option<Kept>, store::Error> {
-        let collection = known.collection;
+        lists: bool,
+    ) -> Result<Option<Kept>, Error> {
+        let (collection, abilities) = (known.collection, driver.abilities());
+        let mut same = false;
         for turn in 0..CONTENDED_WRITES {
             judge::publish(answer.members_mut(), &known);
             let Sifted { agreed, doubts } = self.sift(account.id, &known, &mut answer, abilities);
@@ -60,7 +67,14 @@ impl Observer {
             if turn > 0 && found.may_be_late(&known, answer.asked_at()) {
                 return Ok(None);
             }
+            let unseen = lists && !answer.is_whole(&known, &found);
+            if !same && whose::is_doubtful(&known, &found, unseen) {
+                self.still_the_same(account, driver).await?;
+                same = true;
+            }
             found.seen_before(&agreed);
+            self.date(account.id, &known, &answer, &mut found, abilities);
+            self.memories.unit(account.id, collection, |memory| memory.search.tell(&known, &mut found));
             stuck::tell(&known, &mut found, at);
             self.telling(account.id, &found, &known, abilities);
             let whole = answer.is_whole(&known, &found);
@@ -92,6 +106,22 @@ impl Observer {
             .unit(account, known.collection, |memory| memory.order.sift(known, members, dated_back, asked_at, rules))
     }
 
+    /// Where lists say only what changed, they say nothing of when the others were there, nor are they believed to have shown all that
+    /// is new: that is dated by the last list in full, and by the provider's own word.
+    fn date(&self, account: AccountId, known: &Known, answer: &Answer, found: &mut Found, abilities: &Abilities) {
+        if !abilities.lists_changes || !matches!(answer, Answer::List(..)) {
+            return;
+        }
+        let lists = self.memories.unit(account, known.collection, |memory| memory.lists);
+        // A list in full comes no less often than that.
+        let every = Duration::from_millis(self.settings.full_every_ms);
+        let full = lists.full.or_else(|| known.observed_at?.checked_sub(every).ok());
+        if let Some(full) = full {
+            found.unseen_since(known, full);
+        }
+        found.made_before();
+    }
+
     /// Remembers what is told before it is: whoever reads it and looks again must not find it unheard of. That it may come to be told
     /// otherwise does no harm.
     fn telling(&self, account: AccountId, found: &Found, known: &Known, abilities: &Abilities) {
@@ -114,6 +144,10 @@ impl Observer {
         let through =
             if is_news { self.commit(account, &known, found, complete_at).await? } else { Some(known.through) };
         if through.is_some() {
+            if let Answer::List(sample, extent) = &answer {
+                let (at, full) = (sample.answered_at, *extent == Extent::All);
+                self.memories.unit(account.id, known.collection, |memory| memory.lists.taken(at, full));
+            }
             self.weigh_answer(account, &known, &answer, &gone, &abilities).await;
             if same_rows {
                 let version = known.version + i64::from(is_news);
@@ -133,7 +167,7 @@ impl Observer {
         abilities: &Abilities,
     ) {
         let (members, at, complete) = match answer {
-            Answer::List(sample) => (&sample.members, sample.answered_at, true),
+            Answer::List(sample, _) => (&sample.members, sample.answered_at, true),
             Answer::Look(look) => (&look.found, look.answered_at, false),
         };
         let weighed = Weighed { known, members, gone, at, complete, abilities };

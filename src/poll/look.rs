@@ -14,6 +14,7 @@ use super::memory::Memories;
 use super::plan::{Ask, Settings};
 use super::pulse;
 use super::turns::{Turn, Turns};
+use super::whose::Strangers;
 use crate::availability;
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -89,6 +90,7 @@ pub struct Observer {
     pub(super) memories: Memories,
     pub(super) knowns: Knowns,
     pub(super) judge: Judge,
+    pub(super) strangers: Strangers,
     pub(super) availability: availability::Settings,
 }
 
@@ -119,6 +121,7 @@ impl Observer {
             deliver,
             memories: Memories::default(),
             judge: Judge::default(),
+            strangers: Strangers::default(),
             availability,
         }
     }
@@ -237,7 +240,8 @@ impl Observer {
                 self.knowns.give(account.id, known, self.clock.now());
                 return Ok(Seen { through, ..Seen::first(Vec::new(), self.clock.now()) });
             }
-            let asked = self.ask(&account.login, driver, &known, ask);
+            let lists = ask == Ask::Witness;
+            let asked = self.ask(account, driver, &known, ask);
             let (answer, slept) = pulse::beside(self.clock.as_ref(), asked).await;
             let mut answer = match answer {
                 Ok(answer) => answer,
@@ -246,13 +250,10 @@ impl Observer {
                     return Err(pulse::blame(err, slept));
                 }
             };
-            if let Some(missing) = answer.missing_mut() {
-                let absent = |id: &&String| known.members.get(*id).is_some_and(|row| row.absent_since.is_some());
-                let held = self.held(account.id, &known, missing.iter().filter(absent)).await?;
-                missing.retain(|id| !held.contains(id));
-            }
+            self.leave_provable(account.id, &known, &mut answer).await?;
             let abilities = driver.abilities();
-            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, known, answer, abilities).await? {
+            if let Some(Kept { answer, through, whole, hot }) = self.keep(account, driver, known, answer, lists).await?
+            {
                 self.hints.read(account.id, collection, &answer.read(abilities.machine), self.clock.now());
                 let (members, answered_at) = answer.into_members();
                 return Ok(Seen { members, answered_at, through, whole, hot });

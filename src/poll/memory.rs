@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Settings;
 use super::order::Order;
 use super::parts::{Part, Parts};
+use super::search::Search;
 use crate::model::{AccountId, Collection, Known, KnownResource, Standing};
 
 /// How much longer each step waits that something settles for: see [`Settings::settling_steps_ms`].
@@ -74,6 +75,26 @@ pub(super) struct Memory {
     /// Lists in a row that failed because the backend did.
     pub(super) broken_lists: u32,
     pub(super) order: Order,
+    pub(super) search: Search,
+    pub(super) lists: Lists,
+}
+
+/// When the last complete lists were taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lists {
+    pub(super) last: Option<Timestamp>,
+    pub(super) before_last: Option<Timestamp>,
+    /// The last one that was read in full, and not made of what was known.
+    pub(super) full: Option<Timestamp>,
+}
+
+impl Lists {
+    pub(super) fn taken(&mut self, at: Timestamp, full: bool) {
+        self.before_last = self.last.replace(at);
+        if full {
+            self.full = Some(at);
+        }
+    }
 }
 
 impl Memory {

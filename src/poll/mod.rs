@@ -6,6 +6,9 @@
 //! they saw the same things later than it asked, so what is known never goes backwards. That nobody looked for long is
 //! said once, in the same commit as the first complete look after it.
 //!
+//! Nothing is concluded from an answer of another account's (`whose.rs`). Of a look whose calls fail in part what was answered counts
+//! (`search.rs`).
+//!
 //! What is known is kept in memory between looks, up to a bound (`knowns.rs`); it counts only while the store names the same
 //! version of it.
 //!
@@ -27,12 +30,14 @@ mod parts;
 mod pass;
 mod plan;
 mod pulse;
+mod search;
 mod slots;
 mod split;
 mod standing;
 mod stuck;
 mod turns;
 mod visit;
+mod whose;
 
 pub use hints::{Hint, HintTerms, HintedState, Hints};
 pub use look::{Error, Observer, Seen};

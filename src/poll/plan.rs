@@ -217,6 +217,7 @@ impl Settings {
             ("storage_snapshots_gap_ms", self.storage_snapshots_gap_ms),
             ("absence.confirm_after_ms", self.absence.confirm_after_ms),
             ("absence.young_for_ms", self.absence.young_for_ms),
+            ("absence.realm_down_hold_ms", self.absence.realm_down_hold_ms),
             ("absence.withdrawn_after_ms", self.absence.withdrawn_after_ms),
         ] {
             if ms > YEAR_MS {
@@ -302,7 +303,7 @@ pub(super) fn ask(
     // A clock that jumped back makes the last list lie ahead: list again rather than trust it.
     let fresh = known.observed_at.is_some_and(|at| at <= now && now < at + list_every);
     // So many are missing that only the list itself, in full, can say whether it was wrong.
-    let doubtful = rules.mass(known).is_some();
+    let doubtful = rules.mass(known);
     let moving = doubted.iter().cloned().chain(settling(known));
     let moving: BTreeSet<_> = moving.take(settings.look_ids_max).collect();
     let (ripe, _) = rules.to_confirm(known, now);
@@ -339,8 +340,8 @@ pub(super) fn after_success(
     let ripe: BTreeSet<_> = ripe.difference(held).collect();
     // What is held back waits for its realm, which is looked at in its own time.
     let mut missing = known.members.iter().filter(|(_, row)| row.absent_since.is_some());
-    let relist = missing.any(|(id, _)| !held.contains(id)).then(|| rules.mass(known)).flatten();
-    let relist = relist.map(|_| now + rules.relist_after());
+    let relist = missing.any(|(id, _)| !held.contains(id)) && rules.mass(known);
+    let relist = relist.then(|| now + rules.relist_after());
     let soon = now + Duration::from_millis(settings.settling_every_ms);
     let unconfirmed = (!ripe.is_empty()).then_some(soon);
     let moving = hot.map(|wait| now + wait);

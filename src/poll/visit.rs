@@ -1,14 +1,20 @@
 //! Visits to a unit: what it needs now, and when to come again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::warn;
 
+use super::answer::Answer;
+use super::circuit::Heard;
 use super::hints::Wanted;
 use super::look::{Error, Observer};
 use super::plan::{self, Ask};
-use crate::drivers::{self, Driver};
-use crate::model::{Account, AccountId, Availability, Collection, Known, RealmState, Resource};
+use crate::drivers::Driver;
+use crate::model::{
+    Account, AccountId, Availability, Collection, Declared, Known, KnownResource, RealmState, Resource,
+};
 use crate::store;
 
 /// When to come again.
@@ -54,20 +60,30 @@ impl Observer {
         let (mut ripe, _) = self.rules.to_confirm(&known, self.clock.now());
         let missing = known.members.iter().filter(|(_, row)| row.absent_since.is_some());
         let held = self.held(account.id, &known, missing.map(|(id, _)| id)).await?;
+        let held = held.back;
         ripe.retain(|id| !held.contains(id));
         if ripe.is_empty() {
             return Ok(self.next(account.id, known, &held, asked != Ask::Nothing));
         }
-        // Many at once are asked for at once, so that they are told as one.
-        if self.rules.mass(&known).is_some() {
-            self.still_the_same(account, driver).await?;
-        } else {
-            ripe = ripe.into_iter().take(self.settings.look_ids_max).collect();
-        }
+        // Of many some at a time, so that what was answered is kept whatever becomes of the rest.
+        let max = self.settings.look_ids_max;
+        ripe = self.memories.unit(account.id, collection, |memory| memory.search.pick(ripe, max));
         self.knowns.give(account.id, known, self.clock.now());
-        self.observe(account, driver, collection, |_, _| Ask::Look(ripe.clone())).await?;
+        let looked = self.observe(account, driver, collection, |_, _| Ask::Look(ripe.clone())).await;
+        let silent = match looked {
+            Ok(_) => false,
+            // The list was answered lately, or it would not have come to this: that those who are missing cannot be asked for is no
+            // fault of the account's. They wait.
+            Err(Error::Driver(error)) if Heard::of(error.kind) == Heard::Fault => {
+                warn!(account.id = %account.id, "of {collection} that are missing nothing can be said: {error}");
+                true
+            }
+            Err(error) => return Err(error),
+        };
         let known = self.known(account.id, collection).await?;
-        Ok(self.next(account.id, known, &held, true))
+        let next = self.next(account.id, known, &held, !silent || asked != Ask::Nothing);
+        let later = self.clock.now() + Duration::from_millis(self.settings.list_every_ms);
+        Ok(if silent { Next { due_at: next.due_at.max(later), ..next } } else { next })
     }
 
     /// A visit to a unit that is due for no other reason than hints: looks at what they want looked at. Answers with when the unit
@@ -110,33 +126,58 @@ impl Observer {
         account: AccountId,
         known: &Known,
         missing: impl Iterator<Item = &String>,
-    ) -> Result<BTreeSet<String>, store::Error> {
-        let realm = |id: &String| match &known.members.get(id)?.resource {
+    ) -> Result<Held, store::Error> {
+        let realm = |row: &KnownResource| match &row.resource {
             Resource::Instance(instance) => instance.realm.clone(),
             Resource::Volume(volume) => volume.realm.clone(),
             Resource::Realm(_) | Resource::Image(_) | Resource::Snapshot(_) => None,
         };
-        let placed: Vec<_> = missing.filter_map(|id| Some((id, realm(id)?))).collect();
+        let row = |id: &String| known.members.get(id).map(|row| (id.clone(), row));
+        let placed: Vec<_> = missing.filter_map(row).filter_map(|(id, row)| Some((id, row, realm(row)?))).collect();
+        let mut held = Held::default();
         if placed.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(held);
         }
-        let realms = self.store.known(account, Collection::Realms).await?;
-        let in_doubt = |id: &String| match realms.members.get(id).map(|row| &row.resource) {
-            Some(Resource::Realm(realm)) => {
-                let unknown = realm.judged.as_ref().is_some_and(|judged| judged.state == Availability::Unknown);
-                unknown || realm.state == RealmState::Unavailable
+        let (realms, now) = (self.store.known(account, Collection::Realms).await?, self.clock.now());
+        for (id, row, realm) in placed {
+            let Some(Resource::Realm(realm)) = realms.members.get(&realm).map(|row| &row.resource) else { continue };
+            let unknown = realm.judged.as_ref().is_some_and(|judged| judged.state == Availability::Unknown);
+            let down = realm.declared == Declared::Down && !unknown;
+            if down && self.rules.outlasts_its_realm(row, now) {
+                held.down.insert(id);
+            } else if unknown || realm.state == RealmState::Unavailable {
+                held.back.insert(id);
             }
-            _ => false,
-        };
-        Ok(placed.into_iter().filter(|(_, realm)| in_doubt(realm)).map(|(id, _)| id.clone()).collect())
+        }
+        Ok(held)
     }
 
-    /// Before many are told gone together: these credentials may have come to be of another account, which has none of them.
-    async fn still_the_same(&self, account: &Account, driver: &dyn Driver) -> Result<(), drivers::Error> {
-        let identity = driver.identify(&account.login).await?;
-        if identity == account.key.identity {
-            return Ok(());
-        }
-        Err(drivers::Error::new(drivers::Kind::Denied, "the credentials are of another account now"))
+    /// Leaves in a look's answer only those missing that it can find gone.
+    pub(super) async fn leave_provable(
+        &self,
+        account: AccountId,
+        known: &Known,
+        answer: &mut Answer,
+    ) -> Result<(), store::Error> {
+        let at = answer.answered_at();
+        let Some(missing) = answer.missing_mut() else { return Ok(()) };
+        let absent = |id: &&String| known.members.get(*id).is_some_and(|row| row.absent_since.is_some());
+        let held = self.held(account, known, missing.iter().filter(absent)).await?;
+        let unfound = missing.intersection(&held.down).cloned().collect();
+        let again = self.rules.look_again_after();
+        let proven =
+            self.memories.unit(account, known.collection, |memory| memory.search.unfound(known, &unfound, at, again));
+        missing.retain(|id| !held.back.contains(id) && (!held.down.contains(id) || proven.contains(id)));
+        Ok(())
     }
+}
+
+/// Those missing whose realm is in trouble.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// They are not asked for.
+    back: BTreeSet<String>,
+    /// Their realm is declared down, and they have been missing for long: the provider's own word about each, given more than once, is
+    /// believed. An operator who takes a realm down to drain it is to hear of what ends there.
+    down: BTreeSet<String>,
 }

@@ -405,7 +405,7 @@ impl Tracking {
             (None, None) => Seen::first(drivers::list(driver, login, collection).await?, self.clock.now()),
             (None, Some(id)) => {
                 let ids = BTreeSet::from([id.clone()]);
-                Seen::first(drivers::look(driver, login, collection, &ids).await?, self.clock.now())
+                Seen::first(drivers::look(driver, login, collection, &ids).await?.whole()?, self.clock.now())
             }
         };
         match id {

@@ -49,4 +49,5 @@ mod sending;
 mod stuck;
 mod support;
 mod tracking;
+mod whose;
 mod wire;

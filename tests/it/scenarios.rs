@@ -234,7 +234,7 @@ async fn what_is_missing_in_a_realm_that_is_down_is_not_gone() {
     world.provider.set_realm(&realm, RealmState::Unavailable, Some("power"));
     world.live(minutes(6)).await;
     world.provider.remove("inst0");
-    world.live(minutes(30)).await;
+    world.live(minutes(9)).await;
     let down = said(&world).await;
     assert_eq!(count(&down, "instance.gone"), 0, "{down:?}");
     world.provider.set_realm(&realm, RealmState::Available, None);
@@ -261,12 +261,12 @@ async fn many_that_are_missing_in_a_realm_that_is_down_are_not_listed_again_and_
     assert_eq!(known.members.values().filter(|row| row.absent_since.is_some()).count(), 5);
     let before = world.provider.calls_of(MockCall::Instances);
     // No tick comes.
-    for _ in 0..28 {
+    for _ in 0..18 {
         world.clock.advance(seconds(30));
         world.poll().await;
     }
     let lists = world.provider.calls_of(MockCall::Instances) - before;
-    assert!(lists <= 2, "{lists} lists in 14 minutes");
+    assert!(lists <= 2, "{lists} lists in 9 minutes");
     assert_eq!(count(&log_kinds(&world).await, "instance.gone"), 0);
     world.end().await;
 }

@@ -96,6 +96,8 @@ mod tests {
             lists_ended: true,
             may_lag: true,
             realms_differ: true,
+            identity_is_sure: false,
+            lists_changes: false,
             providers: &[Provider {
                 id: "eu-west-1",
                 entrypoints: &[("ec2", "ec2.eu-west-1.amazonaws.com"), ("s3", "s3-eu-west-1.amazonaws.com")],

@@ -57,6 +57,9 @@ pub(super) static DELTACLOUD: Abilities = Abilities {
     may_lag: true,
     // Upstream may be a cloud whose zones have other names for everybody.
     realms_differ: true,
+    // It is the user's name.
+    identity_is_sure: true,
+    lists_changes: false,
     providers: &[],
     // Some upstreams give them to everybody, others to nobody unknown.
     open_hardware_profiles: false,

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
 use reqwest::StatusCode;
 
 use super::Deltacloud;
 use super::client::{Answer, Failed, Form, Question, Target};
 use super::document::{Malformed, Node};
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, Looked, looked};
 use crate::model::{Credentials, Login, is_id};
 
 /// A collection, as paths and lists call it, and its members.
@@ -95,32 +94,34 @@ impl Deltacloud {
         login: &Login,
         rel: Rel,
         ids: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Node>, Error> {
-        let mut found = BTreeMap::new();
+    ) -> Result<Looked<(String, Node)>, Error> {
+        let mut listed = BTreeMap::new();
         if ids.len() > self.settings.looks_max {
-            found = self.list(login, rel).await?;
-            found.retain(|id, _| ids.contains(id));
+            listed = self.list(login, rel).await?;
+            listed.retain(|id, _| ids.contains(id));
         }
-        let rest: Vec<&String> = ids.iter().filter(|id| !found.contains_key(*id)).collect();
-        found.extend(self.each(login, rel, rest).await?);
-        Ok(found)
+        let rest: Vec<String> = ids.iter().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        let mut looked = match self.each(login, rel, rest.clone()).await {
+            // The list has answered for some.
+            Err(error) if error.kind != Kind::Denied && !listed.is_empty() => Looked::none(rest, &error),
+            looked => looked?,
+        };
+        looked.found.extend(listed);
+        looked.found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(looked)
     }
 
-    /// Asks for each by itself, some at a time.
+    /// Asks for each by itself, some at a time. In the order of the ids.
     pub(super) async fn each(
         &self,
         login: &Login,
         rel: Rel,
-        ids: Vec<&String>,
-    ) -> Result<BTreeMap<String, Node>, Error> {
-        let mut found = BTreeMap::new();
-        for some in ids.chunks(self.settings.looks_at_once) {
-            let looks = join_all(some.iter().map(|id| self.member(login, rel, id))).await;
-            for (id, look) in some.iter().zip(looks) {
-                found.extend(look?.map(|node| ((*id).clone(), node)));
-            }
-        }
-        Ok(found)
+        ids: Vec<String>,
+    ) -> Result<Looked<(String, Node)>, Error> {
+        let ask = |id: String| async move { Ok(self.member(login, rel, &id).await?.map(|node| (id, node))) };
+        let mut looked = looked::each(ids, self.settings.looks_at_once, ask).await?;
+        looked.found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(looked)
     }
 
     /// Makes one, and answers with what the upstream says of it.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::calls::IMAGES;
 use super::client::Form;
 use super::{Deltacloud, map};
-use crate::drivers::Error;
+use crate::drivers::{Error, Looked};
 use crate::model::{Image, Login, NewImage};
 
 impl Deltacloud {
@@ -13,9 +13,12 @@ impl Deltacloud {
     }
 
     /// Always one by one, as there may be some that are not listed.
-    pub(super) async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
-        let found = self.each(login, IMAGES, ids.iter().collect()).await?;
-        Ok(found.values().map(map::image).collect())
+    pub(super) async fn images_one_by_one(
+        &self,
+        login: &Login,
+        ids: &BTreeSet<String>,
+    ) -> Result<Looked<Image>, Error> {
+        Ok(self.each(login, IMAGES, ids.iter().cloned().collect()).await?.map(|(_, node)| map::image(&node)))
     }
 
     pub(super) async fn image_instance(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {

@@ -13,35 +13,39 @@ use super::calls::{INSTANCES, identified};
 use super::client::{Answer, Failed, Form, Question};
 use super::document::Node;
 use super::{Deltacloud, fault, map};
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, Looked};
 use crate::model::{Action, ExposeSecret as _, Instance, InstanceId, Login, NewInstance, is_id};
 
 impl Deltacloud {
     pub(super) async fn list_instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
         let listed = self.list(login, INSTANCES).await?;
-        self.with_states(login, listed).await
+        self.with_states(login, listed).await?.whole()
     }
 
-    pub(super) async fn look_for_instances(
+    pub(super) async fn members_of_instances(
         &self,
         login: &Login,
         ids: &BTreeSet<String>,
-    ) -> Result<Vec<Instance>, Error> {
-        let found = self.members(login, INSTANCES, ids).await?;
-        self.with_states(login, found).await
+    ) -> Result<Looked<Instance>, Error> {
+        let Looked { found, mut unanswered } = self.members(login, INSTANCES, ids).await?;
+        let mut looked = self.with_states(login, found.into_iter().collect()).await?;
+        looked.unanswered.append(&mut unanswered);
+        Ok(looked)
     }
 
     /// One driver leaves the states out of its lists, to save its cloud a call for each instance. Those members are asked for,
     /// and what is gone by then has left the list. A member may have none either: then nobody knows it.
-    async fn with_states(&self, login: &Login, mut nodes: BTreeMap<String, Node>) -> Result<Vec<Instance>, Error> {
+    async fn with_states(&self, login: &Login, mut nodes: BTreeMap<String, Node>) -> Result<Looked<Instance>, Error> {
         let lacking: Vec<String> =
             nodes.iter().filter(|(_, node)| node.child("state").is_none()).map(|(id, _)| id.clone()).collect();
+        let mut unanswered = BTreeMap::new();
         if !lacking.is_empty() {
-            let asked = self.each(login, INSTANCES, lacking.iter().collect()).await?;
             nodes.retain(|id, _| !lacking.contains(id));
-            nodes.extend(asked);
+            let asked = self.each(login, INSTANCES, lacking).await?;
+            unanswered = asked.unanswered;
+            nodes.extend(asked.found);
         }
-        Ok(nodes.values().map(map::instance).collect())
+        Ok(Looked { found: nodes.values().map(map::instance).collect(), unanswered })
     }
 
     /// One after the other, whether or not the upstream can count: the reference launches several and breaks before it

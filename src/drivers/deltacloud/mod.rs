@@ -40,7 +40,7 @@ use jiff::Timestamp;
 use self::calls::{HARDWARE_PROFILES, INSTANCES, REALMS};
 use self::client::{Client, Question};
 pub use self::settings::Settings;
-use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage};
+use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Looked, Metrics, Networks, Storage};
 use crate::clock::Clock;
 use crate::drivers::pace::Budget;
 use crate::model::{
@@ -111,7 +111,11 @@ impl Driver for Deltacloud {
     }
 
     async fn instances_by_id(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Vec<Instance>, Error> {
-        self.look_for_instances(login, &ids.iter().map(|id| id.0.clone()).collect()).await
+        Driver::look_for_instances(self, login, ids).await?.whole()
+    }
+
+    async fn look_for_instances(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Looked<Instance>, Error> {
+        self.members_of_instances(login, &ids.iter().map(|id| id.0.clone()).collect()).await
     }
 
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
@@ -123,7 +127,11 @@ impl Driver for Deltacloud {
     }
 
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
-        self.look_for_images(login, ids).await
+        Driver::look_for_images(self, login, ids).await?.whole()
+    }
+
+    async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Image>, Error> {
+        self.images_one_by_one(login, ids).await
     }
 
     async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {

@@ -51,7 +51,7 @@ impl Addresses for Deltacloud {
 
     async fn address(&self, login: &Login, ip: &str) -> Result<Option<PublicAddress>, Error> {
         let found = self.members(login, ADDRESSES, &BTreeSet::from([ip.to_owned()])).await?;
-        Ok(found.values().next().map(map::address))
+        Ok(found.whole()?.first().map(|(_, node)| map::address(node)))
     }
 
     async fn create_address(&self, login: &Login) -> Result<PublicAddress, Error> {

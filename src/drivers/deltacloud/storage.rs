@@ -9,7 +9,7 @@ use super::calls::{SNAPSHOTS, VOLUMES};
 use super::client::{Form, JSON, Question};
 use super::document::{Malformed, Node};
 use super::{Deltacloud, map};
-use crate::drivers::{Error, Kind, Storage, reading};
+use crate::drivers::{Error, Kind, Looked, Storage, reading};
 use crate::model::{Login, Mount, NewSnapshot, NewVolume, Snapshot, Volume};
 
 #[async_trait]
@@ -19,7 +19,11 @@ impl Storage for Deltacloud {
     }
 
     async fn volumes_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Volume>, Error> {
-        Ok(self.members(login, VOLUMES, ids).await?.values().map(map::volume).collect())
+        self.look_for_volumes(login, ids).await?.whole()
+    }
+
+    async fn look_for_volumes(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Volume>, Error> {
+        Ok(self.members(login, VOLUMES, ids).await?.map(|(_, node)| map::volume(&node)))
     }
 
     async fn create_volume(&self, login: &Login, new: &NewVolume) -> Result<Volume, Error> {
@@ -69,7 +73,11 @@ impl Storage for Deltacloud {
     }
 
     async fn snapshots_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Snapshot>, Error> {
-        let found = self.members(login, SNAPSHOTS, ids).await?;
+        self.look_for_snapshots(login, ids).await?.whole()
+    }
+
+    async fn look_for_snapshots(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Snapshot>, Error> {
+        let Looked { found, unanswered } = self.members(login, SNAPSHOTS, ids).await?;
         let mut snapshots = Vec::new();
         for (id, node) in &found {
             let states = match has_state(node) {
@@ -82,7 +90,7 @@ impl Storage for Deltacloud {
             };
             snapshots.push(map::snapshot(node, states.get(id).map(String::as_str)));
         }
-        Ok(snapshots)
+        Ok(Looked { found: snapshots, unanswered })
     }
 
     async fn create_snapshot(&self, login: &Login, new: &NewSnapshot) -> Result<Snapshot, Error> {

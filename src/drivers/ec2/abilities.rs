@@ -69,6 +69,8 @@ pub(super) static EC2: Abilities = Abilities {
     lists_ended: true,
     may_lag: true,
     realms_differ: true,
+    identity_is_sure: false,
+    lists_changes: false,
     providers: PROVIDERS,
     open_hardware_profiles: false,
 };

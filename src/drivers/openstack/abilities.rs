@@ -53,6 +53,8 @@ pub(super) static OPENSTACK: Abilities = Abilities {
     lists_ended: false,
     may_lag: true,
     realms_differ: false,
+    identity_is_sure: true,
+    lists_changes: true,
     // Every cloud is somebody's own.
     providers: &[],
     open_hardware_profiles: false,

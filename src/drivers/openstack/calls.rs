@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;
 
 use super::OpenStack;
 use super::catalog::Service;
 use super::client::{Ask, read};
 use crate::drivers::reading::LIST_BYTES_MAX;
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, Looked, looked};
 use crate::model::{Login, is_id};
 
 /// One page of a list.
@@ -93,11 +92,9 @@ impl OpenStack {
         service: Service,
         collection: &str,
         ids: impl IntoIterator<Item = String>,
-    ) -> Result<Vec<T>, Error> {
-        let looks = ids.into_iter().map(|id| async move { self.one::<T>(login, service, &[collection, &id]).await });
-        let found: Vec<Option<T>> =
-            stream::iter(looks).buffer_unordered(self.settings.looks_at_once).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+    ) -> Result<Looked<T>, Error> {
+        let ask = |id: String| async move { self.one::<T>(login, service, &[collection, &id]).await };
+        looked::each(ids.into_iter().collect(), self.settings.looks_at_once, ask).await
     }
 }
 

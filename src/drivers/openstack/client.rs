@@ -19,7 +19,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::drivers::line::Line;
 use crate::drivers::pace::Budget;
-use crate::drivers::{Error, Kind, reading};
+use crate::drivers::{Error, Kind, owner, reading};
 use crate::model::{Credentials, ExposeSecret as _, Login, Secret};
 use crate::outbound::{self, Answer, Outbound, Request};
 
@@ -89,7 +89,10 @@ impl Client {
     async fn session_at(&self, at: &Provider, login: &Login, wanted: Wanted<'_>) -> Result<Arc<Session>, Error> {
         let slot = self.sessions.slot(at, &login.credentials);
         let ask = async || self.authenticate(at, login).await;
-        self.sessions.get(&slot, wanted, self.clock.now(), ask).await
+        let session = self.sessions.get(&slot, wanted, self.clock.now(), ask).await?;
+        // A project that was made again under its name is another one, and so is a default project that was changed.
+        owner::check(&session.project)?;
+        Ok(session)
     }
 
     async fn authenticate(&self, provider: &Provider, login: &Login) -> Result<Session, Error> {

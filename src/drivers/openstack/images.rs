@@ -11,7 +11,7 @@ use super::catalog::Service;
 use super::client::Ask;
 use super::session::Wanted;
 use super::{map, parse};
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, Looked};
 use crate::model::{Image, Login, NewImage};
 
 impl OpenStack {
@@ -21,10 +21,14 @@ impl OpenStack {
         Ok(sorted(images, &project))
     }
 
-    pub(super) async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
+    pub(super) async fn images_one_by_one(
+        &self,
+        login: &Login,
+        ids: &BTreeSet<String>,
+    ) -> Result<Looked<Image>, Error> {
         let project = self.project(login).await?;
-        let images = self.each(login, Service::Image, "images", ids.iter().cloned()).await?;
-        Ok(sorted(images, &project))
+        let looked = self.each(login, Service::Image, "images", ids.iter().cloned()).await?;
+        Ok(Looked { found: sorted(looked.found, &project), unanswered: looked.unanswered })
     }
 
     /// A description becomes a property of the image, as its other metadata does.
@@ -55,8 +59,8 @@ impl OpenStack {
         let image_id = image_id.or_else(of_address).filter(|id| !id.is_empty());
         let image_id = image_id.ok_or_else(|| Error::new(Kind::Unavailable, "createImage: no image in the answer"))?;
         // It is made, whether or not it can be read by now.
-        let read = self.look_for_images(login, &BTreeSet::from([image_id.clone()])).await;
-        let read = read.ok().and_then(|images| images.into_iter().next());
+        let read = self.images_one_by_one(login, &BTreeSet::from([image_id.clone()])).await;
+        let read = read.ok().and_then(|looked| looked.found.into_iter().next());
         let project = self.project(login).await?;
         Ok(read.unwrap_or_else(|| map::image_in_the_making(image_id, name, &project)))
     }

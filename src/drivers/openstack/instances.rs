@@ -16,7 +16,7 @@ use super::catalog::Service;
 use super::client::Ask;
 use super::session::Wanted;
 use super::{map, parse, provider};
-use crate::drivers::{Error, Kind};
+use crate::drivers::{Error, Kind, Looked};
 use crate::model::{Action, ExposeSecret as _, ID_BYTES_MAX, Instance, InstanceId, Login, NewInstance, PROFILES_MAX};
 
 impl OpenStack {
@@ -40,21 +40,27 @@ impl OpenStack {
 
     /// Few are asked for one by one, as Nova has no list of ids. Of many those that a list does not have are: it may be that
     /// they came while it was read.
-    pub(super) async fn look_for_instances(
+    pub(super) async fn look_for_servers(
         &self,
         login: &Login,
         ids: &BTreeSet<String>,
-    ) -> Result<Vec<Instance>, Error> {
+    ) -> Result<Looked<Instance>, Error> {
         let mut found = Vec::new();
         if ids.len() > self.settings.looks_max {
             found = self.list_instances(login).await?;
             found.retain(|instance| ids.contains(instance.id.as_str()));
         }
         let rest = missing(ids, &found, |instance| instance.id.as_str());
-        let looked: Vec<parse::OneServer> = self.each(login, Service::Compute, "servers", rest).await?;
-        found.extend(self.named(login, looked.into_iter().map(|one| one.server).collect()).await?);
+        let looked: Looked<parse::OneServer> = match self.each(login, Service::Compute, "servers", rest.clone()).await {
+            Ok(looked) => looked,
+            // The list has answered for some.
+            Err(error) if error.kind != Kind::Denied && !found.is_empty() => Looked::none(rest, &error),
+            Err(error) => return Err(error),
+        };
+        let Looked { found: one_by_one, unanswered } = looked;
+        found.extend(self.named(login, one_by_one.into_iter().map(|one| one.server).collect()).await?);
         found.retain(|instance| ids.contains(instance.id.as_str()));
-        Ok(sorted(found))
+        Ok(Looked { found: sorted(found), unanswered })
     }
 
     async fn servers(&self, login: &Login, query: &[(&'static str, String)]) -> Result<Vec<Instance>, Error> {
@@ -152,8 +158,8 @@ impl OpenStack {
         })?;
         match (created.server, created.reservation_id) {
             (Some(server), _) => {
-                let read = self.look_for_instances(login, &BTreeSet::from([server.id.clone()])).await;
-                let read = read.ok().and_then(|found| found.into_iter().next());
+                let read = self.look_for_servers(login, &BTreeSet::from([server.id.clone()])).await;
+                let read = read.ok().and_then(|looked| looked.found.into_iter().next());
                 // It is made, whether or not it can be read by now.
                 Ok(vec![read.unwrap_or_else(|| map::in_the_making(server.id, name, new, &flavor))])
             }
@@ -233,9 +239,9 @@ impl OpenStack {
         };
         // It has no body.
         self.client.send(login, ask).await?;
-        let read = self.look_for_instances(login, &BTreeSet::from([id.0.clone()])).await;
+        let read = self.look_for_servers(login, &BTreeSet::from([id.0.clone()])).await;
         match read {
-            Ok(found) => Ok(found.into_iter().next()),
+            Ok(looked) => Ok(looked.found.into_iter().next()),
             // The action is done; that it cannot be looked at must not make its caller do it again.
             Err(error) => {
                 warn!("{}: done, but not read back: {error}", action.as_str());

@@ -9,7 +9,7 @@ use super::calls::{in_order, missing};
 use super::catalog::Service;
 use super::client::Ask;
 use super::{OpenStack, map, parse};
-use crate::drivers::{Error, Kind, Storage};
+use crate::drivers::{Error, Kind, Looked, Storage};
 use crate::model::{Login, Mount, NewSnapshot, NewVolume, Snapshot, Volume};
 
 /// GB, of a volume of which neither the size nor a snapshot was given. As Deltacloud always had it.
@@ -24,15 +24,23 @@ impl Storage for OpenStack {
     }
 
     async fn volumes_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Volume>, Error> {
+        self.look_for_volumes(login, ids).await?.whole()
+    }
+
+    async fn look_for_volumes(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Volume>, Error> {
         let mut found = Vec::new();
         if ids.len() > self.settings.looks_max {
             found = self.volumes(login).await?;
         }
         let rest = missing(ids, &found, |volume| &volume.id);
-        let looked: Vec<parse::OneVolume> = self.each(login, Service::Volume, "volumes", rest).await?;
-        found.extend(looked.into_iter().map(|one| map::volume(one.volume)));
+        let looked: Looked<parse::OneVolume> = match self.each(login, Service::Volume, "volumes", rest.clone()).await {
+            Ok(looked) => looked,
+            Err(error) if error.kind != Kind::Denied && !found.is_empty() => Looked::none(rest, &error),
+            Err(error) => return Err(error),
+        };
+        found.extend(looked.found.into_iter().map(|one| map::volume(one.volume)));
         found.retain(|volume| ids.contains(&volume.id));
-        Ok(in_order(found, |volume| &volume.id))
+        Ok(Looked { found: in_order(found, |volume| &volume.id), unanswered: looked.unanswered })
     }
 
     async fn create_volume(&self, login: &Login, new: &NewVolume) -> Result<Volume, Error> {
@@ -88,15 +96,24 @@ impl Storage for OpenStack {
     }
 
     async fn snapshots_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Snapshot>, Error> {
+        self.look_for_snapshots(login, ids).await?.whole()
+    }
+
+    async fn look_for_snapshots(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Snapshot>, Error> {
         let mut found = Vec::new();
         if ids.len() > self.settings.looks_max {
             found = self.snapshots(login).await?;
         }
         let rest = missing(ids, &found, |snapshot| &snapshot.id);
-        let looked: Vec<parse::OneSnapshot> = self.each(login, Service::Volume, "snapshots", rest).await?;
-        found.extend(looked.into_iter().map(|one| map::snapshot(one.snapshot)));
+        let looked: Looked<parse::OneSnapshot> =
+            match self.each(login, Service::Volume, "snapshots", rest.clone()).await {
+                Ok(looked) => looked,
+                Err(error) if error.kind != Kind::Denied && !found.is_empty() => Looked::none(rest, &error),
+                Err(error) => return Err(error),
+            };
+        found.extend(looked.found.into_iter().map(|one| map::snapshot(one.snapshot)));
         found.retain(|snapshot| ids.contains(&snapshot.id));
-        Ok(in_order(found, |snapshot| &snapshot.id))
+        Ok(Looked { found: in_order(found, |snapshot| &snapshot.id), unanswered: looked.unanswered })
     }
 
     /// Also of a volume in use, as it is at that moment.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracker::drivers::{
-    Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage,
+    Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Looked, Metrics, Networks, Storage,
 };
 use tracker::model::{
     Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, NewImage, NewInstance, Realm,
@@ -24,6 +24,7 @@ pub(crate) struct Faulty {
     /// Instead of the inner driver's own.
     firewalls: Option<Arc<dyn Firewalls>>,
     gate: Option<&'static Gate>,
+    alias: Option<&'static Mutex<Option<String>>>,
     script: Mutex<Script>,
 }
 
@@ -72,7 +73,14 @@ struct Script {
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { abilities: inner.abilities().clone(), inner, firewalls: None, gate: None, script: Mutex::default() }
+        Self {
+            abilities: inner.abilities().clone(),
+            inner,
+            firewalls: None,
+            gate: None,
+            alias: None,
+            script: Mutex::default(),
+        }
     }
 
     /// Declares these collections, whatever the inner driver has, and offers nothing besides.
@@ -90,6 +98,12 @@ impl Faulty {
     /// Lists of instances arrive through it.
     pub(crate) fn through(mut self, gate: &'static Gate) -> Self {
         self.gate = Some(gate);
+        self
+    }
+
+    /// Whoever asks is called so, if it says something.
+    pub(crate) fn calling(mut self, alias: &'static Mutex<Option<String>>) -> Self {
+        self.alias = Some(alias);
         self
     }
 
@@ -157,7 +171,9 @@ impl Driver for Faulty {
     }
 
     async fn identify(&self, login: &Login) -> Result<String, Error> {
-        self.call()?.identify(login).await
+        let alias = self.alias.and_then(|alias| alias.lock().expect("no panic").clone());
+        let identity = self.call()?.identify(login).await?;
+        Ok(alias.unwrap_or(identity))
     }
 
     async fn instances(&self, login: &Login) -> Result<Vec<Instance>, Error> {
@@ -185,6 +201,10 @@ impl Driver for Faulty {
         self.call()?.instances_by_id(login, ids).await
     }
 
+    async fn look_for_instances(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Looked<Instance>, Error> {
+        self.call()?.look_for_instances(login, ids).await
+    }
+
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
         self.call()?.realms(login).await
     }
@@ -195,6 +215,10 @@ impl Driver for Faulty {
 
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
         self.call()?.images_by_id(login, ids).await
+    }
+
+    async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Image>, Error> {
+        self.call()?.look_for_images(login, ids).await
     }
 
     async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub const USER: &str = "alice+web";
 pub const PASSWORD: &str = "alices-password";
-const PROJECT: &str = "63d2e5104dc34ca6a99330dc5f50dab0";
+pub const PROJECT: &str = "63d2e5104dc34ca6a99330dc5f50dab0";
 /// There from the start, and public.
 pub const IMAGE: &str = "115d5dd8-f0dd-4e78-b100-13ace4710e51";
 pub const ZONE: &str = "az-b";
@@ -28,6 +28,12 @@ pub struct Nova {
 
 #[derive(Default)]
 struct World {
+    /// Of those who log in, if it is another than [`PROJECT`].
+    project: Option<String>,
+    /// Asked for by their ids these are answered with an error.
+    broken: Vec<String>,
+    /// Lists, but for those of changes, do not show these.
+    hidden: Vec<String>,
     made: u64,
     tokens: Vec<String>,
     servers: Vec<Value>,
@@ -56,6 +62,34 @@ impl Nova {
 
     pub fn auth_url(&self) -> String {
         format!("http://{}/identity/", self.address)
+    }
+
+    /// There are these servers, active, and no others; the others left no trace. `project`: whoever logs in now is in that one, and
+    /// what logged in before is so no more.
+    pub fn holds(&self, ids: &[String], project: &str) {
+        let mut world = self.world();
+        if world.project.as_deref().unwrap_or(PROJECT) != project {
+            world.tokens.clear();
+        }
+        world.project = Some(project.to_owned());
+        let server = |id: &String| {
+            json!({
+                "id": id, "name": id, "status": "ACTIVE", "OS-EXT-STS:task_state": null, "tenant_id": project,
+                "created": "2026-11-21T00:59:56Z", "image": {"id": IMAGE}, "flavor": {"original_name": "m1.tiny"},
+                "OS-EXT-AZ:availability_zone": ZONE, "addresses": {}, "os-extended-volumes:volumes_attached": [],
+            })
+        };
+        world.servers = ids.iter().map(server).collect();
+    }
+
+    /// Asked for by their ids these are answered with an error.
+    pub fn breaks(&self, ids: &[String]) {
+        self.world().broken = ids.to_vec();
+    }
+
+    /// Lists, but for those of changes, do not show these.
+    pub fn hides(&self, ids: &[String]) {
+        self.world().hidden = ids.to_vec();
     }
 
     /// Every task that is under way is done.
@@ -120,7 +154,7 @@ impl Nova {
             [endpoint("compute", "/compute"), endpoint("image", "/image"), endpoint("volumev3", "/volume/v3")];
         let issued = json!({"token": {
             "issued_at": "2026-11-21T00:00:00.000000Z", "expires_at": "2026-11-21T12:00:00.000000Z",
-            "project": {"id": PROJECT}, "catalog": catalog,
+            "project": {"id": world.project.as_deref().unwrap_or(PROJECT)}, "catalog": catalog,
         }});
         (StatusCode::CREATED, [("x-subject-token", token)], issued.to_string()).into_response()
     }
@@ -157,11 +191,16 @@ impl World {
                 // However long ago: who asks drops what he knows.
                 if query.iter().any(|(name, _)| name == "changes-since") {
                     all.extend(self.deleted.iter().cloned());
+                } else {
+                    all.retain(|one| !self.hidden.iter().any(|id| one["id"] == json!(id)));
                 }
                 all.retain(|one| reservation.as_ref().is_none_or(|id| one["reservation_id"] == json!(id)));
                 Ok((200, page("servers", &all, query)))
             }
             ("POST", ["compute", "v2.1", "servers"]) => self.create(&body["server"]),
+            ("GET", ["compute", "v2.1", "servers", id]) if self.broken.iter().any(|broken| broken == id) => {
+                Err((500, "computeFault", "Unexpected API Error.".to_owned()))
+            }
             ("GET", ["compute", "v2.1", "servers", id]) => Ok((200, json!({"server": self.server(id)?}))),
             ("DELETE", ["compute", "v2.1", "servers", id]) => {
                 let server = self.server(id)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tracker::drivers::{Addresses, Buckets, Error, Firewalls, Keys, Metrics, Networks, Storage};
+use tracker::drivers::{Addresses, Buckets, Error, Firewalls, Keys, Looked, Metrics, Networks, Storage};
 use tracker::model::{
     Blob, Bucket, Firewall, Key, Login, Metric, Mount, Network, NetworkInterface, NewBlob, NewFirewall, NewKey,
     NewNetwork, NewNetworkInterface, NewRule, NewSnapshot, NewSubnet, NewVolume, PublicAddress, Snapshot, Subnet,
@@ -41,6 +41,10 @@ impl Storage for Faulty {
         self.call()?.storage().expect(SAME).volumes(login).await
     }
 
+    async fn look_for_volumes(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Volume>, Error> {
+        self.call()?.storage().expect(SAME).look_for_volumes(login, ids).await
+    }
+
     async fn volumes_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Volume>, Error> {
         self.call()?.storage().expect(SAME).volumes_by_id(login, ids).await
     }
@@ -63,6 +67,10 @@ impl Storage for Faulty {
 
     async fn snapshots(&self, login: &Login) -> Result<Vec<Snapshot>, Error> {
         self.call()?.storage().expect(SAME).snapshots(login).await
+    }
+
+    async fn look_for_snapshots(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Snapshot>, Error> {
+        self.call()?.storage().expect(SAME).look_for_snapshots(login, ids).await
     }
 
     async fn snapshots_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Snapshot>, Error> {
