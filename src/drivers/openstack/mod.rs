@@ -3,7 +3,8 @@
 //!
 //! Guarantees: a list is every page of it or an error. An answer that is cut short, or is not the service's (a proxy's
 //! page, a portal, a 404 of no service), is [`Kind::Unavailable`], never an empty list and never "not there". A token is
-//! asked for once however many calls need it, renewed before it ends and once when a service refuses it. Passwords, tokens,
+//! asked for once however many calls need it, renewed before it ends, when its catalog is old, and once for a call that a service
+//! refuses or that leads nowhere. Passwords, tokens,
 //! user data and the private halves of keys are in no error and no log.
 //!
 //! Accepted races. A token outlives the password it was made with by minutes at most where Keystone revokes it, and until it
