@@ -145,7 +145,8 @@ impl Observer {
             if is_news { self.commit(account, &known, found, complete_at).await? } else { Some(known.through) };
         if through.is_some() {
             if let Answer::List(sample, extent) = &answer {
-                let (at, full) = (sample.answered_at, *extent == Extent::All);
+                // What its first page showed may have ended while the last one was read.
+                let (at, full) = (sample.asked_at, *extent == Extent::All);
                 self.memories.unit(account.id, known.collection, |memory| memory.lists.taken(at, full));
             }
             self.weigh_answer(account, &known, &answer, &gone, &abilities).await;

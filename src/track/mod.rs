@@ -402,10 +402,14 @@ impl Tracking {
                 let ids = BTreeSet::from([id.clone()]);
                 observer.look(&caller.account(account), driver, collection, &ids).await?
             }
-            (None, None) => Seen::first(drivers::list(driver, login, collection).await?, self.clock.now()),
+            (None, None) => {
+                let list = drivers::of_account(&caller.key.identity, drivers::list(driver, login, collection));
+                Seen::first(list.await?, self.clock.now())
+            }
             (None, Some(id)) => {
                 let ids = BTreeSet::from([id.clone()]);
-                Seen::first(drivers::look(driver, login, collection, &ids).await?.whole()?, self.clock.now())
+                let look = drivers::of_account(&caller.key.identity, drivers::look(driver, login, collection, &ids));
+                Seen::first(look.await?.whole()?, self.clock.now())
             }
         };
         match id {

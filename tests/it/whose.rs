@@ -114,8 +114,10 @@ async fn where_whose_credentials_are_has_to_be_asked_it_is_before_anything_is_co
 
     let before = world.feed_of_the_store().await;
     *ALIAS.lock().unwrap() = Some("another".to_owned());
-    world.provider.remove("inst1");
+    // The mock cloud gives ids anew: one that was there before, and a stranger.
+    world.provider.add_instance("inst0", "RUNNING");
     world.provider.add_instance("inst4", "RUNNING");
+    world.provider.remove("inst1");
     world.live(minutes(40)).await;
     let said = world.feed_of_the_store().await.split_off(before.len());
     assert!(said.len() == 1 && said[0].starts_with("account credentials refused: "), "{said:?}");
