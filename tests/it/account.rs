@@ -122,6 +122,8 @@ async fn a_hook_on_the_account_takes_credentials_that_the_backend_confirms() {
     // Who may say who he is, and may not look: what he shows is no good for looking.
     world.provider.fails_next(MockCall::Instances, Kind::Denied);
     assert_eq!(put("", "mockuser", "mockpassword").await, 401);
+    // What was refused is not asked about again for a moment.
+    world.clock.advance(seconds(6));
     world.provider.fails(Kind::Unavailable);
     assert_eq!(put("", "mockuser", "mockpassword").await, 502);
     assert!(world.hooks().await.is_empty());
