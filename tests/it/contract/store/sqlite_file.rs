@@ -226,7 +226,7 @@ async fn a_newer_store_is_refused_untouched() {
     .await;
     let before = fs::read(file(&settings)).unwrap();
     let refused = fault(&settings).await;
-    assert!(matches!(refused, Error::Newer { found: 99, known: 7, .. }), "{refused}");
+    assert!(matches!(refused, Error::Newer { found: 99, known: 8, .. }), "{refused}");
     assert!(refused.to_string().contains("tracker.db"), "{refused}");
     assert_eq!(fs::read(file(&settings)).unwrap(), before);
     drop(folder);
