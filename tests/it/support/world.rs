@@ -26,6 +26,7 @@ use tracker::settings::Settings;
 use tracker::store::{self, KeyRing};
 use tracker::tasks::{Pass as _, Report};
 
+use super::drivers::unhurried;
 use super::raw::Raw;
 use super::receiver::Receiver;
 
@@ -255,6 +256,7 @@ impl World {
         settings.store.key_ring = folder.path().join("tracker.keys").display().to_string();
         settings.drivers.mock = MockSettings { fixture: false, calls_kept: 1_000_000, ..MockSettings::default() };
         settings.drivers.ec2.endpoint = Some(receiver.url("/"));
+        unhurried(&mut settings.drivers);
         settings.drivers.allow_networks.clone_from(&loopback);
         settings.deliver.allow_networks = loopback;
         settings.poll.absence.young_for_ms = 0;
