@@ -12,14 +12,14 @@ use tokio::net::TcpSocket;
 use tracker::chance::Chance;
 use tracker::clock::{Clock as _, FakeClock, SystemClock};
 use tracker::drivers::{
-    DeltacloudSettings, Driver, Drivers, Ec2Settings, Error, Kind, Mock, MockCloud, MockFault, MockLife, MockRate,
-    MockSettings, MockTrouble, OpenStackSettings, Settings,
+    DeltacloudSettings, Driver, Ec2Settings, Error, Kind, Mock, MockCloud, MockFault, MockLife, MockRate, MockSettings,
+    MockTrouble, OpenStackSettings, Settings,
 };
 use tracker::model::{
     Action, Credentials, DriverId, HardwareProfile, Instance, InstanceId, InstanceState, Login, NewInstance,
 };
-use tracker::outbound::{self, Outbound};
 
+use crate::support::drivers;
 use crate::support::faulty::Faulty;
 use crate::support::moto::{Moto, OWN_IMAGE};
 use crate::support::nova::{self, Nova};
@@ -263,16 +263,7 @@ fn ec2_at(endpoint: &str) -> Arc<dyn Driver> {
 }
 
 fn registered(id: &str, settings: Settings) -> Arc<dyn Driver> {
-    let outbound = Outbound::new(&outbound::Settings {
-        allow_networks: Vec::new(),
-        connect_timeout: Duration::from_secs(30),
-        idle_per_host: 1,
-        user_agent: "tracker-test".to_owned(),
-        ca_file: None,
-    });
-    let chance = Arc::new(Chance::seeded(1));
-    let drivers = Drivers::new(&settings, &outbound.expect("a client"), Arc::new(SystemClock), chance);
-    drivers.get(&DriverId::new(id)).expect("registered").clone()
+    drivers::driver(id, &settings, Arc::new(SystemClock), &[])
 }
 
 /// A project of its own in a small OpenStack, which refuses what Keystone, Nova, Glance and Cinder refuse.
@@ -306,19 +297,9 @@ pub(super) async fn openstack() -> Option<Subject> {
 }
 
 fn openstack_at(auth_url: &str) -> Arc<dyn Driver> {
-    let outbound = Outbound::new(&outbound::Settings {
-        allow_networks: Vec::new(),
-        connect_timeout: Duration::from_secs(30),
-        idle_per_host: 1,
-        user_agent: "tracker-test".to_owned(),
-        ca_file: None,
-    });
     let auth_url = Some(auth_url.parse().expect("a URL"));
     let openstack = OpenStackSettings { auth_url, page_size: 4, looks_max: 3, ..OpenStackSettings::default() };
-    let settings = Settings { openstack, ..Settings::default() };
-    let chance = Arc::new(Chance::seeded(1));
-    let drivers = Drivers::new(&settings, &outbound.expect("a client"), Arc::new(SystemClock), chance);
-    drivers.get(&DriverId::new("openstack")).expect("registered").clone()
+    registered("openstack", Settings { openstack, ..Settings::default() })
 }
 
 /// Taken, so that nobody else gets it, and not listened on.
