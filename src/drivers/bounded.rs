@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Metrics, Networks, Storage};
+use super::{Abilities, Addresses, Buckets, Driver, Error, Firewalls, Keys, Kind, Looked, Metrics, Networks, Storage};
 use crate::model::{
     self, Action, Collection, HardwareProfile, Image, Instance, InstanceId, Login, Mount, NewImage, NewInstance,
     NewSnapshot, NewVolume, Realm, Snapshot, Volume, is_id,
@@ -36,6 +36,10 @@ fn one<T: model::Bounded>(mut member: T) -> Result<T, Error> {
 
 fn all<T: model::Bounded>(members: Vec<T>) -> Result<Vec<T>, Error> {
     members.into_iter().map(one).collect()
+}
+
+fn looked<T: model::Bounded>(Looked { found, unanswered }: Looked<T>) -> Result<Looked<T>, Error> {
+    Ok(Looked { found: all(found)?, unanswered })
 }
 
 fn maybe<T: model::Bounded>(member: Option<T>) -> Result<Option<T>, Error> {
@@ -95,6 +99,11 @@ impl Driver for Bounded {
         all(self.0.instances_by_id(login, ids).await?)
     }
 
+    async fn look_for_instances(&self, login: &Login, ids: &BTreeSet<InstanceId>) -> Result<Looked<Instance>, Error> {
+        askable(ids.iter().map(InstanceId::as_str))?;
+        looked(self.0.look_for_instances(login, ids).await?)
+    }
+
     async fn realms(&self, login: &Login) -> Result<Vec<Realm>, Error> {
         all(self.0.realms(login).await?)
     }
@@ -106,6 +115,11 @@ impl Driver for Bounded {
     async fn images_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Image>, Error> {
         askable(texts(ids))?;
         all(self.0.images_by_id(login, ids).await?)
+    }
+
+    async fn look_for_images(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Image>, Error> {
+        askable(texts(ids))?;
+        looked(self.0.look_for_images(login, ids).await?)
     }
 
     async fn create_image(&self, login: &Login, new: &NewImage) -> Result<Image, Error> {
@@ -190,6 +204,11 @@ impl Storage for Bounded {
         all(self.inner().volumes_by_id(login, ids).await?)
     }
 
+    async fn look_for_volumes(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Volume>, Error> {
+        askable(texts(ids))?;
+        looked(self.inner().look_for_volumes(login, ids).await?)
+    }
+
     async fn create_volume(&self, login: &Login, new: &NewVolume) -> Result<Volume, Error> {
         one(self.inner().create_volume(login, new).await?)
     }
@@ -213,6 +232,11 @@ impl Storage for Bounded {
     async fn snapshots_by_id(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Vec<Snapshot>, Error> {
         askable(texts(ids))?;
         all(self.inner().snapshots_by_id(login, ids).await?)
+    }
+
+    async fn look_for_snapshots(&self, login: &Login, ids: &BTreeSet<String>) -> Result<Looked<Snapshot>, Error> {
+        askable(texts(ids))?;
+        looked(self.inner().look_for_snapshots(login, ids).await?)
     }
 
     async fn create_snapshot(&self, login: &Login, new: &NewSnapshot) -> Result<Snapshot, Error> {

@@ -97,12 +97,16 @@ async fn t08_a_backends_troubles_are_statuses_that_clients_know() {
         world.provider.heals();
         world.provider.fails(kind);
         for path in ["/api/realms", "/api/instances/inst0", "/api/images", "/api/hardware_profiles"] {
+            // What was refused is asked about again after a moment.
+            world.clock.advance(seconds(6));
             let answer = world.raw().get(path).await;
             let text = answer.is_error(status).xml().child("message").text.clone();
             assert!(text.starts_with("The mock cloud fails on purpose"), "{text}");
             assert_eq!(answer.header("retry-after"), matches!(kind, Kind::Throttled { .. }).then_some("17"));
         }
+        world.clock.advance(seconds(6));
         world.raw().ask("POST", "/api/instances/inst0/stop", &[GOOD]).await.is_error(status);
+        world.clock.advance(seconds(6));
         world.raw().send("POST", "/api/instances", &[GOOD], "image_id=img1").await.is_error(status);
     }
     world.end().await;
